@@ -1,0 +1,1 @@
+"""The loops that bring the world to what the records say."""

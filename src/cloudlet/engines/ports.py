@@ -1,0 +1,313 @@
+"""What the control plane needs of the world below: at most eight verbs a port.
+
+Every verb is idempotent, bounded in time, leaves nothing half-made, and raises only `Busy`, `Conflict` or `Refused`.
+Objects are named by the caller (`names.Installation`); the name is the handle. Specs say what is wanted, observations
+what is there.
+"""
+
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+# ── Networks ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A VPC: one routing namespace. `gateways` are the addresses it answers itself (x.x.x.1 of every subnet);
+    `resolver` is its DNS address (base of the first range plus two)."""
+
+    name: str
+    cidrs: tuple[str, ...]
+    gateways: tuple[str, ...]
+    resolver: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceSpec:
+    """An elastic network interface. With `workload` "namespace" it gets a namespace of its own, in which the address,
+    the default route by `gateway` and lo are up; with "tap" a tap device that a machine opens."""
+
+    name: str
+    network: str
+    address: str
+    gateway: str
+    mac: str
+    workload: Literal["namespace", "tap"] = "namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface as observed. `path` is the namespace's path, or the tap's device name."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One security-group rule. `protocol` is "-1" or an IANA name or number; ports are inclusive, None for all; for
+    ICMP `from_port` is the type and `to_port` the code (-1: all). `peer` is a CIDR or a security group's id."""
+
+    direction: Literal["ingress", "egress"]
+    protocol: str
+    from_port: int | None
+    to_port: int | None
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An interface's place in the fabric: its address, groups, public address (1:1 NAT), the destinations that its
+    route table sends to an internet gateway, and the names that the VPC's DNS answers for it."""
+
+    interface: str
+    address: str
+    groups: tuple[str, ...]
+    public: str | None = None
+    internet: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    source_check: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """A VPC's whole document: who may talk to whom. Applied as one; an older `revision` never replaces a newer."""
+
+    network: str
+    revision: int
+    members: tuple[Member, ...]
+    groups: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
+
+
+class Networks(Protocol):
+    """VPCs and their interfaces."""
+
+    async def ensure_network(self, spec: NetworkSpec) -> None:
+        """The VPC's namespace, joined to the edge, with DNS answering."""
+        ...
+
+    async def ensure_interface(self, spec: InterfaceSpec) -> Interface:
+        """The interface, routed in its network. Until a fabric names it, nothing passes."""
+        ...
+
+    async def apply(self, fabric: Fabric) -> None:
+        """Security groups, NAT and DNS names of one network, atomically; connections that stay allowed stay open."""
+        ...
+
+    async def observe(self, name: str) -> Interface | None:
+        """The interface, if it is whole; None where any of it is missing."""
+        ...
+
+    async def destroy(self, name: str) -> None:
+        """Removes an interface, or a network with all its interfaces. What is gone already is fine."""
+        ...
+
+    async def owned(self) -> tuple[str, ...]:
+        """The names of all networks and interfaces of this installation."""
+        ...
+
+    async def listen(self, network: str, address: str, port: int) -> socket.socket:
+        """A listening TCP socket inside the network's namespace; the address is added there if need be."""
+        ...
+
+
+# ── Images and containers ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """`reference` as Podman takes it, with a digest where known; credentials for its registry; `plain_http` for our
+    own registry on loopback."""
+
+    reference: str
+    username: str = ""
+    password: str = ""
+    plain_http: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is on this machine. `digest` is that of its manifest."""
+
+    reference: str
+    id: str
+    digest: str
+
+
+class Images(Protocol):
+    """The images that containers start from."""
+
+    async def ensure(self, spec: ImageSpec) -> Image:
+        """Pulled and complete. Raises Refused with the registry's reason where it never will be."""
+        ...
+
+    async def observe(self, reference: str) -> Image | None:
+        """The image, if it is here."""
+        ...
+
+    async def destroy(self, reference: str) -> None:
+        """Removes it, unless a container uses it (Conflict)."""
+        ...
+
+    async def owned(self) -> tuple[str, ...]:
+        """The references of all images here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file or directory of the host inside the container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """A set of containers that share limits (a task). `cpus` in cores; `memory_bytes` for all of them together."""
+
+    name: str
+    cpus: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container. None leaves what the image says. `namespace` is the network namespace's path (Interface.path)."""
+
+    name: str
+    group: GroupSpec
+    image: str
+    namespace: str
+    hostname: str
+    resolvers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    working_directory: str | None = None
+    user: str | None = None
+    cpu_shares: int | None = None
+    memory_bytes: int | None = None
+    memory_reservation_bytes: int | None = None
+    read_only: bool = False
+    init: bool = False
+    tty: bool = False
+    stdin: bool = False
+    privileged: bool = False
+    stop_signal: str | None = None
+    stop_timeout_s: int = 30
+    add_capabilities: tuple[str, ...] = ()
+    drop_capabilities: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as observed. Times are epoch seconds. `id` is the runtime's 64 hex digits."""
+
+    name: str
+    id: str
+    state: Literal["created", "running", "exited"]
+    image_digest: str = ""
+    pid: int | None = None
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One whole line of a container's output (without its newline), and when it was written (epoch seconds)."""
+
+    timestamp: float
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """Lines from an offset on; `next_offset` is where to read on. `whole`: nothing more will ever come."""
+
+    lines: tuple[LogLine, ...]
+    next_offset: int
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a container has used: CPU seconds since its start, memory now and its limit (bytes)."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    memory_limit_bytes: int
+
+
+class Containers(Protocol):
+    """Containers that outlive the control plane."""
+
+    async def ensure(self, spec: ContainerSpec) -> Container:
+        """Created and started once. A container of that name that has exited is left as it is and observed."""
+        ...
+
+    async def observe(self, name: str) -> Container | None:
+        """What is there; None where nothing is. Cheap: no process is started for it."""
+        ...
+
+    async def stop(self, name: str, grace_s: float) -> None:
+        """Sends the stop signal and, after the grace, SIGKILL. Returns when it was sent: observe to see the end."""
+        ...
+
+    async def destroy(self, name: str) -> None:
+        """Removes a container, running or not, its log, and its group when that is empty."""
+        ...
+
+    async def owned(self) -> tuple[str, ...]:
+        """The names of all containers of this installation."""
+        ...
+
+    async def read_log(self, name: str, offset: int, limit: int = 10_000) -> LogChunk:
+        """At most `limit` lines of output from a byte offset; a partial last line waits until it is whole."""
+        ...
+
+    async def usage(self, name: str) -> Usage | None:
+        """What a running container uses now."""
+        ...
+
+    def events(self) -> AsyncIterator[str]:
+        """The name of each container that starts or exits, promptly; a hint that observing is worth it."""
+        ...
+
+
+# ── Doors ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Doors(Protocol):
+    """The control plane's own sockets inside networks: task credentials and metadata (169.254.170.2, port 80) and the
+    API endpoint (169.254.170.2, the endpoint's port). They live and die with the control plane's process."""
+
+    async def ensure(self, network: str) -> None:
+        """All doors of that network are open."""
+        ...
+
+    async def destroy(self, network: str) -> None:
+        """They are shut."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """All ports, as the app plugged them in."""
+
+    networks: Networks
+    images: Images
+    containers: Containers
+    doors: Doors

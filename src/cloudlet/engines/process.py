@@ -1,0 +1,82 @@
+"""The one door through which commands are run."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cloudlet.kernel.errors import Busy, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished command said."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def complaint(self) -> str:
+        """The last lines of its standard error, as one short text."""
+        return self.stderr.decode(errors="replace").strip()[-2000:]
+
+
+def find(program: str) -> str:
+    """The program's path, /usr/sbin included. Raises Unavailable where it is missing."""
+    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise Unavailable(f"{program} is not installed (cloudlet doctor tells what installs it)")
+    return path
+
+
+async def run(command: Sequence[str], *, timeout_s: float, stdin: bytes | None = None,
+              environment: Mapping[str, str] | None = None) -> Result:
+    """Runs a command to its end. `environment` is added to ours. Raises Busy when the time is up (and kills it)."""
+    process = await asyncio.create_subprocess_exec(
+        find(command[0]), *command[1:],
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=None if environment is None else {**os.environ, **environment})
+    try:
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await process.communicate(stdin)
+    except TimeoutError:
+        raise Busy(f"{command[0]} did not finish within {timeout_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await asyncio.shield(process.wait())
+    return Result(process.returncode or 0, stdout, stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that outlives us, found again by pid and start time (clock ticks since boot), which never recur."""
+
+    pid: int
+    started: int
+
+
+def identify(pid: int) -> Process | None:
+    """The process of that pid, unless it is gone or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return None
+    return None if fields[0] in "ZX" else Process(pid, int(fields[19]))
+
+
+def spawn(command: Sequence[str], *, log: str, environment: Mapping[str, str] | None = None) -> Process:
+    """Starts a detached process in a session of its own, output appended to `log`. Raises Busy if it dies at once."""
+    with open(log, "ab") as output:
+        child = subprocess.Popen([find(command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=output,
+                                 stderr=output, start_new_session=True, close_fds=True,
+                                 env=None if environment is None else {**os.environ, **environment})
+    found = identify(child.pid)
+    if found is None:
+        raise Busy(f"{command[0]} ended at once with status {child.wait()}; see {log}")
+    return found

@@ -1,0 +1,44 @@
+"""Who is calling, for which account and region, and when: the first argument of every operation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PrincipalKind = Literal["root", "user", "role", "federated", "service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The identity behind a signature.
+
+    `arn` is what GetCallerIdentity answers; `policy_arn` is the IAM user or role whose policies count (for a session:
+    the role, not the session); `session` is the session's policy document where one was passed.
+    """
+
+    kind: PrincipalKind
+    account: str
+    arn: str
+    user_id: str
+    policy_arn: str = ""
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, after its signature was verified. Times are seconds since the epoch."""
+
+    request_id: str
+    account: str
+    region: str
+    principal: Principal
+    now: float
+    endpoint: str  # scheme://host[:port] as the client addressed us; URLs in answers are built from it
+    source_ip: str = "127.0.0.1"
+
+    def arn(self, service: str, resource: str) -> str:
+        """An ARN in the caller's account and region, e.g. `call.arn("ecs", "cluster/default")`."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    @property
+    def scope(self) -> str:
+        """`account/region`: the prefix of every regional record's key."""
+        return f"{self.account}/{self.region}"

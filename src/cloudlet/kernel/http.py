@@ -1,0 +1,68 @@
+"""An HTTP exchange as our parts see it, whichever server carries it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+Chunks = AsyncIterator[bytes]
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than `read(limit)` allows."""
+
+
+class Body:
+    """A request body: read it whole within a limit, or iterate over its chunks once."""
+
+    def __init__(self, chunks: Chunks, length: int | None = None) -> None:
+        self._chunks = chunks
+        self.length = length  # Content-Length, or None where the client sends chunks
+
+    def __aiter__(self) -> Chunks:
+        return self._chunks
+
+    async def read(self, limit: int) -> bytes:
+        """All bytes; raises BodyTooLarge as soon as there are more than `limit`."""
+        if self.length is not None and self.length > limit:
+            raise BodyTooLarge(limit)
+        parts, size = [], 0
+        async for chunk in self._chunks:
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`path` is as sent (percent-encoded, no query); `query` the raw text after "?"; header names are lower case.
+
+    A header sent twice is joined with a comma. `source` is the peer's address; `network` is the engine name of the
+    VPC whose namespace took the connection, "" for the public endpoint.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: Body
+    source: str = "127.0.0.1"
+    scheme: str = "http"
+    network: str = ""
+
+    @property
+    def endpoint(self) -> str:
+        """scheme://host[:port] as the client addressed us."""
+        return f"{self.scheme}://{self.headers.get('host', 'localhost')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`body` is bytes, or an iterator of chunks for what is too large to hold."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Chunks = b""
+
+
+Handler = Callable[[Request], Awaitable[Response]]

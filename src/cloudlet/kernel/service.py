@@ -1,0 +1,103 @@
+"""How a service declares itself on top of AWS's model: one decorated function an operation, one class an error."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from botocore import xform_name
+from botocore.model import OperationModel
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError, DeclarationError
+from cloudlet.kernel.model import paginators, service_model
+
+Mode = Literal["read", "write", "wait"]
+Input = dict[str, Any]
+Output = Any  # a mapping by the output shape's member names; None where the operation answers nothing
+Run = Callable[..., Any]
+Resources = Callable[[Call, Input], Iterable[str]]
+F = TypeVar("F", bound=Run)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation as declared.
+
+    `run(call, tx, request)` for the modes "read" and "write" (sync, inside one transaction); `await
+    run(call, store, request)` for "wait" (a data plane: it owns its transactions and may hold the request open).
+    `action` is the IAM action; `resources` names the ARNs that the action needs (None: only "*" matches).
+    `durable`: answer only after the commit would survive a power cut.
+    """
+
+    service: str
+    model: OperationModel
+    run: Run
+    mode: Mode
+    action: str
+    resources: Resources | None
+    durable: bool
+    pages: dict[str, Any] | None
+
+
+class Service:
+    """The registry of one AWS service: its model, its operations, its errors.
+
+    `protocols` adds what AWS still speaks but the model no longer lists (SQS: query). `prefix` is the service's name
+    in IAM actions where it differs from the signing name.
+    """
+
+    def __init__(self, name: str, *, protocols: tuple[str, ...] = (), prefix: str | None = None) -> None:
+        self.name = name
+        self.model = service_model(name)
+        listed = tuple(self.model.metadata.get("protocols") or (self.model.metadata["protocol"],))
+        self.protocols: tuple[str, ...] = listed + tuple(p for p in protocols if p not in listed)
+        self.prefix = prefix or self.model.signing_name
+        self.operations: dict[str, Operation] = {}
+        self._names = {xform_name(name): name for name in self.model.operation_names}
+
+    def read(self, fn: F | None = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
+        """Declares an operation that changes nothing a customer asked to be changed."""
+        return self._declare(fn, "read", resources, action, False)
+
+    def write(self, fn: F | None = None, *, resources: Resources | None = None, action: str | None = None,
+              durable: bool = False) -> Any:
+        """Declares an operation that writes intent."""
+        return self._declare(fn, "write", resources, action, durable)
+
+    def wait(self, fn: F | None = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
+        """Declares an asynchronous operation: a data plane that owns its transactions."""
+        return self._declare(fn, "wait", resources, action, False)
+
+    def _declare(self, fn: F | None, mode: Mode, resources: Resources | None, action: str | None,
+                 durable: bool) -> Any:
+        def declare(fn: F) -> F:
+            name = self._names.get(fn.__name__)
+            if name is None:
+                raise DeclarationError(f"{self.name} has no operation called {fn.__name__}")
+            if name in self.operations:
+                raise DeclarationError(f"{self.name}.{name} is declared twice")
+            self.operations[name] = Operation(
+                self.name, self.model.operation_model(name), fn, mode, action or f"{self.prefix}:{name}", resources,
+                durable, paginators(self.name).get(name))
+            return fn
+        return declare if fn is None else declare(fn)
+
+    def error(self, shape_name: str, message: str = "", *, status: int | None = None) -> type[AwsError]:
+        """A class for one error of this service. The model supplies code, status and fault.
+
+        `status` declares a code that the model lacks (all of EC2's). Raises DeclarationError where neither is known.
+        """
+        code, http, sender = shape_name, status or 400, True
+        if shape_name in self.model.shape_names:
+            trait = self.model.shape_for(shape_name).metadata.get("error", {})
+            code = trait.get("code", shape_name)
+            http = trait.get("httpStatusCode", status or 400)
+            sender = trait.get("senderFault", http < 500)
+        elif status is None:
+            raise DeclarationError(f"{self.name} has no error shape {shape_name}; pass status= if it is unmodelled")
+        else:
+            sender = status < 500
+        return type(shape_name, (AwsError,), {
+            "code": code, "status": http, "sender_fault": sender,
+            "shape_name": shape_name, "default_message": message or code,
+        })

@@ -1,0 +1,1 @@
+"""Records and work, in one SQLite file."""

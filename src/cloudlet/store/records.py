@@ -1,0 +1,90 @@
+"""What a record is: a frozen dataclass with a key, declared indexes, a version, and its way up from older versions."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
+
+import msgspec
+
+from cloudlet.kernel.errors import DeclarationError
+
+T = TypeVar("T")
+Index = Callable[[Any], str | Iterable[str] | None]
+Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
+
+
+class Record(Protocol):
+    """The class attributes that `@record` sets."""
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int]
+    RECONCILED: ClassVar[bool]
+    INDEXES: ClassVar[dict[str, Index]]
+    UPGRADE: ClassVar[Upgrade | None]
+
+
+_kinds: dict[str, type] = {}
+
+
+@dataclass_transform(frozen_default=True)
+def record(kind: str, *, version: int = 1, reconciled: bool = False, indexes: dict[str, Index] | None = None,
+           upgrade: Upgrade | None = None) -> Callable[[type[T]], type[T]]:
+    """Class decorator: a frozen, slotted dataclass whose first field is its key (a string).
+
+    `kind` is "<service>.<noun>". `reconciled`: a loop brings the world to it, so every put is work. `indexes` maps a
+    name to a function of the record that gives the value or values (None: not listed) under which `Tx.find` finds it.
+    `upgrade(version, fields)` turns the stored fields of an older version into today's. Raises DeclarationError for a
+    kind that is taken.
+    """
+    def wrap(cls: type[T]) -> type[T]:
+        if kind in _kinds:
+            raise DeclarationError(f"two records are called {kind}")
+        made = dataclasses.dataclass(frozen=True, slots=True)(cls)
+        for name, value in (("KIND", kind), ("VERSION", version), ("RECONCILED", reconciled),
+                            ("INDEXES", indexes or {}), ("UPGRADE", upgrade)):
+            setattr(made, name, staticmethod(value) if callable(value) else value)
+        _kinds[kind] = made
+        return made
+    return wrap
+
+
+def kinds() -> tuple[type, ...]:
+    """Every record class declared so far."""
+    return tuple(_kinds.values())
+
+
+def key_of(rec: Any) -> str:
+    """A record's key: its first field."""
+    key: str = getattr(rec, rec.__dataclass_fields__.__iter__().__next__())
+    return key
+
+
+def index_values(rec: Any, index: Index) -> tuple[str, ...]:
+    """The values under which one index lists a record."""
+    value = index(rec)
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+
+
+_encode = msgspec.json.Encoder().encode
+_decoders: dict[type, Any] = {}
+
+
+def encode(rec: Any) -> bytes:
+    """A record as stored."""
+    return _encode(rec)
+
+
+def decode(cls: type[T], body: bytes, version: int) -> T:
+    """A stored record; upgraded where it was written by an older version of its class."""
+    if version != cls.VERSION:  # type: ignore[attr-defined]
+        upgrade = cls.UPGRADE  # type: ignore[attr-defined]
+        if upgrade is None:
+            raise DeclarationError(f"{cls.__name__} has no way up from version {version}")
+        return msgspec.convert(upgrade(version, msgspec.json.decode(body)), cls)
+    decoder = _decoders.get(cls)
+    if decoder is None:
+        decoder = _decoders[cls] = msgspec.json.Decoder(cls)
+    result: T = decoder.decode(body)
+    return result

@@ -1,0 +1,1 @@
+"""Bytes to operations and back, for every protocol AWS speaks."""
