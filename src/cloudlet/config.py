@@ -1,0 +1,108 @@
+"""All settings, read once: a flag of `cloudlet up`, else a variable of the environment, else a default."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_PORT = 4566
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+class BadSetting(Exception):
+    """A setting that cannot be; the text names it and says what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One installation's settings. `public_cidr` is where public addresses come from."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    public_cidr: str = "203.0.113.0/24"
+    allow_development_key: bool = False
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the endpoint."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def development_key(self) -> bool:
+        """Whether the well-known key `test`/`test` is honoured: on loopback always, elsewhere only when allowed."""
+        return self.is_loopback or self.allow_development_key
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients on this machine reach us."""
+        host = "localhost" if self.is_loopback or self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        """The store's file."""
+        return self.data_dir / "cloudlet.db"
+
+    @property
+    def log(self) -> Path:
+        """What the control plane says, when it runs in the background."""
+        return self.data_dir / "cloudlet.log"
+
+
+def _default_data_dir(environment: Mapping[str, str], root: bool) -> Path:
+    if root:
+        return Path("/var/lib/cloudlet")
+    home = environment.get("XDG_DATA_HOME") or environment.get("HOME", "/") + "/.local/share"
+    return Path(home) / "cloudlet"
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise BadSetting(f"the port must be a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _public_cidr(text: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise BadSetting(f"the public range must be an IPv4 range such as 203.0.113.0/24: {error}") from None
+    if not 16 <= network.prefixlen <= 28:
+        raise BadSetting(f"the public range must be between a /16 and a /28, not a /{network.prefixlen}")
+    return str(network)
+
+
+def _host(text: str) -> str:
+    if text != "localhost":
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise BadSetting(f"the host must be an IP address of this machine or localhost, not {text!r}") from None
+    return text
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise BadSetting(f"{name} must be one of 1, 0, true, false, yes, no, on, off, not {text!r}")
+    return text.lower() in _TRUE
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Config:
+    """The settings from flags (None: not given) and the environment. Raises BadSetting."""
+    environment = os.environ if environment is None else environment
+
+    def setting(name: str, default: str) -> str:
+        given = flags.get(name)
+        return str(given) if given is not None else environment.get(f"CLOUDLET_{name.upper()}") or default
+
+    data_dir = Path(setting("data_dir", str(_default_data_dir(environment, os.geteuid() == 0))))
+    return Config(
+        data_dir=data_dir.expanduser().absolute(),
+        host=_host(setting("host", "127.0.0.1")),
+        port=_port(setting("port", str(DEFAULT_PORT))),
+        public_cidr=_public_cidr(setting("public_cidr", "203.0.113.0/24")),
+        allow_development_key=_flag("CLOUDLET_ALLOW_DEVELOPMENT_KEY", setting("allow_development_key", "")),
+    )
