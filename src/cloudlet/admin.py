@@ -44,7 +44,7 @@ class Admin:
 
     def health(self, localstack: bool = False) -> dict[str, Any]:
         """Who we are and what works."""
-        services = {name: "available" for name in self.services}
+        services = dict.fromkeys(self.services, "available")
         answer: dict[str, Any] = {"version": __version__, "services": services}
         if not localstack:
             answer |= {"status": "ok", "pid": self.pid, "installation": self.site.installation.id,
@@ -54,9 +54,10 @@ class Admin:
     def status(self) -> dict[str, Any]:
         """What is there, what waits, and what was given up and why."""
         with self.store.tx() as tx:
-            counts = dict(tx.execute("select kind, count(*) from record group by kind order by kind").fetchall())
+            rows = tx.execute("select kind, count(*) from record group by kind order by kind")
+            counts: dict[str, int] = {str(kind): int(count) for kind, count in rows}
         return {**self.health(), "records": counts,
-                "waiting": [work for work in queue.waiting(self.store, 200)], "broken": queue.broken(self.store)}
+                "waiting": queue.waiting(self.store, 200), "broken": queue.broken(self.store)}
 
     def _guard(self, request: Request, method: str = "GET") -> Response | None:
         """Only this machine, and no page of another site in its browser, may ask these."""

@@ -1,0 +1,38 @@
+# Cloudlet: `make` lists what there is.
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+
+.PHONY: help setup setup-test demo test test-slow lint bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing to run Cloudlet (.venv, Debian packages)
+	@packaging/setup.sh run
+
+setup-test:
+	@packaging/setup.sh test
+
+demo: setup ## the walk-through: push an image, run it, reach it, kill it, see it come back
+	@.venv/bin/cloudlet demo
+
+lint: setup-test ## ruff and mypy
+	@.venv/bin/ruff check src tests bench
+	@.venv/bin/mypy
+
+test: setup-test lint ## everything this machine can run, in minutes; says what it could not run
+	@$(PYTHON) -m pytest -m "not slow"
+
+test-slow: setup-test ## the long suites as well
+	@$(PYTHON) -m pytest
+
+bench: setup-test ## the measurements of bench/README.md
+	@$(PYTHON) -m bench
+
+lock: ## resolve packaging/requirements.lock anew from pyproject.toml's ranges
+	@$(PYTHON) -m pip install -q uv
+	@$(PYTHON) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --group dev pyproject.toml -o packaging/requirements.lock
+
+clean: ## remove what make made here
+	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
