@@ -1,0 +1,81 @@
+"""The commands a person types."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from cloudlet import __version__
+from cloudlet.config import BadSetting, Config, load
+
+Command = Callable[[Config, argparse.Namespace], int]
+
+
+class Complaint(Exception):
+    """A command cannot do what was asked; the text tells a person why, and what would help."""
+
+
+def _settings(parser: argparse.ArgumentParser, *, all_of_them: bool) -> None:
+    parser.add_argument("--data-dir", metavar="DIR", help="where this installation keeps everything")
+    if not all_of_them:
+        return
+    parser.add_argument("--host", metavar="ADDRESS", help="the address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", metavar="N", help="the port to listen on (default 4566)")
+    parser.add_argument("--public-cidr", metavar="CIDR", help="the public addresses (default 203.0.113.0/24)")
+    parser.add_argument("--allow-development-key", action="store_const", const="1",
+                        help="honour the key test/test even when listening beyond this machine")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(prog="cloudlet", description="A real AWS on machines you own.")
+    top.add_argument("--version", action="version", version=f"cloudlet {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    up = commands.add_parser("up", help="start Cloudlet")
+    _settings(up, all_of_them=True)
+    up.add_argument("-d", "--detach", action="store_true", help="in the background")
+
+    for name, text in (
+        ("down", "stop Cloudlet and everything it runs; records and data stay"),
+        ("status", "what runs, what waits, what failed and why"),
+        ("doctor", "which engines this machine has, and what installs the others"),
+        ("env", "the variables that point AWS tools at Cloudlet: eval \"$(cloudlet env)\""),
+    ):
+        _settings(commands.add_parser(name, help=text), all_of_them=False)
+
+    logs = commands.add_parser("logs", help="what the control plane says")
+    _settings(logs, all_of_them=False)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it says more")
+    logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="how many lines back (default 50)")
+
+    demo = commands.add_parser("demo", help="walk through what Cloudlet does, for real")
+    _settings(demo, all_of_them=True)
+
+    aws = commands.add_parser("aws", help="the real aws CLI with endpoint, key and region set: cloudlet aws s3 ls")
+    aws.add_argument("arguments", nargs=argparse.REMAINDER)
+    return top
+
+
+_COMMANDS = {  # imported when asked for: `cloudlet env` need not load the whole control plane
+    "up": "lifecycle", "down": "lifecycle", "status": "report", "logs": "report", "doctor": "doctor",
+    "env": "clients", "aws": "clients", "demo": "clients",
+}
+
+
+def _command(name: str) -> Command:
+    command: Command = getattr(importlib.import_module(f"cloudlet.cli.{_COMMANDS[name]}"), name)
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; its exit status."""
+    parsed = parser().parse_args(arguments)
+    try:
+        config = load(vars(parsed))
+        return _command(parsed.command)(config, parsed)
+    except (BadSetting, Complaint) as problem:
+        print(f"cloudlet: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

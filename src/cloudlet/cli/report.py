@@ -1,0 +1,70 @@
+"""`cloudlet status` and `cloudlet logs`: what is, and what was said."""
+
+import argparse
+import time
+from collections import deque
+
+from rich.console import Console
+from rich.table import Table
+
+from cloudlet.cli import Complaint
+from cloudlet.cli.endpoint import ask, find
+from cloudlet.config import Config
+
+
+def status(config: Config, _arguments: argparse.Namespace) -> int:
+    """What runs, what waits, what was given up and why. Exit status 1 where nothing runs."""
+    there = find(config)
+    if there is None:
+        print(f"Cloudlet is not running (data in {config.data_dir})")
+        return 1
+    told = ask(there.url, "/_cloudlet/status")
+    if told is None:
+        raise Complaint(f"the process {there.pid} does not answer at {there.url}; `cloudlet logs` may tell why")
+    console = Console(highlight=False)
+    console.print(f"[bold]Cloudlet {told['version']}[/] at {there.url}, pid {there.pid}, data in {config.data_dir}")
+    _engines(console, told["engines"])
+    _counts(console, told["records"])
+    now = time.time()
+    if told["waiting"]:
+        table = Table("waiting for", "key", "next look", "tries", "why", box=None, pad_edge=False)
+        for work in told["waiting"]:
+            due = work["due"] - now
+            table.add_row(work["kind"], work["key"], "now" if due <= 0 else f"in {due:.0f} s", str(work["attempts"]),
+                          work["why"])
+        console.print(table)
+    if told["broken"]:
+        table = Table("failed", "key", "since", "why", box=None, pad_edge=False)
+        for work in told["broken"]:
+            table.add_row(work["kind"], work["key"], f"{now - work['at']:.0f} s", work["reason"])
+        console.print(table)
+    if not told["waiting"] and not told["broken"]:
+        console.print("nothing waits, nothing failed")
+    return 0
+
+
+def _engines(console: Console, engines: dict[str, str]) -> None:
+    for name, state in engines.items():
+        console.print(f"  {name}: " + ("[green]ok[/]" if state == "ok" else f"[red]{state}[/]"))
+
+
+def _counts(console: Console, records: dict[str, int]) -> None:
+    if records:
+        console.print("  " + ", ".join(f"{count} {kind}" for kind, count in records.items()))
+
+
+def logs(config: Config, arguments: argparse.Namespace) -> int:
+    """The last lines of the background control plane's log; with -f, those to come."""
+    try:
+        with open(config.log, errors="replace") as file:
+            for line in deque(file, maxlen=max(0, arguments.lines)):
+                print(line, end="")
+            while arguments.follow:
+                line = file.readline()
+                if line:
+                    print(line, end="", flush=True)
+                else:
+                    time.sleep(0.2)
+    except FileNotFoundError:
+        raise Complaint(f"there is no log at {config.log}: Cloudlet has not run in the background yet") from None
+    return 0
