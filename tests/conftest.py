@@ -1,0 +1,34 @@
+"""What every test may ask for: markers that say what a test needs, and a real Cloudlet of its own."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import Cloudlet, free_port, free_public_cidr
+
+SBIN = ":/usr/sbin:/sbin:/usr/local/sbin"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what this machine cannot run; pytest prints each reason at the end."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
+    for marker in item.iter_markers("engine"):
+        program = marker.args[0]
+        if shutil.which(program, path=os.environ["PATH"] + SBIN) is None:
+            pytest.skip(f"needs the program {program}")
+
+
+@pytest.fixture(scope="module")
+def cloudlet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloudlet]:
+    """A running Cloudlet for one module's tests: a data directory, port and public range of its own; all gone after."""
+    with running_cloudlet(tmp_path_factory.mktemp("cloudlet")) as instance:
+        yield instance
+
+
+def running_cloudlet(directory: Path) -> Cloudlet:
+    """One more, for tests that kill or reconfigure it."""
+    return Cloudlet(directory / "data", free_port(), free_public_cidr())
