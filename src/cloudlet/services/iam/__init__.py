@@ -1,0 +1,36 @@
+"""IAM: users, roles, policies, access keys and sessions; the front door for whoever must know who may do what."""
+
+from typing import Any
+
+from cloudlet.control.controller import Controller
+from cloudlet.kernel.identity import Identities
+from cloudlet.kernel.site import Site
+from cloudlet.services.iam.identities import StoredIdentities, refusal
+from cloudlet.services.iam.records import Role, User, key_of_arn
+from cloudlet.services.iam.service import iam
+from cloudlet.services.iam.sessions import KIND, Expiry, open_session
+from cloudlet.store.db import Store, Tx
+
+__all__ = ["controller", "find_role", "find_user", "iam", "identities", "open_session", "refusal"]
+
+
+def identities(site: Site) -> Identities:
+    """What the gateway asks: whose an access key is, and whether its owner may do something now."""
+    return StoredIdentities(site)
+
+
+def find_role(tx: Tx, arn: str) -> Role | None:
+    """The role of that ARN (path and case included), or None."""
+    role = tx.get(Role, key_of_arn(arn))
+    return role if role is not None and role.arn == arn else None
+
+
+def find_user(tx: Tx, arn: str) -> User | None:
+    """The user of that ARN (path and case included), or None."""
+    user = tx.get(User, key_of_arn(arn))
+    return user if user is not None and user.arn == arn else None
+
+
+def controller(store: Store, engines: Any, site: Site) -> Controller:
+    """IAM's one loop: expired sessions are forgotten."""
+    return Controller({KIND: Expiry(store).reconcile})

@@ -1,0 +1,112 @@
+"""IAM's records: users, roles, access keys, sessions, managed policies. Global: their keys begin with the account."""
+
+from dataclasses import field
+
+from cloudlet.store.records import record
+
+
+@record("iam.user", indexes={"policy": lambda user: user.attached})
+class User:
+    """`inline` maps a policy's name to its document; `attached` lists managed policies' ARNs in order of attachment."""
+
+    key: str
+    account: str
+    id: str
+    name: str
+    path: str
+    created: float
+    tags: dict[str, str] = field(default_factory=dict)
+    inline: dict[str, str] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
+
+    @property
+    def arn(self) -> str:
+        """`arn:aws:iam::ACCOUNT:user/path/name`."""
+        return f"arn:aws:iam::{self.account}:user{self.path}{self.name}"
+
+
+@record("iam.role", indexes={"policy": lambda role: role.attached})
+class Role:
+    """`trust` is the document that says who may assume it; `max_session_s` bounds a session's duration."""
+
+    key: str
+    account: str
+    id: str
+    name: str
+    path: str
+    created: float
+    trust: str
+    description: str = ""
+    max_session_s: int = 3600
+    tags: dict[str, str] = field(default_factory=dict)
+    inline: dict[str, str] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
+
+    @property
+    def arn(self) -> str:
+        """`arn:aws:iam::ACCOUNT:role/path/name`."""
+        return f"arn:aws:iam::{self.account}:role{self.path}{self.name}"
+
+
+@record("iam.access_key", indexes={"user": lambda key: key.user})
+class AccessKey:
+    """A user's long-term key; `user` is the user's key in this store."""
+
+    id: str
+    secret: str
+    user: str
+    created: float
+    active: bool = True
+
+
+@record("iam.session")
+class Session:
+    """Temporary credentials of an assumed role.
+
+    `role_id` is the role's unique id: a role deleted and made again under the same name does not revive its sessions.
+    `policy` and `policy_arns` are the session policies, which narrow what the role may do.
+    """
+
+    access_key_id: str
+    secret: str
+    token: str
+    role: str
+    role_id: str
+    name: str
+    expires: float
+    policy: str | None = None
+    policy_arns: tuple[str, ...] = ()
+
+
+@record("iam.policy", indexes={"account": lambda policy: policy.account})
+class ManagedPolicy:
+    """A customer managed policy. `versions` maps "v1" … to (document, created); `last_version` never goes back."""
+
+    arn: str
+    account: str
+    id: str
+    name: str
+    path: str
+    created: float
+    updated: float
+    default: str
+    last_version: int
+    versions: dict[str, tuple[str, float]]
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def document(self) -> str:
+        """The document of the default version: the one that counts."""
+        return self.versions[self.default][0]
+
+
+def entity_key(account: str, name: str) -> str:
+    """The key of a user or role. IAM's names are unique whatever their case."""
+    return f"{account}/{name.lower()}"
+
+
+def key_of_arn(arn: str) -> str:
+    """The key of the user or role that an ARN names."""
+    parts = arn.split(":", 5)
+    return entity_key(parts[4], parts[5].rpartition("/")[2]) if len(parts) == 6 else ""

@@ -1,0 +1,45 @@
+"""Temporary credentials: opened by STS, forgotten when they have expired."""
+
+from collections.abc import Sequence
+
+from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.kernel.identity import Credential
+from cloudlet.services.iam.identities import session_credential
+from cloudlet.services.iam.ids import secret_key, session_token, unique_id
+from cloudlet.services.iam.records import Role, Session
+from cloudlet.store.db import Store, Tx
+
+KIND = "iam.session"
+
+
+def open_session(tx: Tx, role: Role, name: str, duration_s: float, *, policy: str | None = None,
+                 policy_arns: Sequence[str] = ()) -> Credential:
+    """New credentials of a role, for `duration_s` seconds; whether the caller may have them was decided before.
+
+    `policy` and `policy_arns` are the session policies: what the session may do is what they and the role both allow.
+    """
+    session = Session(
+        access_key_id=unique_id(tx, "ASIA", role.account), secret=secret_key(tx), token=session_token(tx),
+        role=role.key, role_id=role.id, name=name, expires=tx.now + duration_s, policy=policy,
+        policy_arns=tuple(policy_arns))
+    tx.put(session)
+    tx.enqueue(KIND, session.access_key_id, after=duration_s)
+    credential = session_credential(tx, session.access_key_id)
+    assert credential is not None
+    return credential
+
+
+class Expiry:
+    """The loop that deletes a session when its time is over."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def reconcile(self, key: str) -> Outcome:
+        """Deletes the session of that access key, or waits until it has expired."""
+        with self._store.tx() as tx:
+            session = tx.get(Session, key)
+            if session is not None and session.expires > tx.now:
+                return Again(session.expires - tx.now)
+            tx.delete(Session, key)
+        return Done()

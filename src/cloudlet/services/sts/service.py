@@ -1,0 +1,10 @@
+"""STS's declaration: the service and its errors."""
+
+from cloudlet.kernel.service import Service
+
+sts = Service("sts")
+
+AccessDenied = sts.error("AccessDenied", status=403)
+ValidationError = sts.error("ValidationError", status=400)
+MalformedPolicyDocument = sts.error("MalformedPolicyDocumentException")
+PackedPolicyTooLarge = sts.error("PackedPolicyTooLargeException")
