@@ -80,6 +80,15 @@ class Tx:
                 (_kind(cls), prefix, prefix + "\U0010ffff", after, limit))
         return [decode(cls, body, version) for version, body in rows]
 
+    def count(self, cls: type, **where: str) -> int:
+        """How many records one index lists under a value, without reading them; KeyError as for `find`."""
+        ((name, value),) = where.items()
+        if name not in cls.INDEXES:  # type: ignore[attr-defined]
+            raise KeyError(f"{cls.__name__} declares no index {name}")
+        row = self._db.execute("select count(*) from record_index where kind=? and name=? and value=?",
+                               (_kind(cls), name, value)).fetchone()
+        return int(row[0]) if row else 0
+
     def put(self, rec: Any, *, wake: bool = True) -> None:
         """Inserts or replaces. A reconciled record becomes work unless `wake` is off (a step recording what it saw)."""
         kind, key = rec.KIND, key_of(rec)
