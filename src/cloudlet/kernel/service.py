@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from botocore import xform_name
 from botocore.model import OperationModel
@@ -55,16 +55,29 @@ class Service:
         self.operations: dict[str, Operation] = {}
         self._names = {xform_name(name): name for name in self.model.operation_names}
 
-    def read(self, fn: F | None = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
+    @overload
+    def read(self, fn: F) -> F: ...
+    @overload
+    def read(self, *, resources: Resources | None = None, action: str | None = None) -> Callable[[F], F]: ...
+    def read(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
         """Declares an operation that changes nothing a customer asked to be changed."""
         return self._declare(fn, "read", resources, action, False)
 
-    def write(self, fn: F | None = None, *, resources: Resources | None = None, action: str | None = None,
+    @overload
+    def write(self, fn: F) -> F: ...
+    @overload
+    def write(self, *, resources: Resources | None = None, action: str | None = None,
+              durable: bool = False) -> Callable[[F], F]: ...
+    def write(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
               durable: bool = False) -> Any:
         """Declares an operation that writes intent."""
         return self._declare(fn, "write", resources, action, durable)
 
-    def wait(self, fn: F | None = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
+    @overload
+    def wait(self, fn: F) -> F: ...
+    @overload
+    def wait(self, *, resources: Resources | None = None, action: str | None = None) -> Callable[[F], F]: ...
+    def wait(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
         """Declares an asynchronous operation: a data plane that owns its transactions."""
         return self._declare(fn, "wait", resources, action, False)
 
