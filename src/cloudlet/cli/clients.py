@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,7 +49,20 @@ def aws(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def demo(config: Config, _arguments: argparse.Namespace) -> int:
-    """The walk-through, with every step checked."""
+    """The walk-through, on the Cloudlet that runs, or on one that is started for it and taken down after."""
     from cloudlet.demo import walk
 
-    return walk(config)
+    program, there = aws_program(), find(config)
+    if there is not None:
+        print(f"Using the Cloudlet that runs at {there.url}")
+        return walk(there.url, program)
+    ours = [sys.executable, "-m", "cloudlet"]
+    place = ["--data-dir", str(config.data_dir)]
+    started = subprocess.run([*ours, "up", "-d", *place, "--port", str(config.port), "--host", config.host,
+                              "--public-cidr", config.public_cidr], check=False)
+    if started.returncode != 0:
+        return started.returncode
+    try:
+        return walk(config.endpoint, program)
+    finally:
+        subprocess.run([*ours, "down", *place], check=False)

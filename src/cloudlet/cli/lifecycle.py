@@ -58,10 +58,10 @@ def _detached(config: Config) -> int:
         command.append("--allow-development-key")
     try:
         config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = open(config.log, "ab")
+        config.log.touch(mode=0o600)
     except OSError as error:
         raise Complaint(f"cannot write to the data directory {config.data_dir}: {error.strerror}") from None
-    with log:
+    with open(config.log, "ab") as log:
         start = log.tell()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     with Console().status("starting Cloudlet"):

@@ -1,0 +1,24 @@
+"""The walk-through: what a person does with AWS, done for real, every step checked."""
+
+import time
+
+from cloudlet.demo import containers
+from cloudlet.demo.stage import Failed, Stage
+
+CHAPTERS = (containers.chapter,)
+
+
+def walk(url: str, aws: str) -> int:
+    """Plays every chapter on the Cloudlet at `url` with the aws CLI `aws`; 1 where a step did not do what it says."""
+    stage = Stage(url, aws)
+    started = time.monotonic()
+    try:
+        for chapter in CHAPTERS:
+            chapter(stage)
+    except Failed as failed:
+        stage.console.print(f"\n[bold red]This step did not do what it says:[/] {failed}", highlight=False)
+        return 1
+    finally:
+        stage.clean_up()
+    stage.console.print(f"\n[bold green]Everything did what it says[/] ({time.monotonic() - started:.1f} s).")
+    return 0
