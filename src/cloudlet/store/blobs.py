@@ -1,0 +1,356 @@
+"""Content-addressed files: hashed while they stream in, and either whole under their digest or not there at all.
+
+One `Blobs` belongs to one owner, whose records say which digests are wanted. All file work runs in threads of its own;
+what is marked sync is one quick system call.
+"""
+
+import asyncio
+import ctypes
+import hashlib
+import os
+import re
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+READ_BYTES = 256 << 10  # of one read; two of them are in memory for each download
+WRITE_BYTES = 1 << 20  # gathered for one write; two of them are in memory for each upload
+WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
+HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file
+THREADS = 8
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME = re.compile(r"[0-9a-f-]{8,64}")
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+class BlobMissing(Exception):
+    """No blob has that digest."""
+
+
+class DigestMismatch(Exception):
+    """The bytes that came are not those that were announced; `actual` is their digest."""
+
+    def __init__(self, actual: str) -> None:
+        self.actual = actual
+        super().__init__(actual)
+
+
+class UploadBusy(Exception):
+    """Another request is writing to this upload."""
+
+
+def is_digest(text: str) -> bool:
+    """Whether the text is a digest as we take them: `sha256:` and 64 lower-case hex digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def digest_of(data: bytes) -> str:
+    """The digest of bytes in memory."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class _File:
+    """An open descriptor that closes when nobody (no reader, no thread) refers to it any more."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self.fd = -1
+        self.fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def _find_writeback() -> Callable[[int], None]:
+    """sync_file_range(2), which begins to write a file's dirty pages and does not wait; nothing where it is missing."""
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is None:
+        return lambda fd: None
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return lambda fd: call(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
+
+
+_writeback = _find_writeback()
+
+
+def _sync_directory(path: Path) -> None:
+    directory = _File(path, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(directory.fd)
+
+
+class Reader:
+    """The bytes of an open blob, in chunks; the next is read while the last is sent. Whole even if it is discarded."""
+
+    def __init__(self, file: _File, start: int, length: int, run: Callable[..., asyncio.Future[bytes]]) -> None:
+        self._file, self._at, self._end, self._run = file, start, start + length, run
+        self._ahead: asyncio.Future[bytes] | None = None
+        self.length = length
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await (self._ahead or self._read())
+        if not chunk:
+            raise StopAsyncIteration
+        self._at += len(chunk)
+        self._ahead = self._read()
+        return chunk
+
+    def _read(self) -> asyncio.Future[bytes]:
+        size = min(READ_BYTES, self._end - self._at)
+        return self._run(_read, self._file, size, self._at)
+
+
+def _read(file: _File, size: int, at: int) -> bytes:
+    return os.pread(file.fd, size, at) if size else b""
+
+
+class Upload:
+    """A blob on its way in: a file that grows, and the hash of what it holds so far."""
+
+    def __init__(self, blobs: "Blobs", name: str, path: Path, offset: int) -> None:
+        self._blobs, self.name, self._path = blobs, name, path
+        self.offset = offset  # bytes that are in the file and in the hash
+        self.busy = False
+        self._hash = None if offset else hashlib.sha256()
+
+    async def write(self, chunks: AsyncIterator[bytes]) -> int:
+        """Appends; returns the new offset. What came before a client went away stays, for it to resume.
+
+        Raises UploadBusy, or OSError (ENOSPC: the caller discards the upload).
+        """
+        file = await self._begin()
+        job: asyncio.Future[None] | None = None
+        gathered: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in chunks:
+                gathered.append(chunk)
+                size += len(chunk)
+                if size >= WRITE_BYTES:
+                    if job is not None:
+                        await asyncio.shield(job)
+                    job = self._blobs.run(self._absorb, file, gathered)
+                    gathered, size = [], 0
+            if job is not None:
+                await asyncio.shield(job)
+            if gathered:
+                job = self._blobs.run(self._absorb, file, gathered)
+                await asyncio.shield(job)
+        finally:
+            self._release_after(job)
+        return self.offset
+
+    async def publish(self, digest: str) -> None:
+        """Puts the upload under its digest, safe from a power cut; call it while holding the digest (`Blobs.hold`).
+
+        Raises DigestMismatch, after which the upload is gone; UploadBusy; OSError.
+        """
+        file = await self._begin()
+        job: asyncio.Future[str] | None = None
+        try:
+            job = self._blobs.run(self._publish, file, digest)
+            actual = await asyncio.shield(job)
+        finally:
+            self._release_after(job)
+        self._blobs.forget(self.name)
+        if actual != digest:
+            raise DigestMismatch(actual)
+
+    async def discard(self) -> None:
+        """Removes what has come so far."""
+        self._blobs.forget(self.name)
+        await self._blobs.run(self._path.unlink, True)
+
+    async def _begin(self) -> _File:
+        if self.busy:
+            raise UploadBusy(self.name)
+        self.busy = True
+        try:
+            return await self._blobs.run(self._open)
+        except BaseException:
+            self.busy = False
+            raise
+
+    def _release_after(self, job: "asyncio.Future[Any] | None") -> None:
+        """Gives up the claim when the thread ends, which may be after the request that was cancelled."""
+        def release(job: "asyncio.Future[Any]") -> None:
+            self.busy = False
+            if not job.cancelled():
+                job.exception()  # seen, also where nobody awaits the thread any more
+
+        if job is None:
+            self.busy = False
+        else:
+            job.add_done_callback(release) if not job.done() else release(job)
+
+    def _open(self) -> _File:
+        file = _File(self._path, os.O_RDWR | os.O_APPEND)
+        if self._hash is None:  # it began before our last start, or a write failed half-way: hash what is in the file
+            running, self.offset = hashlib.sha256(), 0
+            while chunk := os.pread(file.fd, WRITE_BYTES, self.offset):
+                running.update(chunk)
+                self.offset += len(chunk)
+            self._hash = running
+        return file
+
+    def _absorb(self, file: _File, chunks: list[bytes]) -> None:
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        running, self._hash = self._hash, None
+        assert running is not None
+        running.update(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file.fd, rest):]
+        before, self.offset = self.offset, self.offset + len(data)
+        self._hash = running
+        if before // WRITEBACK_BYTES != self.offset // WRITEBACK_BYTES:
+            _writeback(file.fd)
+
+    def _publish(self, file: _File, digest: str) -> str:
+        assert self._hash is not None
+        actual = f"sha256:{self._hash.hexdigest()}"
+        if actual == digest:
+            os.fdatasync(file.fd)
+            self._blobs.place(self._path, digest)
+        else:
+            self._path.unlink(missing_ok=True)
+        return actual
+
+
+class Blobs:
+    """The blobs under one directory. Raises OSError where it cannot be made or written."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs, self._incoming, self._doomed = root / "sha256", root / "incoming", root / "doomed"
+        for directory in (self._blobs, self._incoming, self._doomed):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self._uploads: OrderedDict[str, Upload] = OrderedDict()
+        self._held: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Waits for the threads."""
+        self._pool.shutdown()
+
+    def run(self, function: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+        """Runs file work in one of our threads."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    # ── Blobs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise BlobMissing(digest)
+        value = digest.removeprefix("sha256:")
+        return self._blobs / value[:2] / value
+
+    def size(self, digest: str) -> int | None:
+        """How long a blob is in bytes; None where there is none. Sync."""
+        try:
+            return self._path(digest).stat().st_size
+        except (FileNotFoundError, BlobMissing):
+            return None
+
+    def open(self, digest: str, start: int = 0, length: int | None = None) -> Reader:
+        """Its bytes, or a range of them. Sync. Raises BlobMissing."""
+        try:
+            file = _File(self._path(digest), os.O_RDONLY)
+        except FileNotFoundError:
+            raise BlobMissing(digest) from None
+        size = os.fstat(file.fd).st_size
+        start = min(start, size)
+        return Reader(file, start, size - start if length is None else min(length, size - start), self.run)
+
+    @contextmanager
+    def hold(self, digest: str) -> Iterator[None]:
+        """Keeps `discard` off a digest while it is published and until a record wants it."""
+        self._held[digest] += 1
+        try:
+            yield
+        finally:
+            self._held[digest] -= 1
+            if not self._held[digest]:
+                del self._held[digest]
+
+    def discard(self, digest: str) -> bool:
+        """Takes a blob away, unless it is held. Sync, so that a check of the records just before it still holds.
+
+        Downloads under way end well. The space comes back with the next `purge`.
+        """
+        if digest in self._held:
+            return False
+        try:
+            os.rename(self._path(digest), self._doomed / digest.removeprefix("sha256:"))
+        except (FileNotFoundError, BlobMissing):
+            pass
+        return True
+
+    async def purge(self) -> None:
+        """Frees the space of what was discarded."""
+        def unlink() -> None:
+            for path in self._doomed.iterdir():
+                path.unlink(missing_ok=True)
+        await self.run(unlink)
+
+    async def digests(self) -> list[str]:
+        """All blobs there are."""
+        return await self.run(lambda: [f"sha256:{path.name}" for path in self._blobs.glob("??/*")])
+
+    def place(self, source: Path, digest: str) -> None:
+        """Renames a synced file to its digest and syncs the directory. For `Upload`, in a thread."""
+        path = self._path(digest)
+        if not path.parent.exists():
+            path.parent.mkdir(exist_ok=True)
+            _sync_directory(path.parent.parent)
+        os.rename(source, path)
+        _sync_directory(path.parent)
+
+    # ── Uploads ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def begin(self, name: str) -> Upload:
+        """A new upload; `name` is of hex digits and dashes."""
+        path = self._upload_path(name)
+        await self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        return self._keep(Upload(self, name, path, 0))
+
+    def upload(self, name: str) -> Upload | None:
+        """An upload under way, also one from before our last start. Sync."""
+        found = self._uploads.get(name)
+        if found is None and _NAME.fullmatch(name):
+            path = self._upload_path(name)
+            try:
+                found = self._keep(Upload(self, name, path, path.stat().st_size))
+            except FileNotFoundError:
+                pass
+        return found
+
+    async def uploads(self) -> list[str]:
+        """The names of all uploads under way."""
+        return await self.run(lambda: [path.name for path in self._incoming.iterdir()])
+
+    def forget(self, name: str) -> None:
+        """The upload has ended."""
+        self._uploads.pop(name, None)
+
+    def _upload_path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not the name of an upload: {name!r}")
+        return self._incoming / name
+
+    def _keep(self, upload: Upload) -> Upload:
+        self._uploads[upload.name] = upload
+        for name in list(self._uploads) if len(self._uploads) > HASHES_MAX else ():
+            if not self._uploads[name].busy and name != upload.name:
+                del self._uploads[name]
+                break
+        return upload
