@@ -1,0 +1,103 @@
+"""What every protocol does: requests to values, values to responses, errors to responses; compiled per operation."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from botocore.model import OperationModel, StructureShape
+
+from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.http import Body, Request, Response
+from cloudlet.kernel.service import Service
+from cloudlet.wire.faults import Faults, faults_of
+from cloudlet.wire.scalars import Malformed
+from cloudlet.wire.validate import Check, Validator, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A routed request: `labels` are the values of the URI's template, decoded; `body` is whole unless the operation
+    takes a stream; `parameters` are those of the query string or the form, decoded."""
+
+    request: Request
+    body: bytes | Body = b""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    parameters: Sequence[tuple[str, str]] = ()
+
+    @property
+    def whole(self) -> bytes:
+        """The body of an operation that takes no stream."""
+        return self.body if isinstance(self.body, bytes) else b""
+
+
+Parse = Callable[[Message], dict[str, Any]]
+Print = Callable[[Any, str], Response]
+
+
+class Protocol(ABC):
+    """One protocol as one service speaks it. Parsers and printers are compiled at an operation's first use."""
+
+    name: ClassVar[str]
+    body_limit: ClassVar[int] = 16 * 1024 * 1024  # bytes of a request that is read whole
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.faults: Faults = faults_of(service.name, self.name)
+        self._validator = Validator(self.faults.demands)
+        self._parsers: dict[str, Parse] = {}
+        self._printers: dict[str, Print] = {}
+        self._checks: dict[str, Check | None] = {}
+
+    @abstractmethod
+    def compile_parser(self, operation: OperationModel) -> Parse:
+        """The function from a message to the members of the input shape; it raises Malformed."""
+
+    @abstractmethod
+    def compile_printer(self, operation: OperationModel) -> Print:
+        """The function from the members of the output shape and the request's id to the response."""
+
+    @abstractmethod
+    def failure(self, error: AwsError, request_id: str) -> Response:
+        """An error as this protocol says it."""
+
+    def parse(self, operation: OperationModel, message: Message) -> dict[str, Any]:
+        """The request's members, checked against the input shape. Raises the service's AwsErrors."""
+        name = operation.name
+        parser = self._parsers.get(name)
+        if parser is None:
+            parser = self._parsers[name] = self.compile_parser(operation)
+            shape = operation.input_shape
+            self._checks[name] = self._validator.of(shape) if shape else None
+        try:
+            request = parser(message)
+        except (Malformed, RecursionError) as wrong:
+            text = str(wrong) if isinstance(wrong, Malformed) else "The request is nested too deeply"
+            raise self.faults.malformed(text) from None
+        check = self._checks[name]
+        if check is not None:
+            violations: list[Violation] = []
+            check(request, "", violations)
+            if violations:
+                raise self.faults.invalid(violations)
+        return request
+
+    def print(self, operation: OperationModel, output: Any, request_id: str) -> Response:
+        """The answer. KeyError where the operation returned a member that its shape does not have."""
+        printer = self._printers.get(operation.name)
+        if printer is None:
+            printer = self._printers[operation.name] = self.compile_printer(operation)
+        return printer(output, request_id)
+
+    def error_shape(self, error: AwsError) -> StructureShape | None:
+        """The modelled shape of an error, where it has one."""
+        name = error.shape_name
+        if name is None or name not in self.service.model.shape_names:
+            return None
+        shape: StructureShape = self.service.model.shape_for(name)
+        return shape
+
+    def message_name(self, shape: StructureShape | None) -> str:
+        """What an error's shape calls its message: `message` or `Message`."""
+        names = shape.members if shape else ()
+        return next((name for name in names if name.lower() == "message"), "message")

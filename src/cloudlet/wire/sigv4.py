@@ -1,0 +1,289 @@
+"""AWS Signature Version 4: whose request it is, and that it is what its sender signed.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+"""
+
+import calendar
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+from cloudlet.kernel.http import Request
+from cloudlet.kernel.identity import Credential, Identities
+from cloudlet.wire.faults import Faults
+from cloudlet.wire.scalars import Malformed, time_of_rfc822
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SKEW_MAX_S = 15 * 60
+EXPIRES_MAX_S = 7 * 24 * 3600
+UNSIGNED = "UNSIGNED-PAYLOAD"
+STREAMING = "STREAMING-"
+
+_CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
+_SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
+_SIGNATURE = re.compile(r"Signature=([^,\s]+)")
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A credential as a request names it: `AKID/20260102/us-east-1/ecs/aws4_request`."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+
+    @property
+    def text(self) -> str:
+        """What is signed of it."""
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a request says of its signature. `expires_s` is set for a presigned URL; `payload` is the digest or marker
+    in the canonical request; `key` (once verified) signs what follows, e.g. the chunks of a body."""
+
+    scope: Scope
+    stamp: str
+    headers: tuple[str, ...]
+    signature: str
+    token: str | None
+    payload: str | None
+    expires_s: int | None = None
+    key: bytes = b""
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    out = []
+    for pair in query.split("&"):
+        if pair:
+            key, _, value = pair.partition("=")
+            out.append((key, value))
+    return out
+
+
+def find_scope(request: Request) -> Scope | None:
+    """The scope that a request claims, for routing; None where it claims none or none that can be read."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        found = _CREDENTIAL.search(header)
+        return _scope(found[1]) if found else None
+    if "X-Amz-Credential=" in request.query:
+        for key, value in _pairs(request.query):
+            if key == "X-Amz-Credential":
+                return _scope(unquote(value))
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _scope(text: str) -> Scope | None:
+    parts = text.rsplit("/", 4)  # an access key id may itself hold a slash
+    if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
+        return None
+    return Scope(*parts[:4])
+
+
+def read(request: Request, faults: Faults) -> Signed:
+    """The signature of a request, from its header or its query string. Raises what is wrong with it."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        return _of_header(request, header, faults)
+    if "X-Amz-Algorithm=" in request.query or "X-Amz-Signature=" in request.query:
+        return _of_query(request, faults)
+    raise faults.unsigned()
+
+
+def _of_header(request: Request, header: str, faults: Faults) -> Signed:
+    if not header.startswith(ALGORITHM + " "):
+        raise faults.incomplete(f"Authorization header must begin with '{ALGORITHM}'; got '{header[:32]}'")
+    found = [pattern.search(header) for pattern in (_CREDENTIAL, _SIGNED, _SIGNATURE)]
+    credential, signed, signature = found
+    if not (credential and signed and signature):
+        raise faults.incomplete(" ".join(
+            f"Authorization header requires '{name}' parameter."
+            for name, match in zip(("Credential", "SignedHeaders", "Signature"), found, strict=True) if not match))
+    headers = request.headers
+    stamp = headers.get("x-amz-date") or _stamp_of_date(headers.get("date"))
+    if not stamp:
+        raise faults.incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    scope = _scope(credential[1])
+    if scope is None:
+        raise faults.incomplete(f"Credential must have exactly 5 slash-delimited elements, got '{credential[1][:128]}'")
+    return Signed(scope, stamp, tuple(signed[1].split(";")), signature[1], headers.get("x-amz-security-token"),
+                  headers.get("x-amz-content-sha256"))
+
+
+def _of_query(request: Request, faults: Faults) -> Signed:
+    given = {key: unquote(value) for key, value in _pairs(request.query) if key.startswith("X-Amz-")}
+    needed = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature")
+    missing = [name for name in needed if not given.get(name)]
+    if missing:
+        raise faults.incomplete(" ".join(f"AWS query-string parameters must include '{name}'." for name in missing))
+    if given["X-Amz-Algorithm"] != ALGORITHM:
+        raise faults.incomplete(f"X-Amz-Algorithm only supports \"{ALGORITHM}\"")
+    scope = _scope(given["X-Amz-Credential"])
+    if scope is None:
+        raise faults.incomplete("Credential must have exactly 5 slash-delimited elements")
+    expires = given.get("X-Amz-Expires", "900")
+    if not (expires.isascii() and expires.isdigit() and len(expires) < 10 and 0 < int(expires) <= EXPIRES_MAX_S):
+        raise faults.incomplete(f"X-Amz-Expires must be a number of seconds between 1 and {EXPIRES_MAX_S}")
+    return Signed(scope, given["X-Amz-Date"], tuple(given["X-Amz-SignedHeaders"].split(";")), given["X-Amz-Signature"],
+                  given.get("X-Amz-Security-Token"), request.headers.get("x-amz-content-sha256"), int(expires))
+
+
+def _stamp_of_date(text: str | None) -> str:
+    if not text:
+        return ""
+    if _STAMP.fullmatch(text):
+        return text
+    try:
+        return stamp_of(time_of_rfc822(text))
+    except Malformed:
+        return ""
+
+
+def stamp_of(now: float) -> str:
+    """`20260102T030405Z`."""
+    from datetime import UTC, datetime
+    return datetime.fromtimestamp(int(now), UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@lru_cache(maxsize=4096)
+def seconds_of(stamp: str) -> float | None:
+    """Epoch seconds of `20260102T030405Z`, or None where the text is not one."""
+    found = _STAMP.fullmatch(stamp)
+    if not found:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 62):
+        return None
+    return float(calendar.timegm((year, month, day, hour, minute, second)))
+
+
+def check_time(signed: Signed, now: float, faults: Faults) -> None:
+    """Raises where the signature's time is too far from now, or its URL has expired."""
+    at = seconds_of(signed.stamp)
+    if at is None or signed.stamp[:8] != signed.scope.date:
+        raise faults.incomplete("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from"
+                                f" HTTP: '{signed.scope.date[:16]}' != '{signed.stamp[:32]}'")
+    if at > now + SKEW_MAX_S:
+        raise faults.skewed(_said(faults.skewed, f"Signature not yet current: {signed.stamp} is still later than"
+                                  f" {stamp_of(now + SKEW_MAX_S)} ({stamp_of(now)} + 15 min.)"))
+    if signed.expires_s is not None:
+        if now > at + signed.expires_s:
+            raise faults.expired_url(_said(faults.expired_url, f"Signature expired: {signed.stamp} is now earlier than"
+                                           f" {stamp_of(now - signed.expires_s)} ({stamp_of(now)} -"
+                                           f" {signed.expires_s} s.)"))
+    elif at < now - SKEW_MAX_S:
+        raise faults.skewed(_said(faults.skewed, f"Signature expired: {signed.stamp} is now earlier than"
+                                  f" {stamp_of(now - SKEW_MAX_S)} ({stamp_of(now)} - 15 min.)"))
+
+
+def _said(error: Any, sentence: str) -> str:
+    """The error's own sentence where it has one (EC2, S3), else the general one."""
+    return sentence if error.default_message == error.code else error.default_message
+
+
+@lru_cache(maxsize=1024)
+def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """The key of a day, a region and a service."""
+    key = ("AWS4" + secret).encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _canonical_path(path: str, service: str) -> Sequence[str]:
+    """The path as signed. S3 signs it encoded once (clients differ in what they encode), others twice and tidied."""
+    if path in ("/", ""):
+        return ("/",)
+    if service.startswith("s3"):
+        again = quote(unquote_to_bytes(path), safe="/-_.~")
+        return (path,) if again == path else (path, again)
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del kept[-1:]
+        elif part and part != ".":
+            kept.append(part)
+    tidy = "/" + "/".join(kept) + ("/" if path.endswith("/") and kept else "")
+    return (quote(tidy, safe="/-_.~"),)
+
+
+def _canonical_query(query: str) -> str:
+    if not query:
+        return ""
+    pairs = [(_encoded(key), _encoded(value)) for key, value in _pairs(query) if key != "X-Amz-Signature"]
+    return "&".join(f"{key}={value}" for key, value in sorted(pairs))
+
+
+def _encoded(text: str) -> str:
+    return text if text.isalnum() and text.isascii() else quote(unquote_to_bytes(text), safe="-_.~")
+
+
+def canonical_requests(request: Request, signed: Signed, payload: str) -> list[str]:
+    """The canonical request, once for each way in which clients spell the path."""
+    found = request.headers
+    lines = []
+    for name in signed.headers:
+        value = found.get(name, "")
+        lines.append(f"{name}:{' '.join(value.split()) if ' ' in value else value}\n")
+    middle = (f"\n{_canonical_query(request.query)}\n{''.join(lines)}\n{';'.join(signed.headers)}\n{payload}")
+    return [f"{request.method}\n{path}{middle}" for path in _canonical_path(request.path, signed.scope.service)]
+
+
+def string_to_sign(signed: Signed, canonical: str) -> bytes:
+    """What the signing key signs."""
+    digest = sha256(canonical.encode()).hexdigest()
+    return f"{ALGORITHM}\n{signed.stamp}\n{signed.scope.text}\n{digest}".encode()
+
+
+def find_credential(identities: Identities, tx: Any, signed: Signed, now: float, faults: Faults) -> Credential:
+    """The known credential that a signature names. Raises: nobody has it, another session token, expired."""
+    credential = identities.credential(tx, signed.scope.access_key_id)
+    if credential is None:
+        raise faults.unknown_key()
+    if not hmac.compare_digest((credential.token or "").encode(), (signed.token or "").encode()):
+        raise faults.bad_token()
+    if credential.expires is not None and now >= credential.expires:
+        raise faults.expired_token()
+    return credential
+
+
+def check(request: Request, signed: Signed, secret: str, payload: str, faults: Faults) -> bytes:
+    """Raises unless the signature is the secret's over this request and payload; the signing key where it is."""
+    if "host" not in signed.headers:
+        raise faults.mismatch("'Host' must be a 'SignedHeader' in the AWS Authorization.")
+    scope = signed.scope
+    key = signing_key(secret, scope.date, scope.region, scope.service)
+    for canonical in canonical_requests(request, signed, payload):
+        expected = hmac.new(key, string_to_sign(signed, canonical), "sha256").hexdigest()
+        if hmac.compare_digest(expected.encode(), signed.signature.encode()):
+            return key
+    raise faults.mismatch()
+
+
+def digest_of(body: bytes, signed: Signed, service: str, faults: Faults) -> str:
+    """What stands for a whole body in the canonical request.
+
+    Everywhere it is the body's digest; S3 also takes it from a header, which may say that the body is not signed.
+    """
+    actual = sha256(body).hexdigest()
+    said = signed.payload
+    if service == "s3":
+        if said is None:
+            return UNSIGNED if signed.expires_s is not None else actual
+        if _HEX.fullmatch(said) and said != actual:
+            raise (faults.body_mismatch or faults.mismatch)()
+        return said
+    if said == UNSIGNED and signed.expires_s is None:
+        return actual  # only S3 lets a body go unsigned
+    return actual

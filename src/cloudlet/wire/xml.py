@@ -1,0 +1,267 @@
+"""XML both ways: compiled writers of our own, and reading by lxml with entities, DTDs and the network off."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from lxml import etree
+
+from cloudlet.wire import scalars
+from cloudlet.wire.scalars import Malformed
+
+Out = list[str]
+Write = Callable[[Any, Out], None]
+Read = Callable[[Any], Any]
+
+_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
+
+
+def escape(text: str) -> str:
+    """Text for between two tags. What XML cannot say at all becomes U+FFFD."""
+    if _SPECIAL.search(text) is None:
+        return text
+    return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0], "\ufffd"), text)
+
+
+def quote(text: str) -> str:
+    """Text for between double quotes."""
+    return escape(text).replace('"', "&quot;")
+
+
+def namespace(shape: Shape) -> str:
+    """The xmlns attribute that a shape asks for, with the space before it."""
+    given = shape.serialization.get("xmlNamespace")
+    if not given:
+        return ""
+    if isinstance(given, str):
+        return f' xmlns="{given}"'
+    prefix = f":{given['prefix']}" if given.get("prefix") else ""
+    return f' xmlns{prefix}="{given["uri"]}"'
+
+
+def location(shape: Shape, default: str) -> str:
+    """The name of a member's element."""
+    name: str = shape.serialization.get("name", default)
+    return name
+
+
+class Names:
+    """How a protocol names elements; the query form of SQS has names that its JSON model lacks (`queryName`)."""
+
+    def __init__(self, query: bool = False) -> None:
+        self._query = query
+
+    def of(self, shape: Shape, default: str) -> str:
+        """The name of a member, an entry's key, its value or a list's element."""
+        given = shape.serialization.get("queryName") if self._query else None
+        return given or location(shape, default)
+
+    def of_list(self, shape: ListShape, default: str) -> str:
+        """What stands for a list in its structure: of a flattened one, its elements."""
+        if shape.serialization.get("flattened"):
+            return self.of(shape.member, self.of(shape, default))
+        return self.of(shape, default)
+
+
+class Writer:
+    """Compiles shapes into functions that append text. A member that the shape does not have raises KeyError."""
+
+    def __init__(self, names: Names, iso: Callable[[float], str] = scalars.iso) -> None:
+        self._names, self._iso = names, iso
+        self._structures: dict[str, Write] = {}
+
+    def element(self, shape: Shape, tag: str) -> Write:
+        """A value in its element, or for a flattened list or map in as many as it has."""
+        match shape.type_name:
+            case "structure":
+                return self._structure(shape, tag)
+            case "list":
+                return self._list(shape, tag)
+            case "map":
+                return self._map(shape, tag)
+        opening, closing = f"<{tag}{namespace(shape)}>", f"</{tag}>"
+        if shape.type_name in ("string", "character"):
+            return lambda value, out: out.append(f"{opening}{escape(value)}{closing}")
+        convert = scalars.to_text(shape, "iso8601", self._iso)
+        return lambda value, out: out.append(f"{opening}{convert(value)}{closing}")
+
+    def members(self, shape: StructureShape) -> Write:
+        """A structure's members without an element around them."""
+        known = self._structures.get(shape.name)
+        if known:
+            return known
+        writers: dict[str, Write] = {}
+
+        def write(value: Any, out: Out) -> None:
+            for name, item in value.items():
+                if item is not None:
+                    writers[name](item, out)
+
+        self._structures[shape.name] = write
+        for name, member in shape.members.items():
+            if member.serialization.get("xmlAttribute"):
+                writers[name] = lambda value, out: None
+            elif member.type_name == "list":
+                writers[name] = self.element(member, self._names.of_list(member, name))
+            else:
+                writers[name] = self.element(member, self._names.of(member, name))
+        return write
+
+    def _structure(self, shape: StructureShape, tag: str) -> Write:
+        inner, opening, closing = self.members(shape), f"<{tag}{namespace(shape)}", f"</{tag}>"
+        attributes = [(name, location(member, name)) for name, member in shape.members.items()
+                      if member.serialization.get("xmlAttribute")]
+
+        def write(value: Any, out: Out) -> None:
+            said = "".join(f' {key}="{quote(value[name])}"' for name, key in attributes if value.get(name) is not None)
+            out.append(f"{opening}{said}>")
+            inner(value, out)
+            out.append(closing)
+        return write
+
+    def _list(self, shape: ListShape, tag: str) -> Write:
+        if shape.serialization.get("flattened"):
+            each = self.element(shape.member, tag)
+
+            def flat(value: Any, out: Out) -> None:
+                for item in value:
+                    each(item, out)
+            return flat
+        each = self.element(shape.member, self._names.of(shape.member, "member"))
+        opening, closing = f"<{tag}{namespace(shape)}>", f"</{tag}>"
+
+        def write(value: Any, out: Out) -> None:
+            out.append(opening)
+            for item in value:
+                each(item, out)
+            out.append(closing)
+        return write
+
+    def _map(self, shape: MapShape, tag: str) -> Write:
+        key = self.element(shape.key, self._names.of(shape.key, "key"))
+        member = self.element(shape.value, self._names.of(shape.value, "value"))
+        flattened = shape.serialization.get("flattened")
+        entry = tag if flattened else "entry"
+
+        def write(value: Any, out: Out) -> None:
+            if not flattened:
+                out.append(f"<{tag}>")
+            for name, item in value.items():
+                out.append(f"<{entry}>")
+                key(name, out)
+                member(item, out)
+                out.append(f"</{entry}>")
+            if not flattened:
+                out.append(f"</{tag}>")
+        return write
+
+
+def parse(body: bytes) -> Any:
+    """The root element of a document. Raises Malformed: not well-formed, a DTD, nested or grown out of proportion."""
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False,
+                             remove_comments=True, remove_pis=True)
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise Malformed("The XML is not well-formed") from None
+    if root.getroottree().docinfo.doctype:
+        raise Malformed("The XML must not have a DTD")
+    return root
+
+
+def _tag(element: Any) -> str:
+    name: str = element.tag
+    return name.rpartition("}")[2]
+
+
+def _text_of(element: Any) -> str:
+    return element.text or ""
+
+
+class Reader:
+    """Compiles shapes into functions from an element (of a flattened list or map: elements) to values."""
+
+    def __init__(self) -> None:
+        self._structures: dict[str, Read] = {}
+
+    def of(self, shape: Shape) -> Read:
+        """The function for one shape."""
+        match shape.type_name:
+            case "structure":
+                return self.structure(shape)
+            case "list":
+                return self._list(shape)
+            case "map":
+                return self._map(shape)
+        convert = scalars.from_text(shape, "iso8601")
+        return lambda element: convert(_text_of(element))
+
+    def structure(self, shape: StructureShape) -> Read:
+        """A structure of its element; unknown children are ignored."""
+        known = self._structures.get(shape.name)
+        if known:
+            return known
+        members: dict[str, tuple[str, Read, bool]] = {}
+        attributes: list[tuple[str, str]] = []
+
+        def read(element: Any) -> dict[str, Any]:
+            out: dict[str, Any] = {}
+            repeated: dict[str, list[Any]] = {}
+            for child in element:
+                found = members.get(_tag(child))
+                if found is None:
+                    continue
+                name, convert, many = found
+                if many:
+                    repeated.setdefault(name, []).append(child)
+                    out[name] = None  # keeps the order of first appearance
+                else:
+                    out[name] = convert(child)
+            for name, children in repeated.items():
+                out[name] = flattened[name](children)
+            for name, key in attributes:
+                for attribute, value in element.attrib.items():
+                    if attribute.rpartition("}")[2] == key.rpartition(":")[2]:
+                        out[name] = value
+            return out
+
+        flattened: dict[str, Read] = {}
+        self._structures[shape.name] = read
+        for name, member in shape.members.items():
+            if member.serialization.get("location"):
+                continue
+            if member.serialization.get("xmlAttribute"):
+                attributes.append((name, location(member, name)))
+                continue
+            many = bool(member.serialization.get("flattened")) and member.type_name in ("list", "map")
+            key = location(member, name)
+            if many and member.type_name == "list":
+                key = location(member.member, key) if "name" not in member.serialization else key
+            convert = self.of(member)
+            if many:
+                flattened[name] = convert
+            members[key] = (name, convert, many)
+        return read
+
+    def _list(self, shape: ListShape) -> Read:
+        member = self.of(shape.member)
+        if shape.serialization.get("flattened"):
+            return lambda elements: [member(element) for element in elements]
+        name = location(shape.member, "member")
+        return lambda element: [member(child) for child in element if _tag(child) in (name, "member")]
+
+    def _map(self, shape: MapShape) -> Read:
+        read_key, read_value = self.of(shape.key), self.of(shape.value)
+        key_name, value_name = location(shape.key, "key"), location(shape.value, "value")
+
+        def read(elements: Any) -> dict[str, Any]:
+            out = {}
+            for entry in elements:
+                parts = {_tag(child): child for child in entry}
+                if key_name not in parts or value_name not in parts:
+                    raise Malformed(f"an entry of a map needs a {key_name} and a {value_name}")
+                out[read_key(parts[key_name])] = read_value(parts[value_name])
+            return out
+        return read
