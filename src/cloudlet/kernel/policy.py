@@ -19,7 +19,8 @@ Matcher = Callable[[str], bool]
 
 PARSED_MAX = 2048  # parsed documents that are remembered; a document has at most about 10,000 characters
 NOTHING = '{"Version":"2012-10-17","Statement":[]}'
-_VARIABLE = re.compile(r"\$\{[^}]*\}")
+EVERYTHING = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+_VARIABLE = re.compile(r"\$\{[^}]*\}?")
 
 
 @dataclass(frozen=True, slots=True)

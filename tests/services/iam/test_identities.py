@@ -13,7 +13,7 @@ from cloudlet.services.iam import identities
 from cloudlet.store.db import Store
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(str(tmp_path / "cloudlet.db"), SystemClock())
     yield made
@@ -25,7 +25,7 @@ def site(tmp_path: Path, *, development_key: bool = True) -> Site:
 
 
 @pytest.mark.parametrize(("key", "account"), [("test", "000000000000"), ("123456789012", "123456789012")])
-def test_a_development_key_is_the_root_user_of_its_account(store: Store, tmp_path: Path, key: str, account: str) -> None:
+def test_a_development_key_is_root_of_its_account(store: Store, tmp_path: Path, key: str, account: str) -> None:
     with store.tx() as tx:
         credential = identities(site(tmp_path)).credential(tx, key)
     assert credential is not None
@@ -33,8 +33,8 @@ def test_a_development_key_is_the_root_user_of_its_account(store: Store, tmp_pat
     assert credential.principal == Principal("root", account, f"arn:aws:iam::{account}:root", account)
 
 
-@pytest.mark.parametrize("key", ["", "tests", "12345678901", "1234567890123", "１２３４５６７８９０１２", "AKIAIOSFODNN7EXAMPLE",
-                                 "ASIAIOSFODNN7EXAMPLE"])
+@pytest.mark.parametrize("key", ["", "tests", "12345678901", "1234567890123", "１２３４５６７８９０１２",
+                                 "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"])
 def test_nobody_has_another_key(store: Store, tmp_path: Path, key: str) -> None:
     with store.tx() as tx:
         assert identities(site(tmp_path)).credential(tx, key) is None

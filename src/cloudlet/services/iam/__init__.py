@@ -5,13 +5,17 @@ from typing import Any
 from cloudlet.control.controller import Controller
 from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.site import Site
-from cloudlet.services.iam.identities import StoredIdentities, refusal
+from cloudlet.services.iam import access_keys, attachments, inline, policies, roles, users
+from cloudlet.services.iam.identities import StoredIdentities, permission
+from cloudlet.services.iam.ids import account_of
+from cloudlet.services.iam.policies import find_any as find_policy
 from cloudlet.services.iam.records import Role, User, key_of_arn
 from cloudlet.services.iam.service import iam
 from cloudlet.services.iam.sessions import KIND, Expiry, open_session
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["controller", "find_role", "find_user", "iam", "identities", "open_session", "refusal"]
+__all__ = ["Role", "User", "access_keys", "account_of", "attachments", "controller", "find_policy", "find_role",
+           "find_user", "iam", "identities", "inline", "open_session", "permission", "policies", "roles", "users"]
 
 
 def identities(site: Site) -> Identities:

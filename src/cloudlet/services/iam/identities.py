@@ -37,7 +37,19 @@ class StoredIdentities:
         """None where the caller's policies, as they stand now, allow the action on every one of the resources."""
         if call.principal.kind == "root" or action in ANSWERED_BY_THE_OPERATION:
             return None
+        if action.startswith("iam:"):
+            resources = tuple(_with_path(tx, resource) for resource in resources)
         return refusal(tx, call.principal, action, resources)
+
+
+def _with_path(tx: Tx, resource: str) -> str:
+    """The ARN of a user or role as it is: requests name them without the path that is part of it."""
+    owner: User | Role | None = None
+    if ":user/" in resource:
+        owner = tx.get(User, key_of_arn(resource))
+    elif ":role/" in resource:
+        owner = tx.get(Role, key_of_arn(resource))
+    return owner.arn if owner is not None and owner.name == resource.rpartition("/")[2] else resource
 
 
 @lru_cache(maxsize=1024)
@@ -102,15 +114,24 @@ def refusal(tx: Tx, principal: Principal, action: str, resources: Iterable[str])
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
     """
-    identity = identity_policies(tx, principal)
-    session = [policy.parse(principal.session)] if principal.session is not None else None
+    identity, session = identity_policies(tx, principal), _session_policies(principal)
     for resource in tuple(resources) or ("*",):
         for kind, policies in (("identity-based", identity), ("session", session)):
-            decision = policy.decide(policies, action, resource) if policies is not None else "allow"
+            decision = policy.decide(policies, action, resource)
             if decision != "allow":
                 return Refusal(f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} "
                                + _because(kind, decision, action))
     return None
+
+
+def permission(tx: Tx, principal: Principal, action: str, resource: str) -> tuple[Decision, Decision]:
+    """What the caller's identity policies and what its session policies say; the latter "allow" where it has none."""
+    return (policy.decide(identity_policies(tx, principal), action, resource),
+            policy.decide(_session_policies(principal), action, resource))
+
+
+def _session_policies(principal: Principal) -> list[Policy]:
+    return [policy.parse(policy.EVERYTHING if principal.session is None else principal.session)]
 
 
 def _because(kind: str, decision: Decision, action: str) -> str:

@@ -1,6 +1,27 @@
 """STS: who is calling, and temporary credentials of roles."""
 
-from cloudlet.services.sts import caller
-from cloudlet.services.sts.service import sts
+from dataclasses import dataclass
 
-__all__ = ["caller", "sts"]
+from cloudlet.services.sts import caller, roles
+from cloudlet.services.sts.service import sts
+from cloudlet.store.db import Tx
+
+__all__ = ["TemporaryCredentials", "caller", "role_credentials", "roles", "sts"]
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryCredentials:
+    """What a workload gets to act with its role; `expires` in epoch seconds."""
+
+    access_key_id: str
+    secret: str
+    token: str
+    expires: float
+
+
+def role_credentials(tx: Tx, role_arn: str, session_name: str, duration_s: float) -> TemporaryCredentials:
+    """Credentials of a task's role. Raises AccessDenied, in words a customer may read, where there is no such role or
+    its trust policy does not name ecs-tasks.amazonaws.com."""
+    credential = roles.credentials_for_task(tx, role_arn, session_name, duration_s)
+    return TemporaryCredentials(credential.access_key_id, credential.secret, credential.token or "",
+                                credential.expires or 0.0)

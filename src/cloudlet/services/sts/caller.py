@@ -2,7 +2,8 @@
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sts.service import sts
+from cloudlet.services.iam import account_of
+from cloudlet.services.sts.service import ValidationError, sts
 from cloudlet.store.db import Tx
 
 
@@ -10,3 +11,12 @@ from cloudlet.store.db import Tx
 def get_caller_identity(call: Call, tx: Tx, request: Input) -> Output:
     """The account, the unique id and the ARN of the caller; needs no permission."""
     return {"UserId": call.principal.user_id, "Account": call.principal.account, "Arn": call.principal.arn}
+
+
+@sts.read
+def get_access_key_info(call: Call, tx: Tx, request: Input) -> Output:
+    """The account of an access key, which its id carries; says nothing of whether the key is there."""
+    account = account_of(request["AccessKeyId"])
+    if account is None:
+        raise ValidationError(f"{request['AccessKeyId']} is not a valid access key id.")
+    return {"Account": account}

@@ -1,0 +1,58 @@
+"""Users' access keys: made, switched off and on, deleted. The secret is shown once."""
+
+import dataclasses
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import Input, Output
+from cloudlet.services.iam.ids import secret_key, unique_id
+from cloudlet.services.iam.records import AccessKey, User
+from cloudlet.services.iam.service import LimitExceeded, NoSuchEntity, ValidationError, iam
+from cloudlet.services.iam.users import named_or_calling_user, the_user
+from cloudlet.store.db import Tx
+
+KEYS_MAX = 2
+
+
+@iam.write(resources=the_user, durable=True)
+def create_access_key(call: Call, tx: Tx, request: Input) -> Output:
+    """A new active key of a user; without a name, of the caller."""
+    user = named_or_calling_user(tx, call, request)
+    if len(tx.find(AccessKey, user=user.key)) >= KEYS_MAX:
+        raise LimitExceeded(f"Cannot exceed quota for AccessKeysPerUser: {KEYS_MAX}")
+    key = AccessKey(unique_id(tx, "AKIA", call.account), secret_key(tx), user.key, tx.now)
+    tx.put(key)
+    return {"AccessKey": {"UserName": user.name, "AccessKeyId": key.id, "Status": "Active",
+                          "SecretAccessKey": key.secret, "CreateDate": key.created}}
+
+
+@iam.read(resources=the_user)
+def list_access_keys(call: Call, tx: Tx, request: Input) -> Output:
+    """A user's keys, oldest first, without their secrets."""
+    user = named_or_calling_user(tx, call, request)
+    keys = sorted(tx.find(AccessKey, user=user.key), key=lambda key: key.created)
+    return {"AccessKeyMetadata": [
+        {"UserName": user.name, "AccessKeyId": key.id, "Status": "Active" if key.active else "Inactive",
+         "CreateDate": key.created} for key in keys], "IsTruncated": False}
+
+
+@iam.write(resources=the_user)
+def update_access_key(call: Call, tx: Tx, request: Input) -> Output:
+    """Switches a key off or on; it counts from the next request."""
+    if request["Status"] not in ("Active", "Inactive"):
+        raise ValidationError(f"1 validation error detected: Value '{request['Status']}' at 'status' failed to satisfy"
+                              " constraint: Member must satisfy enum value set: [Active, Inactive]")
+    key = _find(tx, named_or_calling_user(tx, call, request), request["AccessKeyId"])
+    tx.put(dataclasses.replace(key, active=request["Status"] == "Active"))
+
+
+@iam.write(resources=the_user)
+def delete_access_key(call: Call, tx: Tx, request: Input) -> Output:
+    """Deletes a key."""
+    tx.delete(AccessKey, _find(tx, named_or_calling_user(tx, call, request), request["AccessKeyId"]).id)
+
+
+def _find(tx: Tx, user: User, access_key_id: str) -> AccessKey:
+    key = tx.get(AccessKey, access_key_id)
+    if key is None or key.user != user.key:
+        raise NoSuchEntity(f"The Access Key with id {access_key_id} cannot be found.")
+    return key

@@ -1,0 +1,188 @@
+"""Roles: what they are for, who may assume them, and for how long."""
+
+import dataclasses
+from typing import Any
+
+import msgspec
+
+from cloudlet.kernel import policy
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import Input, Output
+from cloudlet.services.iam.documents import check_trust, encoded
+from cloudlet.services.iam.ids import unique_id
+from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, role_arn, tag_list
+from cloudlet.services.iam.records import Role, User, entity_key, key_of_arn
+from cloudlet.services.iam.service import (
+    DeleteConflict,
+    EntityAlreadyExists,
+    MalformedPolicyDocument,
+    NoSuchEntity,
+    ValidationError,
+    iam,
+    refuse_unsupported,
+)
+from cloudlet.store.db import Tx
+
+SESSION_MIN_S, SESSION_MAX_S = 3600, 43200
+
+
+def the_role(call: Call, request: Input) -> list[str]:
+    """The resource of operations on one role."""
+    return [role_arn(call, request["RoleName"])]
+
+
+def find_role(tx: Tx, call: Call, name: str) -> Role:
+    """The role of that name in the caller's account; raises NoSuchEntity."""
+    role = tx.get(Role, entity_key(call.account, name))
+    if role is None or role.name != name:
+        raise NoSuchEntity(f"The role with name {name} cannot be found.")
+    return role
+
+
+def described(role: Role, *, listed: bool = False) -> dict[str, Any]:
+    """A role as answers carry it; lists leave the tags out."""
+    shown: dict[str, Any] = {
+        "Path": role.path, "RoleName": role.name, "RoleId": role.id, "Arn": role.arn, "CreateDate": role.created,
+        "AssumeRolePolicyDocument": encoded(role.trust), "MaxSessionDuration": role.max_session_s}
+    if role.description:
+        shown["Description"] = role.description
+    if role.tags and not listed:
+        shown["Tags"] = tag_list(role.tags)
+    return shown
+
+
+@iam.write(resources=lambda call, request: [role_arn(call, request["RoleName"], request.get("Path") or "/")])
+def create_role(call: Call, tx: Tx, request: Input) -> Output:
+    """Makes a role that those may assume whom the trust policy names."""
+    refuse_unsupported(request, "PermissionsBoundary")
+    name, path = check_name("roleName", request["RoleName"]), check_path(request.get("Path") or "/")
+    trust = check_trust(request["AssumeRolePolicyDocument"])
+    _check_principals(tx, trust)
+    if tx.get(Role, entity_key(call.account, name)) is not None:
+        raise EntityAlreadyExists(f"Role with name {name} already exists.")
+    role = Role(
+        entity_key(call.account, name), call.account, unique_id(tx, "AROA", call.account), name, path, tx.now, trust,
+        request.get("Description") or "", _duration(request.get("MaxSessionDuration")),
+        merged_tags({}, request.get("Tags") or (), "TagsPerRole"))
+    tx.put(role)
+    return {"Role": described(role)}
+
+
+@iam.read(resources=the_role)
+def get_role(call: Call, tx: Tx, request: Input) -> Output:
+    """A role with its trust policy."""
+    return {"Role": described(find_role(tx, call, request["RoleName"]))}
+
+
+@iam.read(resources=lambda call, request: [role_arn(call, "", request.get("PathPrefix") or "/")])
+def list_roles(call: Call, tx: Tx, request: Input) -> Output:
+    """The account's roles under a path."""
+    prefix = request.get("PathPrefix") or "/"
+    return {"Roles": [described(role, listed=True) for role in tx.find(Role, f"{call.account}/")
+                      if role.path.startswith(prefix)], "IsTruncated": False}
+
+
+@iam.write(resources=the_role)
+def update_role(call: Call, tx: Tx, request: Input) -> Output:
+    """Changes the description and the longest session."""
+    role = find_role(tx, call, request["RoleName"])
+    longest = request.get("MaxSessionDuration")
+    tx.put(dataclasses.replace(
+        role, description=request.get("Description", role.description),
+        max_session_s=role.max_session_s if longest is None else _duration(longest)))
+    return {}
+
+
+@iam.write(resources=the_role)
+def update_role_description(call: Call, tx: Tx, request: Input) -> Output:
+    """Changes the description."""
+    role = dataclasses.replace(find_role(tx, call, request["RoleName"]), description=request["Description"])
+    tx.put(role)
+    return {"Role": described(role)}
+
+
+@iam.write(resources=the_role)
+def update_assume_role_policy(call: Call, tx: Tx, request: Input) -> Output:
+    """Changes who may assume the role; sessions that are open stay open."""
+    role = find_role(tx, call, request["RoleName"])
+    trust = check_trust(request["PolicyDocument"])
+    _check_principals(tx, trust)
+    tx.put(dataclasses.replace(role, trust=trust))
+
+
+@iam.write(resources=the_role)
+def delete_role(call: Call, tx: Tx, request: Input) -> Output:
+    """Deletes a role without policies; its sessions end at once."""
+    role = find_role(tx, call, request["RoleName"])
+    if role.attached:
+        raise DeleteConflict("Cannot delete entity, must detach all policies first.")
+    if role.inline:
+        raise DeleteConflict("Cannot delete entity, must delete policies first.")
+    tx.delete(Role, role.key)
+
+
+@iam.write(resources=the_role)
+def tag_role(call: Call, tx: Tx, request: Input) -> Output:
+    """Adds tags or changes their values."""
+    role = find_role(tx, call, request["RoleName"])
+    tx.put(dataclasses.replace(role, tags=merged_tags(role.tags, request["Tags"], "TagsPerRole")))
+
+
+@iam.write(resources=the_role)
+def untag_role(call: Call, tx: Tx, request: Input) -> Output:
+    """Removes tags; keys that are not there do no harm."""
+    role = find_role(tx, call, request["RoleName"])
+    tx.put(dataclasses.replace(role, tags=remaining_tags(role.tags, request["TagKeys"])))
+
+
+@iam.read(resources=the_role)
+def list_role_tags(call: Call, tx: Tx, request: Input) -> Output:
+    """A role's tags."""
+    return {"Tags": tag_list(find_role(tx, call, request["RoleName"]).tags), "IsTruncated": False}
+
+
+@iam.read(resources=the_role)
+def list_instance_profiles_for_role(call: Call, tx: Tx, request: Input) -> Output:
+    """None: no instance profile can be made here yet."""
+    find_role(tx, call, request["RoleName"])
+    return {"InstanceProfiles": [], "IsTruncated": False}
+
+
+def _duration(seconds: int | None) -> int:
+    if seconds is None:
+        return SESSION_MIN_S
+    if not SESSION_MIN_S <= seconds <= SESSION_MAX_S:
+        side = f"less than or equal to {SESSION_MAX_S}" if seconds > SESSION_MAX_S else \
+            f"greater than or equal to {SESSION_MIN_S}"
+        raise ValidationError(f"1 validation error detected: Value '{seconds}' at 'maxSessionDuration' failed to"
+                              f" satisfy constraint: Member must have value {side}")
+    return seconds
+
+
+def _check_principals(tx: Tx, trust: str) -> None:
+    """AWS takes no trust policy that names a user or role which does not exist."""
+    for statement in policy.listed(msgspec.json.decode(trust)["Statement"]):
+        for kind, name in sorted(policy.principals(statement["Principal"])):
+            if kind == "AWS" and not _exists(tx, name):
+                raise MalformedPolicyDocument(f'Invalid principal in policy: "AWS":"{name}"')
+            if kind == "Service" and not name.endswith((".amazonaws.com", ".amazon.com")):
+                raise MalformedPolicyDocument(f'Invalid principal in policy: "SERVICE":"{name}"')
+
+
+def _exists(tx: Tx, name: str) -> bool:
+    if name == "*" or (len(name) == 12 and name.isascii() and name.isdigit()):
+        return True
+    parts = name.split(":", 5)
+    if len(parts) != 6 or parts[:2] != ["arn", "aws"] or len(parts[4]) != 12 or not parts[4].isdigit():
+        return False
+    if parts[2] == "sts" and parts[5].startswith("assumed-role/") and parts[5].count("/") == 2:
+        role = tx.get(Role, entity_key(parts[4], parts[5].split("/")[1]))
+        return role is not None and role.name == parts[5].split("/")[1]
+    if parts[2] != "iam":
+        return False
+    named: User | Role | None = None
+    if parts[5].startswith("user/"):
+        named = tx.get(User, key_of_arn(name))
+    elif parts[5].startswith("role/"):
+        named = tx.get(Role, key_of_arn(name))
+    return parts[5] == "root" or (named is not None and named.arn == name)
