@@ -1,0 +1,89 @@
+"""Collecting what nothing uses any more: layers without an image, files without a layer, uploads that were abandoned.
+
+A push never loses a blob to it: a layer stays for an hour after a client last relied on it, a file is held while it is
+being published, and checking the records and taking the file away happen without anything in between.
+"""
+
+from collections.abc import Iterable
+
+from cloudlet.control.controller import Controller
+from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.services.ecr.contents import ABANDONED_UPLOAD_S, BLOB, REPOSITORY, UNUSED_LAYER_S, UPLOAD
+from cloudlet.services.ecr.records import Image, Layer, Upload
+from cloudlet.store.blobs import Blobs
+from cloudlet.store.db import Store, Tx
+
+SWEEP_S = 3600.0
+HELD_RETRY_S = 60.0
+
+
+def controller(store: Store, blobs: Blobs) -> Controller:
+    """The registry's loops: by repository, by digest, by upload, and an hourly look for what a crash left behind."""
+    collector = Collector(store, blobs)
+    return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload},
+                      workers={"ecr.sweep": collector.sweep})
+
+
+class Collector:
+    """The steps."""
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store, self._blobs = store, blobs
+
+    async def repository(self, key: str) -> Outcome:
+        """Forgets the layers of a repository that no image of it uses, once no push can rely on them."""
+        with self._store.tx() as tx:
+            unused = [layer for layer in tx.find(Layer, f"{key}@") if not tx.find(Image, blob=layer.key, limit=1)]
+            late = [layer for layer in unused if tx.now - layer.touched >= UNUSED_LAYER_S]
+            for layer in late:
+                tx.delete(Layer, layer.key)
+                tx.enqueue(BLOB, layer.digest)
+            waits = [layer.touched + UNUSED_LAYER_S - tx.now for layer in unused if layer not in late]
+        return Again(max(1.0, min(waits)), "waiting for pushes that may use its layers") if waits else Done()
+
+    async def blob(self, digest: str) -> Outcome:
+        """Frees a file that no repository has. Its layers' deletion is on the disk first: no power cut undoes it."""
+        await self._store.flush()
+        with self._store.tx() as tx:
+            if tx.find(Layer, digest=digest, limit=1):
+                return Done()
+            if not self._blobs.discard(digest):
+                return Again(HELD_RETRY_S, "a push of it is under way")
+        await self._blobs.purge()
+        return Done()
+
+    async def upload(self, name: str) -> Outcome:
+        """Ends an upload that no client has written to for a day, or whose repository is gone."""
+        upload = self._blobs.upload(name)
+        with self._store.tx() as tx:
+            record = tx.get(Upload, name)
+            if record is not None:
+                left = record.touched + ABANDONED_UPLOAD_S - tx.now
+                if left > 0:
+                    return Again(left, "an upload under way")
+        if upload is not None and upload.busy:
+            return Again(HELD_RETRY_S, "an upload under way")
+        if upload is not None:
+            await upload.discard()
+        with self._store.tx() as tx:
+            tx.delete(Upload, name)
+        return Done()
+
+    async def sweep(self) -> None:
+        """Asks about every file that no record accounts for, now and every hour."""
+        while True:
+            await self.look_for_strays()
+            await self._store.clock.sleep(SWEEP_S)
+
+    async def look_for_strays(self) -> None:
+        """What a crash left: blobs without a layer, uploads without a record."""
+        await self._blobs.purge()
+        digests, uploads = await self._blobs.digests(), await self._blobs.uploads()
+        with self._store.tx() as tx:
+            _ask(tx, BLOB, (digest for digest in digests if not tx.find(Layer, digest=digest, limit=1)))
+            _ask(tx, UPLOAD, (name for name in uploads if tx.get(Upload, name) is None))
+
+
+def _ask(tx: Tx, kind: str, keys: Iterable[str]) -> None:
+    for key in keys:
+        tx.enqueue(kind, key)

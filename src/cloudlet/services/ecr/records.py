@@ -1,0 +1,104 @@
+"""What ECR keeps: repositories, and in each its images, tags, layers and uploads under way.
+
+The manifest of an image is a record of its own, so that listing images does not read them.
+"""
+
+from dataclasses import field
+
+from cloudlet.services.ecr.service import repository_arn
+from cloudlet.store.records import record
+
+
+@record("ecr.repository")
+class Repository:
+    """`key` is account/region/name. `immutable`: a tag, once set, stays on its image."""
+
+    key: str
+    account: str
+    region: str
+    name: str
+    created_at: float
+    immutable: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return repository_arn(self.account, self.region, self.name)
+
+
+@record("ecr.image", indexes={
+    "blob": lambda image: [f"{image.repository}@{digest}" for digest in image.blobs],
+    "child": lambda image: [f"{image.repository}@{digest}" for digest in image.children]})
+class Image:
+    """An image or a list of images. `key` is `<repository's key>@<digest of the manifest>`.
+
+    `blobs` are the digests of config and layers (without those kept elsewhere), `children` the images of a list;
+    `size` in bytes, that of the largest child for a list.
+    """
+
+    key: str
+    repository: str
+    digest: str
+    media_type: str
+    artifact_media_type: str | None
+    size: int
+    blobs: tuple[str, ...]
+    children: tuple[str, ...]
+    subject: str | None
+    pushed_at: float
+    pulled_at: float | None = None
+
+
+@record("ecr.manifest")
+class Manifest:
+    """The bytes of an image's manifest, exactly as pushed; same key as the image."""
+
+    key: str
+    text: str
+
+
+@record("ecr.tag", indexes={"image": lambda tag: tag.image})
+class Tag:
+    """`key` is `<repository's key>:<tag>`; `image` the key of the image it is on."""
+
+    key: str
+    image: str
+
+    @property
+    def name(self) -> str:
+        """The tag itself."""
+        return self.key.rpartition(":")[2]
+
+    @property
+    def digest(self) -> str:
+        """The digest of its image."""
+        return self.image.rpartition("@")[2]
+
+
+@record("ecr.layer", indexes={"digest": lambda layer: layer.digest})
+class Layer:
+    """A blob that this repository may use: it was pushed or mounted here. `key` is `<repository's key>@<digest>`.
+
+    `touched` is when a client last relied on it; one that no image uses is collected some time after that.
+    """
+
+    key: str
+    repository: str
+    digest: str
+    size: int
+    touched: float
+
+
+@record("ecr.upload", indexes={"repository": lambda upload: upload.repository})
+class Upload:
+    """An upload under way; `key` is its id and names the file in the blob store."""
+
+    key: str
+    repository: str
+    touched: float
+
+
+def repository_key(account: str, region: str, name: str) -> str:
+    """The key of a repository's record."""
+    return f"{account}/{region}/{name}"

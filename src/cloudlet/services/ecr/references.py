@@ -1,0 +1,70 @@
+"""Images as people write them in task definitions, resolved to what can be pulled from here."""
+
+import re
+from dataclasses import dataclass
+
+from cloudlet.kernel.call import Principal
+from cloudlet.kernel.site import Site
+from cloudlet.services.ecr import hosts, tokens
+from cloudlet.services.ecr.contents import find_image
+from cloudlet.services.ecr.records import Repository, repository_key
+from cloudlet.services.ecr.service import is_digest, is_repository_name, is_tag
+from cloudlet.services.ecr.tokens import USERNAME, Grant
+from cloudlet.store.db import Tx
+
+PULL_S = 3600.0  # how long the credentials for one pull are good
+_REFERENCE = re.compile(r"(?P<name>[^:@]+)(?::(?P<tag>[^:@/]+))?(?:@(?P<digest>[^@/]+))?")
+
+
+class ImageNotFound(Exception):
+    """The image is of one of our registries, and is not there; the text says why, as ECS would show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """`reference` is pinned by digest and reached on loopback, over plain HTTP where `plain_http`, with credentials
+    that pull from its repository and do nothing else. For a list of images, `digest` is the list's."""
+
+    reference: str
+    digest: str
+    username: str
+    password: str
+    plain_http: bool = True
+
+
+def resolve_image(tx: Tx, account: str, region: str, image: str, site: Site) -> ResolvedImage | None:
+    """What to pull for an image of the registries here; None for one from elsewhere.
+
+    `account` and `region` are those of who runs it, and say whose registry a plain `localhost:PORT` means. Raises
+    ImageNotFound.
+    """
+    host, slash, rest = image.partition("/")
+    registry = _registry(host, account, region, site) if slash else None
+    if registry is None:
+        return None
+    match = _REFERENCE.fullmatch(rest)
+    name = match["name"] if match else ""
+    reference = (match["digest"] or match["tag"] or "latest") if match else ""
+    if not is_repository_name(name) or not (is_digest(reference) or is_tag(reference)):
+        raise ImageNotFound(f"invalid reference format: {image}")
+    owner, where = registry
+    if owner != account:
+        raise ImageNotFound(f"failed to resolve ref {image}: pulling from {host}/{name} denied: "
+                            f"no resource-based policy of the account {owner} allows it")
+    key = repository_key(owner, where, name)
+    if tx.get(Repository, key) is None:
+        raise ImageNotFound(f"failed to resolve ref {image}: name unknown: The repository with name '{name}' does not "
+                            f"exist in the registry with id '{owner}'")
+    found = find_image(tx, key, reference)
+    if found is None:
+        raise ImageNotFound(f"failed to resolve ref {image}: {image}: not found")
+    principal = Principal("service", owner, "ecs.amazonaws.com", "ecs.amazonaws.com")
+    password = tokens.issue(tx, Grant(principal, where, tx.now + PULL_S, pull_only=key))
+    return ResolvedImage(f"localhost:{site.port}/{name}@{found.digest}", found.digest, USERNAME, password)
+
+
+def _registry(host: str, account: str, region: str, site: Site) -> tuple[str, str] | None:
+    """The (account, region) of the registry that a host means; None for one that is not here."""
+    if host in (f"localhost:{site.port}", f"127.0.0.1:{site.port}", f"[::1]:{site.port}"):
+        return account, region
+    return hosts.registry_at(host)
