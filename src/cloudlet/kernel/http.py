@@ -10,6 +10,10 @@ class BodyTooLarge(Exception):
     """More bytes came than `read(limit)` allows."""
 
 
+class BodyTruncated(Exception):
+    """The client stopped sending before the end that it had announced."""
+
+
 class Body:
     """A request body: read it whole within a limit, or iterate over its chunks once."""
 
@@ -21,7 +25,7 @@ class Body:
         return self._chunks
 
     async def read(self, limit: int) -> bytes:
-        """All bytes; raises BodyTooLarge as soon as there are more than `limit`."""
+        """All bytes; raises BodyTooLarge as soon as there are more than `limit`, BodyTruncated where some never come."""
         if self.length is not None and self.length > limit:
             raise BodyTooLarge(limit)
         parts, size = [], 0

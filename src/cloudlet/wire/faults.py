@@ -12,15 +12,16 @@ from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.wire.validate import Demands, Violation
 
 Error = type[AwsError]
+Say = Callable[[list[Violation]], AwsError]
 
 INVALID_TOKEN = "The security token included in the request is invalid."
 EXPIRED_TOKEN = "The security token included in the request is expired"
-MISMATCH = ("The request signature we calculated does not match the signature you provided. Check your AWS Secret Access"
-            " Key and signing method. Consult the service documentation for details.")
+MISMATCH = ("The request signature we calculated does not match the signature you provided. Check your AWS Secret"
+            " Access Key and signing method. Consult the service documentation for details.")
 EC2_REFUSES = "AWS was not able to validate the provided access credentials"
 
 
-def _coral(error: Error) -> Callable[[list[Violation]], AwsError]:
+def _coral(error: Error) -> Say:
     """One error that lists every violation, as services built on AWS's own framework do."""
     def say(violations: list[Violation]) -> AwsError:
         count = len(violations)
@@ -29,7 +30,7 @@ def _coral(error: Error) -> Callable[[list[Violation]], AwsError]:
     return say
 
 
-def _first(missing: Error, invalid: Error, missing_says: str, invalid_says: str) -> Callable[[list[Violation]], AwsError]:
+def _first(missing: Error, invalid: Error, missing_says: str, invalid_says: str) -> Say:
     """An error for the first violation: `missing` for an absent member, `invalid` for anything else."""
     def say(violations: list[Violation]) -> AwsError:
         first = violations[0]
@@ -58,7 +59,7 @@ class Faults:
     too_large: Error
     token_reused: Error
     bad_page: Error
-    invalid: Callable[[list[Violation]], AwsError]
+    invalid: Say
     demands: Demands = field(default_factory=Demands)
     body_mismatch: Error | None = None  # a body that is not what its signed digest says
 

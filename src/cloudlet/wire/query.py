@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import unquote_plus
 
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Response
@@ -97,14 +97,14 @@ class Reader:
 
     def of(self, shape: Shape) -> Read:
         """The function for one shape."""
-        match shape.type_name:
-            case "structure":
+        match shape:
+            case StructureShape():
                 return self.structure(shape)
-            case "list":
+            case ListShape():
                 return self._list(shape)
-            case "map":
+            case MapShape():
                 return self._map(shape)
-            case "string":
+            case StringShape():
                 return _value
         convert = scalars.from_text(shape, "iso8601")
         return lambda node: convert(_value(node))
@@ -134,7 +134,7 @@ class Reader:
         if self._ec2:
             given: str = member.serialization.get("queryName") or member.serialization.get("name") or name
             return given[:1].upper() + given[1:]
-        return self._names.of_list(member, name) if member.type_name == "list" else self._names.of(member, name)
+        return self._names.of_list(member, name) if isinstance(member, ListShape) else self._names.of(member, name)
 
     def _list(self, shape: ListShape) -> Read:
         member = self.of(shape.member)

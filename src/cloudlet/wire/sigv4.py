@@ -8,6 +8,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -152,7 +153,6 @@ def _stamp_of_date(text: str | None) -> str:
 
 def stamp_of(now: float) -> str:
     """`20260102T030405Z`."""
-    from datetime import UTC, datetime
     return datetime.fromtimestamp(int(now), UTC).strftime("%Y%m%dT%H%M%SZ")
 
 

@@ -103,13 +103,14 @@ class Reader:
 
     def of(self, shape: Shape) -> Convert:
         """The function for one shape."""
-        match shape.type_name:
-            case "structure":
+        match shape:
+            case StructureShape():
                 return self._structure(shape)
-            case "list":
+            case ListShape():
                 return self._list(shape)
-            case "map":
+            case MapShape():
                 return self._map(shape)
+        match shape.type_name:
             case "integer":
                 return _whole(2**31, "Integer")
             case "long":
@@ -188,13 +189,14 @@ class Writer:
 
     def of(self, shape: Shape) -> Convert:
         """The function for one shape."""
-        match shape.type_name:
-            case "structure":
+        match shape:
+            case StructureShape():
                 return self._structure(shape)
-            case "list":
+            case ListShape():
                 return self._list(shape)
-            case "map":
+            case MapShape():
                 return self._map(shape)
+        match shape.type_name:
             case "blob":
                 return self._blob
             case "float" | "double":

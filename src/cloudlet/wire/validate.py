@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 
 from cloudlet.kernel.http import Body
 
@@ -61,7 +61,8 @@ def _lower(name: str) -> str:
 # Java's classes, each as what may stand between Python's brackets: exact for ASCII, generous beyond it.
 _JAVA_CLASSES = {
     "Alnum": "a-zA-Z0-9", "Alpha": "a-zA-Z", "Digit": "0-9", "Punct": "!-/:-@\\[-`{-~", "ASCII": "\\x00-\\x7F",
-    "Graph": "!-~", "Print": " -~", "Space": "\\s", "L": "\\w", "M": "\u0300-\u036f", "N": "\\d", "Z": "\\s", "Zs": "\\s",
+    "Graph": "!-~", "Print": " -~", "Space": "\\s", "L": "\\w", "M": "\u0300-\u036f", "N": "\\d", "Z": "\\s",
+    "Zs": "\\s",
     "P": "!-/:-@\\[-`{-~\u00a1-\u00bf\u2010-\u206f\u3001-\u303f", "S": "$+<=>^`|~\u00a2-\u00b8\u20a0-\u23ff",
 }
 
@@ -86,15 +87,16 @@ class Validator:
 
     def of(self, shape: Shape) -> Check | None:
         """The check for one shape; None where it demands nothing."""
-        match shape.type_name:
-            case "structure":
+        match shape:
+            case StructureShape():
                 return self._structure(shape)
-            case "list":
+            case ListShape():
                 return self._list(shape)
-            case "map":
+            case MapShape():
                 return self._map(shape)
-            case "string":
+            case StringShape():
                 return self._string(shape)
+        match shape.type_name:
             case "blob":
                 return _length(shape)
             case "integer" | "long" | "float" | "double":
@@ -156,7 +158,7 @@ class Validator:
                     return
         return check
 
-    def _string(self, shape: Shape) -> Check | None:
+    def _string(self, shape: StringShape) -> Check | None:
         size = _length(shape)
         choices = frozenset(shape.enum) if self._demands.enums and shape.enum else None
         said = shape.metadata.get("pattern", "")

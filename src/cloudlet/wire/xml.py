@@ -74,12 +74,12 @@ class Writer:
 
     def element(self, shape: Shape, tag: str) -> Write:
         """A value in its element, or for a flattened list or map in as many as it has."""
-        match shape.type_name:
-            case "structure":
+        match shape:
+            case StructureShape():
                 return self._structure(shape, tag)
-            case "list":
+            case ListShape():
                 return self._list(shape, tag)
-            case "map":
+            case MapShape():
                 return self._map(shape, tag)
         opening, closing = f"<{tag}{namespace(shape)}>", f"</{tag}>"
         if shape.type_name in ("string", "character"):
@@ -103,7 +103,7 @@ class Writer:
         for name, member in shape.members.items():
             if member.serialization.get("xmlAttribute"):
                 writers[name] = lambda value, out: None
-            elif member.type_name == "list":
+            elif isinstance(member, ListShape):
                 writers[name] = self.element(member, self._names.of_list(member, name))
             else:
                 writers[name] = self.element(member, self._names.of(member, name))
@@ -166,7 +166,7 @@ def parse(body: bytes) -> Any:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError):
         raise Malformed("The XML is not well-formed") from None
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.doctype:  # type: ignore[union-attr]
         raise Malformed("The XML must not have a DTD")
     return root
 
@@ -188,12 +188,12 @@ class Reader:
 
     def of(self, shape: Shape) -> Read:
         """The function for one shape."""
-        match shape.type_name:
-            case "structure":
+        match shape:
+            case StructureShape():
                 return self.structure(shape)
-            case "list":
+            case ListShape():
                 return self._list(shape)
-            case "map":
+            case MapShape():
                 return self._map(shape)
         convert = scalars.from_text(shape, "iso8601")
         return lambda element: convert(_text_of(element))

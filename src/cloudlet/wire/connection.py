@@ -1,0 +1,487 @@
+"""One client's connection: HTTP/1.1 by httptools, requests answered in order, bodies streamed both ways."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Protocol as Interface
+from typing import cast
+
+import httptools
+
+from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Handler, Request, Response
+
+HEAD_BYTES_MAX = 64 * 1024  # request line and headers together
+TARGET_BYTES_MAX = 16 * 1024
+HEADERS_MAX = 200
+BUFFER_HIGH, BUFFER_LOW = 512 * 1024, 128 * 1024  # bytes of a body that wait for its reader
+PIPELINE_MAX = 32
+DISCARD_MAX = 16 * 1024 * 1024  # of a body that nobody wants, before the connection is closed instead
+HEAD_S, IDLE_S, STALL_S = 30.0, 75.0, 60.0  # to send a head; between requests; without progress in either direction
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS = {204, 304}
+
+
+class Owner(Interface):
+    """What a connection needs of its server."""
+
+    connections: "set[Connection]"
+    stopping: bool
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+
+class Incoming(Body):
+    """A body as it arrives. Its reader's pace is the client's: beyond BUFFER_HIGH the socket is not read."""
+
+    def __init__(self, connection: "Connection", length: int | None, expects_continue: bool) -> None:
+        self.length = length
+        self._connection, self._expects_continue = connection, expects_continue
+        self._parts: deque[bytes] = deque()
+        self.buffered, self.ended, self.broken, self.unwanted = 0, False, False, False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Takes what came."""
+        if not self.unwanted:
+            self._parts.append(data)
+        self.buffered += len(data)
+        self._wake()
+
+    def end(self, broken: bool = False) -> None:
+        """Nothing more will come; `broken`: though more was announced."""
+        if not self.ended:
+            self.ended, self.broken = True, broken
+            self._wake()
+
+    def discard(self) -> None:
+        """Nobody will read what is left."""
+        self.unwanted = True
+        self._parts.clear()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _take(self) -> bytes:
+        data = self._parts.popleft()
+        self.buffered -= len(data)
+        self._connection.throttle()
+        return data
+
+    async def _wait(self) -> None:
+        if self._expects_continue:
+            self._expects_continue = False
+            self._connection.write(_CONTINUE)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def _iterate(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._parts:
+                yield self._take()
+            if self.ended:
+                break
+            await self._wait()
+        if self.broken:
+            raise BodyTruncated
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._iterate()
+
+    async def read(self, limit: int) -> bytes:
+        """See Body."""
+        if self.length is not None and self.length > limit:
+            raise BodyTooLarge(limit)
+        if self.ended and not self.broken and len(self._parts) <= 1:  # the usual case: it came in one piece
+            data = self._take() if self._parts else b""
+            if len(data) > limit:
+                raise BodyTooLarge(limit)
+            return data
+        parts, size = [], 0
+        async for chunk in self._iterate():
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+@dataclass(slots=True, eq=False)
+class _Exchange:
+    request: Request
+    body: Incoming
+    keep_alive: bool
+    chunked: bool  # the client understands it
+
+
+@dataclass(slots=True)
+class _Head:
+    """What has been read of a head so far."""
+
+    target: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+
+
+class Connection(asyncio.Protocol):
+    """Reads requests, runs the handler on one at a time, writes its answers in order."""
+
+    def __init__(self, owner: Owner, handler: Handler, network: str, scheme: str) -> None:
+        self._owner, self._handler, self._network, self._scheme = owner, handler, network, scheme
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._head, self._head_bytes, self._reading_head = _Head(), 0, True
+        self._receiving: Incoming | None = None  # the body that is arriving
+        self._pending: deque[_Exchange] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._reading_paused = False
+        self._drained: asyncio.Future[None] | None = None  # set while the client does not take our answer
+        self._refusal: Response | None = None  # ends the connection once earlier requests are answered
+        self._source = ""
+        self.deadline: float | None = None  # loop time at which an idle or stalled client is dropped
+
+    # what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        peer = transport.get_extra_info("peername")
+        self._source = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
+        self._owner.connections.add(self)
+        self.deadline = self._loop.time() + HEAD_S
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._refusal is not None:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+        except httptools.HttpParserError as error:
+            self._refuse(self._too_large(error) or _plain(HTTPStatus.BAD_REQUEST))
+            return
+        if self._reading_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(_plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        elif self._receiving is not None:
+            self.deadline = self._loop.time() + STALL_S
+            self.throttle()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still be waiting for answers."""
+        if self._receiving is not None:
+            self._receiving.end(broken=True)
+        if self._task is None:
+            return False
+        self._close_after_answers()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone: nobody waits for the answer any more."""
+        self._owner.connections.discard(self)
+        self._transport = None
+        self._pending.clear()
+        if self._receiving is not None:
+            self._receiving.end(broken=True)
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """The client does not take what we send."""
+        self._drained = self._loop.create_future()
+        self.deadline = self._loop.time() + STALL_S
+
+    def resume_writing(self) -> None:
+        """It takes it again."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained, self.deadline = None, None
+
+    # what the parser calls
+
+    def on_url(self, url: bytes) -> None:
+        """The request's target, whole or a part of it."""
+        self._head.target += url
+        if len(self._head.target) > TARGET_BYTES_MAX:
+            raise _TargetTooLong
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        head = self._head
+        head.count += 1
+        if head.count > HEADERS_MAX:
+            raise _TooManyHeaders
+        key = name.decode("latin-1").lower()
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("latin-1")
+        given = head.headers
+        given[key] = f"{given[key]},{text}" if key in given else text
+
+    def on_headers_complete(self) -> None:
+        """A request begins."""
+        head, self._head = self._head, _Head()
+        self._reading_head = False
+        self._head_bytes = 0
+        self.deadline = None
+        headers = head.headers
+        version = self._parser.get_http_version()
+        path, query = _split(head.target)
+        if "host" not in headers and version == "1.1":
+            raise _NoHost
+        length = headers.get("content-length")
+        self._receiving = Incoming(
+            self, int(length) if length else None if "transfer-encoding" in headers else 0,
+            headers.get("expect", "").lower() == "100-continue")
+        request = Request(self._parser.get_method().decode(), path, query, headers, self._receiving, self._source,
+                          self._scheme, self._network)
+        options = headers.get("connection", "").lower()
+        keep_alive = "keep-alive" in options if version == "1.0" else "close" not in options
+        exchange = _Exchange(request, self._receiving, keep_alive, version == "1.1")
+        if self._task is None:
+            self._start(exchange)
+        else:
+            self._pending.append(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of its body."""
+        body = self._receiving
+        assert body is not None
+        body.feed(data)
+        if body.unwanted and body.buffered > DISCARD_MAX:
+            self._abort()
+
+    def on_message_complete(self) -> None:
+        """It has all been sent."""
+        if self._receiving is not None:
+            self._receiving.end()
+            self._receiving = None
+        self._reading_head = True
+        self.deadline = None
+        if self._task is None:
+            self._await_next()
+        elif len(self._pending) > PIPELINE_MAX:
+            self.throttle()
+
+    # our own
+
+    def throttle(self) -> None:
+        """Reads from the client, or does not, as the readers of its requests keep up."""
+        waiting = self._receiving.buffered if self._receiving is not None and not self._receiving.unwanted else 0
+        full = waiting > BUFFER_HIGH or len(self._pending) > PIPELINE_MAX
+        if full and not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self.deadline = None
+            self._transport.pause_reading()
+        elif (self._reading_paused and waiting < BUFFER_LOW and len(self._pending) <= PIPELINE_MAX // 2
+                and self._transport is not None):
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes; nothing where the client has gone."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def cut(self) -> None:
+        """Ends the connection at once."""
+        self._abort()
+
+    def close_when_idle(self) -> None:
+        """Closes now where nothing is being answered, else after the answers under way."""
+        if self._task is None:
+            self._abort()
+        else:
+            self._close_after_answers()
+
+    def abort_if_due(self, now: float) -> None:
+        """Drops a client that has been silent past its deadline."""
+        if self.deadline is not None and now > self.deadline:
+            self._abort()
+
+    def _start(self, exchange: _Exchange) -> None:
+        self._task = self._loop.create_task(self._answer(exchange))
+
+    async def _answer(self, exchange: _Exchange) -> None:
+        response = await self._handler(exchange.request)
+        keep_alive = exchange.keep_alive and not self._owner.stopping
+        if isinstance(response.body, bytes):
+            self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
+                       + (response.body if exchange.request.method != "HEAD" else b""))
+            await self._drain()
+        else:
+            keep_alive = await self._stream(exchange, response, keep_alive)
+        self._finish(exchange, keep_alive)
+
+    async def _stream(self, exchange: _Exchange, response: Response, keep_alive: bool) -> bool:
+        """Sends a body of unknown size; whether the connection can go on after it."""
+        sized = "content-length" in response.headers
+        chunked = exchange.chunked and not sized
+        keep_alive = keep_alive and (sized or chunked)
+        self.write(_head(exchange, response, keep_alive, None, self._owner.now))
+        assert not isinstance(response.body, bytes)
+        if exchange.request.method == "HEAD":
+            return keep_alive
+        try:
+            async for data in response.body:
+                if data:
+                    self.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                    await self._drain()
+        except BaseException:
+            self._abort()  # a cut answer must look cut
+            raise
+        if chunked:
+            self.write(b"0\r\n\r\n")
+        return keep_alive
+
+    async def _drain(self) -> None:
+        if self._drained is not None:
+            await self._drained
+        if self._transport is None:
+            raise asyncio.CancelledError
+
+    def _finish(self, exchange: _Exchange, keep_alive: bool) -> None:
+        """After an answer: the next request, or the end."""
+        self._task = None
+        if not exchange.body.ended:
+            exchange.body.discard()
+            self.throttle()
+        if not keep_alive:
+            self._pending.clear()
+            self._linger()
+        elif self._pending:
+            self._start(self._pending.popleft())
+            self.throttle()
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
+        elif exchange.body.ended:
+            self._await_next()
+
+    def _await_next(self) -> None:
+        self.deadline = self._loop.time() + IDLE_S
+
+    def _linger(self) -> None:
+        """Closes, but lets a client that is still sending see the answer before the connection breaks."""
+        if self._receiving is None or self._transport is None:
+            self._close()
+            return
+        self._refusal = _plain(HTTPStatus.BAD_REQUEST)  # nothing that comes now is read
+        self._loop.call_later(2.0, self._abort)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _refuse(self, response: Response) -> None:
+        """Answers what is not HTTP as we speak it, after what came before it, and ends the connection."""
+        self._refusal = response
+        if self._receiving is not None:
+            self._receiving.end(broken=True)
+        if self._task is None and self._transport is not None:
+            self._transport.write(_refusal_bytes(response))
+            self._close()
+
+    def _close_after_answers(self) -> None:
+        if self._refusal is None:
+            self._refusal = Response(0)
+
+    def _upgrade(self) -> None:
+        """We speak HTTP/1.1 only, so an offer of something else is ignored: the request counts, what follows is new."""
+        if self._receiving is not None and self._receiving.length:
+            self._refuse(_plain(HTTPStatus.BAD_REQUEST))
+            return
+        self.on_message_complete()
+        self._parser = httptools.HttpRequestParser(self)
+
+    def _too_large(self, error: Exception) -> Response | None:
+        match error.__context__ or error.__cause__:
+            case _TargetTooLong():
+                return _plain(HTTPStatus.REQUEST_URI_TOO_LONG)
+            case _TooManyHeaders():
+                return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        return None
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _TargetTooLong(Exception):
+    pass
+
+
+class _TooManyHeaders(Exception):
+    pass
+
+
+class _NoHost(Exception):
+    pass
+
+
+def _split(target: bytes) -> tuple[str, str]:
+    """Path and query of a request's target, as sent."""
+    text = target.decode("ascii")
+    if not text.startswith("/") and "://" in text:
+        text = "/" + text.partition("://")[2].partition("/")[2]
+    path, _, query = text.partition("?")
+    return path, query
+
+
+def _plain(status: HTTPStatus) -> Response:
+    return Response(status.value, {"content-type": "text/plain"}, status.phrase.encode())
+
+
+def _refusal_bytes(response: Response) -> bytes:
+    if not response.status or not isinstance(response.body, bytes):
+        return b""
+    return (f"{_STATUS_LINES[response.status]}content-type: text/plain\r\ncontent-length: {len(response.body)}\r\n"
+            "connection: close\r\n\r\n").encode() + response.body
+
+
+_date: tuple[int, str] = (0, "")
+
+
+def _date_line(now: float) -> str:
+    global _date
+    if _date[0] != int(now):
+        _date = (int(now), f"date: {formatdate(now, usegmt=True)}\r\n")
+    return _date[1]
+
+
+def _head(exchange: _Exchange, response: Response, keep_alive: bool, size: int | None,
+          now: Callable[[], float]) -> bytes:
+    headers = response.headers
+    lines = [_STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n", _date_line(now())]
+    for name, value in headers.items():
+        if "\n" in value or "\r" in value or "\0" in value:
+            value = value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
+        lines.append(f"{name}: {value}\r\n")
+    if response.status not in _BODILESS and "content-length" not in headers:
+        if size is not None:
+            lines.append(f"content-length: {size}\r\n")
+        elif exchange.chunked:
+            lines.append("transfer-encoding: chunked\r\n")
+    if not keep_alive:
+        lines.append("connection: close\r\n")
+    elif not exchange.chunked:
+        lines.append("connection: keep-alive\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode()
