@@ -71,3 +71,11 @@ def paginators(name: str) -> dict[str, dict[str, Any]]:
     document = _document(name, "paginators-1") or {}
     pagination: dict[str, dict[str, Any]] = document.get("pagination", {})
     return pagination
+
+
+@cache
+def region_names(service: str, partition: str = "aws") -> tuple[str, ...]:
+    """The regions in which a service has an endpoint, in order, by botocore's endpoint data."""
+    document: dict[str, Any] = msgspec.json.decode((_DATA / "endpoints.json").read_bytes())
+    found = next(part for part in document["partitions"] if part["partition"] == partition)
+    return tuple(sorted(name for name in found["services"][service]["endpoints"] if name in found["regions"]))

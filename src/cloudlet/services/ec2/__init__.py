@@ -1,0 +1,31 @@
+"""EC2: VPCs, subnets, routes, gateways, security groups, interfaces and addresses, and the network behind them."""
+
+from cloudlet.services.ec2 import (
+    absent,
+    acls,
+    addresses,
+    dhcp,
+    gateways,
+    groups,
+    interfaces,
+    places,
+    routes,
+    rules,
+    subnets,
+    tags,
+    vpcs,
+)
+from cloudlet.services.ec2.api import ec2
+from cloudlet.services.ec2.interfaces import (
+    create_interface,
+    find_interface,
+    find_interface_by_address,
+    release_interface,
+)
+from cloudlet.services.ec2.loops import controller
+from cloudlet.services.ec2.records import NetworkInterface
+
+NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, places, routes, rules, subnets, tags, vpcs)
+
+__all__ = ["NOUNS", "NetworkInterface", "controller", "create_interface", "ec2", "find_interface",
+           "find_interface_by_address", "release_interface"]

@@ -1,0 +1,133 @@
+"""The EC2 service object, and its errors: EC2's model declares none, so codes and sentences are AWS's documented ones.
+
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+"""
+
+from collections.abc import Iterable
+from functools import wraps
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.service import Input, Mode, Resources, Run, Service
+from cloudlet.services.ec2.opening import open_region
+from cloudlet.store.db import Tx
+
+
+class Ec2(Service):
+    """EC2: whatever an account does first in a region, it finds its default VPC there."""
+
+    def _declare(self, fn: Run | None, mode: Mode, resources: Resources | None, action: str | None,
+                 durable: bool) -> Any:
+        declare = super()._declare(None, mode, resources, action, durable)
+
+        def declare_opened(fn: Run) -> Run:
+            @wraps(fn)
+            def run(call: Call, tx: Tx, request: Input) -> Any:
+                open_region(tx, call)
+                return fn(call, tx, request)
+            declare(run)
+            return fn
+        return declare_opened if fn is None else declare_opened(fn)
+
+
+ec2 = Ec2("ec2")
+
+
+def touches(**members: str) -> Resources:
+    """The resources of an operation for IAM: `touches(vpc="VpcId")` names `arn:…:vpc/<VpcId>` (all of them, for a list
+    of ids), `touches(vpc="")` one that is yet to be made, `vpc/*`. An underscore stands for a hyphen."""
+    def resources(call: Call, request: Input) -> Iterable[str]:
+        for kind, member in members.items():
+            value = (request.get(member) if member else None) or "*"
+            for id in [value] if isinstance(value, str) else value:
+                yield call.arn("ec2", f"{kind.replace('_', '-')}/{id}")
+    return lambda call, request: tuple(resources(call, request))
+
+
+def error(code: str) -> type[AwsError]:
+    """A client error (400) of EC2."""
+    return ec2.error(code, status=400)
+
+
+InvalidParameterValue = error("InvalidParameterValue")
+InvalidParameterCombination = error("InvalidParameterCombination")
+InvalidParameter = error("InvalidParameter")
+MissingParameter = error("MissingParameter")
+UnsupportedOperation = error("UnsupportedOperation")
+OperationNotPermitted = error("OperationNotPermitted")
+AuthFailure = error("AuthFailure")
+DependencyViolation = error("DependencyViolation")
+InvalidID = error("InvalidID")
+TagLimitExceeded = error("TagLimitExceeded")
+
+InvalidVpcNotFound = error("InvalidVpcID.NotFound")
+InvalidVpcRange = error("InvalidVpc.Range")
+VpcLimitExceeded = error("VpcLimitExceeded")
+CidrLimitExceeded = error("VpcCidrBlockLimitExceeded")
+CidrConflict = error("InvalidVpc.CidrConflict")
+InvalidCidrAssociationNotFound = error("InvalidVpcCidrBlockAssociationID.NotFound")
+DefaultVpcAlreadyExists = error("DefaultVpcAlreadyExists")
+DefaultVpcDoesNotExist = error("DefaultVpcDoesNotExist")
+VpcIdNotSpecified = error("VPCIdNotSpecified")
+
+InvalidSubnetNotFound = error("InvalidSubnetID.NotFound")
+InvalidSubnetRange = error("InvalidSubnet.Range")
+InvalidSubnetConflict = error("InvalidSubnet.Conflict")
+SubnetLimitExceeded = error("SubnetLimitExceeded")
+DefaultSubnetAlreadyExists = error("DefaultSubnetAlreadyExistsInAvailabilityZone")
+InsufficientFreeAddresses = error("InsufficientFreeAddressesInSubnet")
+
+InvalidRouteTableNotFound = error("InvalidRouteTableID.NotFound")
+InvalidRouteNotFound = error("InvalidRoute.NotFound")
+RouteAlreadyExists = error("RouteAlreadyExists")
+RouteLimitExceeded = error("RouteLimitExceeded")
+RouteTableLimitExceeded = error("RouteTableLimitExceeded")
+AlreadyAssociated = error("Resource.AlreadyAssociated")
+InvalidAssociationNotFound = error("InvalidAssociationID.NotFound")
+
+InvalidGatewayNotFound = error("InvalidInternetGatewayID.NotFound")
+InternetGatewayLimitExceeded = error("InternetGatewayLimitExceeded")
+GatewayNotAttached = error("Gateway.NotAttached")
+
+InvalidGroupNotFound = error("InvalidGroup.NotFound")
+InvalidGroupMalformed = error("InvalidGroupId.Malformed")
+InvalidGroupDuplicate = error("InvalidGroup.Duplicate")
+CannotDelete = error("CannotDelete")
+SecurityGroupLimitExceeded = error("SecurityGroupLimitExceeded")
+GroupsPerInterfaceLimitExceeded = error("SecurityGroupsPerInterfaceLimitExceeded")
+RulesLimitExceeded = error("RulesPerSecurityGroupLimitExceeded")
+InvalidPermissionDuplicate = error("InvalidPermission.Duplicate")
+InvalidPermissionNotFound = error("InvalidPermission.NotFound")
+InvalidRuleNotFound = error("InvalidSecurityGroupRuleId.NotFound")
+InvalidRuleMalformed = error("InvalidSecurityGroupRuleId.Malformed")
+InvalidPrefixListNotFound = error("InvalidPrefixListID.NotFound")
+
+InvalidInterfaceNotFound = error("InvalidNetworkInterfaceID.NotFound")
+InvalidInterfaceMalformed = error("InvalidNetworkInterfaceId.Malformed")
+InvalidIpAddressInUse = error("InvalidIPAddress.InUse")
+
+InvalidAllocationNotFound = error("InvalidAllocationID.NotFound")
+InvalidAddressNotFound = error("InvalidAddress.NotFound")
+AddressLimitExceeded = error("AddressLimitExceeded")
+InsufficientAddressCapacity = error("InsufficientAddressCapacity")
+
+InvalidInstanceNotFound = error("InvalidInstanceID.NotFound")
+
+InvalidDhcpOptionsNotFound = error("InvalidDhcpOptionID.NotFound")
+InvalidNetworkAclNotFound = error("InvalidNetworkAclID.NotFound")
+
+
+def refuse(request: Input, *members: str) -> None:
+    """Refuses what is asked but could not be honoured. An absent, empty or false member asks for nothing."""
+    for member in members:
+        if request.get(member):
+            raise UnsupportedOperation(f"The parameter {member} is not supported.")
+
+
+def require(request: Input, member: str) -> Any:
+    """A member that the model calls optional and AWS does not."""
+    value = request.get(member)
+    if value is None or value == "":
+        raise MissingParameter(f"The request must contain the parameter {member[0].lower()}{member[1:]}")
+    return value
