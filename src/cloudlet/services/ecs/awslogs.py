@@ -1,0 +1,158 @@
+"""The awslogs driver: containers' output into CloudWatch Logs, each line once, whatever dies in between.
+
+How far a container's output was shipped is stored in the transaction that appends its lines, and a chunk is appended
+only where the stored position is still the one it was read from. So any number of readers may race, and any crash
+loses nothing and doubles nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cloudlet.engines.ports import Containers, LogChunk
+from cloudlet.kernel.clock import Clock
+from cloudlet.kernel.errors import AwsError, EngineError
+from cloudlet.kernel.names import Installation
+from cloudlet.services import logs
+from cloudlet.services.ecs.container_spec import container_name
+from cloudlet.services.ecs.records import Definition, LogPosition, Task
+from cloudlet.store.db import Store, Tx
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1  # how often a container that just spoke is read
+QUIET_S = 0.2  # how often one that is silent is
+HOT_S = 5.0  # how long after its last line a container counts as speaking
+LINES_MAX = 5000  # read and appended at once
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A container whose output goes to a log stream. `key` is that of its LogPosition."""
+
+    key: str
+    container: str  # the engine's name
+    account: str
+    region: str
+    group: str
+    stream: str
+    create_group: bool
+
+
+def targets(installation: Installation, task: Task, definition: Definition) -> Iterator[Target]:
+    """The containers of a task that use awslogs."""
+    for position, container in enumerate(definition.containers):
+        options = (container.get("logConfiguration") or {}).get("options") or {}
+        if options.get("awslogs-group"):
+            yield Target(f"{task.key}/{container['name']}", container_name(installation, task, position), task.account,
+                         options["awslogs-region"], options["awslogs-group"],
+                         f"{options['awslogs-stream-prefix']}/{container['name']}/{task.id}",
+                         options.get("awslogs-create-group") == "true")
+
+
+def prepare(tx: Tx, target: Target) -> None:
+    """Makes the stream, and the group where asked. Raises AwsError where the group is missing."""
+    logs.ensure_stream(tx, target.account, target.region, target.group, target.stream,
+                       create_group=target.create_group)
+
+
+@dataclass(slots=True)
+class Tail:
+    """A container that is followed: `position` as last stored, when to look next, and when it last spoke."""
+
+    target: Target
+    position: int
+    due: float = 0.0
+    spoke: float = 0.0
+
+
+class Shipper:
+    """Follows containers and appends what they say. What it remembers is only a hint: the store knows."""
+
+    def __init__(self, store: Store, containers: Containers, installation: Installation, clock: Clock) -> None:
+        self._store, self._containers, self._installation, self._clock = store, containers, installation, clock
+        self._tails: dict[str, Tail] = {}
+        self._more = asyncio.Event()
+
+    def follow(self, target: Target) -> None:
+        """From now on this container's output is shipped soon after it is written."""
+        if target.key not in self._tails:
+            self._tails[target.key] = Tail(target, self._stored(target))
+            self._more.set()
+
+    async def drain(self, target: Target) -> None:
+        """Ships all there is of a container that has ended. Raises EngineError."""
+        tail = self._tails.get(target.key) or Tail(target, self._stored(target))
+        while not await self._ship(tail):
+            pass
+
+    def leave(self, target: Target) -> None:
+        """There is nothing to follow any more."""
+        self._tails.pop(target.key, None)
+
+    async def run(self) -> None:
+        """The worker: reads whoever is due, over and over. Idle, it costs one look at each file's size."""
+        self._adopt()
+        while True:
+            if not self._tails:
+                self._more.clear()
+                await self._more.wait()
+            now = self._clock.now()
+            for tail in [tail for tail in self._tails.values() if tail.due <= now]:
+                await self._look(tail, now)
+            await self._clock.sleep(TICK_S)
+
+    async def _look(self, tail: Tail, now: float) -> None:
+        before = tail.position
+        try:
+            await self._ship(tail)
+        except EngineError as error:
+            log.debug("the log of %s: %s", tail.target.container, error)
+        if tail.position != before:
+            tail.spoke = now
+        tail.due = now + (TICK_S if now - tail.spoke < HOT_S else QUIET_S) / 2
+
+    async def _ship(self, tail: Tail) -> bool:
+        """One chunk; whether it was the last there will ever be."""
+        chunk = await self._containers.read_log(tail.target.container, tail.position, LINES_MAX)
+        if chunk.next_offset != tail.position:
+            tail.position = self._append(tail.target, tail.position, chunk)
+            return chunk.whole and tail.position == chunk.next_offset
+        return chunk.whole
+
+    def _append(self, target: Target, position: int, chunk: LogChunk) -> int:
+        """Lines and position in one transaction, unless another reader was quicker; the position that then holds."""
+        with self._store.tx() as tx:
+            stored = tx.get(LogPosition, target.key)
+            if (stored.offset if stored else 0) != position:
+                return stored.offset if stored else 0
+            events = [(int(line.timestamp * 1000), line.text) for line in chunk.lines]
+            try:
+                logs.append(tx, target.account, target.region, target.group, target.stream, events)
+            except AwsError as error:  # The group was deleted under us: awslogs drops the lines, too.
+                log.warning("%d lines of %s dropped: %s", len(events), target.stream, error)
+            tx.put(LogPosition(target.key, chunk.next_offset))
+        return chunk.next_offset
+
+    def _stored(self, target: Target) -> int:
+        with self._store.tx() as tx:
+            stored = tx.get(LogPosition, target.key)
+        return stored.offset if stored else 0
+
+    def _adopt(self) -> None:
+        """Follows every container that ran when we last stopped."""
+        with self._store.tx() as tx:
+            for task in tx.find(Task):
+                definition = tx.get(Definition, task.definition) if task.status != "STOPPED" else None
+                if definition is None or not any(container.runtime_id for container in task.containers):
+                    continue
+                for target in targets(self._installation, task, definition):
+                    stored = tx.get(LogPosition, target.key)
+                    self._tails.setdefault(target.key, Tail(target, stored.offset if stored else 0))
+
+
+def forget(tx: Tx, task: Task) -> None:
+    """Removes the positions of a task whose containers are gone."""
+    for container in task.containers:
+        tx.delete(LogPosition, f"{task.key}/{container.name}")
