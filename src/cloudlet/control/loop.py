@@ -7,9 +7,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from cloudlet.control.outcome import Again, Broken, Outcome
+from cloudlet.control.outcome import Again, Broken, Done, Outcome
 from cloudlet.kernel.clock import Clock
-from cloudlet.kernel.errors import EngineError
+from cloudlet.kernel.errors import AwsError, EngineError, Refused
 from cloudlet.store import queue
 from cloudlet.store.db import Store
 from cloudlet.store.queue import Work
@@ -19,78 +19,102 @@ log = logging.getLogger(__name__)
 Reconcile = Callable[[str], Awaitable[Outcome]]
 
 IDLE_S = 30.0  # how long the loop sleeps when nothing is due and nobody wakes it
+STORE_RETRY_S = 1.0  # how long a key rests whose outcome could not be written
 
 
 class Loop:
-    """Runs the reconciler of each kind on the keys that are due; at most `limit` steps at once."""
+    """Runs the reconciler of each kind on the keys that are due; at most `limit` steps at once.
+
+    `busy` holds the steps under way. Where the wall clock is set back, what waits is moved along with it.
+    """
 
     def __init__(self, store: Store, clock: Clock, reconcilers: Mapping[str, Reconcile], limit: int = 64) -> None:
         self.store, self.clock, self.reconcilers, self.limit = store, clock, reconcilers, limit
         self.busy: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._last = 0.0
         store.on_work = self._wake.set
 
     async def run(self) -> None:
-        """Until cancelled. Steps under way are cancelled with it."""
+        """Until cancelled. Steps under way are cut off where they stand; their questions stay."""
         try:
             while True:
                 self._wake.clear()
                 delay = self._start_due()
-                await self._sleep(delay)
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
         finally:
-            for task in self.busy.values():
-                task.cancel()
+            steps = list(self.busy.values())
+            for step in steps:
+                step.cancel()
+            await asyncio.gather(*steps, return_exceptions=True)
 
     def _start_due(self) -> float:
         """Starts what is due; the seconds until the next is."""
         now = self.clock.now()
-        for work in queue.waiting(self.store, len(self.busy) + self.limit):
-            if (work.kind, work.key) in self.busy:
-                continue
-            if work.due > now:
-                return min(IDLE_S, work.due - now)
-            if len(self.busy) >= self.limit:
-                break
+        if now < self._last - 1:
+            log.warning("the clock went back by %.0f s", self._last - now)
+            queue.shift(self.store, now - self._last)
+        self._last = now
+        found, next_due = queue.due(self.store, self.busy, self.limit - len(self.busy))
+        for work in found:
             self.busy[work.kind, work.key] = asyncio.ensure_future(self._step(work))
-        return IDLE_S
-
-    async def _sleep(self, delay: float) -> None:
-        waiter, timer = asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(self.clock.sleep(delay))
-        try:
-            await asyncio.wait({waiter, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-            timer.cancel()
+        return IDLE_S if next_due is None else min(IDLE_S, max(0.0, next_due - now))
 
     async def _step(self, work: Work) -> None:
         try:
-            match await self.reconcilers[work.kind](work.key):
-                case Again(after, why):
-                    queue.postpone(self.store, work, after, why)
-                case Broken(reason):
-                    log.warning("%s %s: gave up: %s", work.kind, work.key, reason)
-                    queue.give_up(self.store, work, reason)
-                case _:
-                    queue.finish(self.store, work)
-        except EngineError as error:
-            log.info("%s %s: %s: %s", work.kind, work.key, type(error).__name__, error)
-            queue.fail(self.store, work, f"{type(error).__name__}: {error}")
-        except Exception as error:  # One of the two places that may catch everything; the other is the gateway.
-            log.exception("%s %s: a bug of ours", work.kind, work.key)
-            queue.fail(self.store, work, repr(error))
+            try:
+                await self._answer(work)
+            except Exception as error:  # One of the two places that may catch everything; the other is the gateway.
+                queue.fail(self.store, work, self._complaint(work, error))
+        except Exception as error:
+            # Not even that could be written (a full disk): the question stays as it was, and must not be asked at once.
+            log.error("%s %s: cannot write the outcome: %s", work.kind, work.key, error)
+            await self.clock.sleep(STORE_RETRY_S)
         finally:
             self.busy.pop((work.kind, work.key), None)
             self._wake.set()
 
+    async def _answer(self, work: Work) -> None:
+        reconcile = self.reconcilers.get(work.kind)
+        if reconcile is None:
+            raise Refused(f"no loop is responsible for {work.kind}")
+        match await reconcile(work.key):
+            case Again(after, why):
+                queue.postpone(self.store, work, after, why)
+            case Broken(reason):
+                log.warning("%s %s: gave up: %s", work.kind, work.key, reason)
+                queue.finish(self.store, work, reason)
+            case Done():
+                queue.finish(self.store, work)
+
+    @staticmethod
+    def _complaint(work: Work, error: Exception) -> str:
+        """What `cloudlet status` shows of a failed step. A trace goes to the log only where it is a bug of ours."""
+        if isinstance(error, EngineError | AwsError):
+            text = f"{type(error).__name__}: {error}"
+            log.info("%s %s: %s", work.kind, work.key, text)
+            return text
+        log.error("%s %s: a bug of ours", work.kind, work.key, exc_info=error)
+        return repr(error)
+
 
 async def supervise(name: str, worker: Callable[[], Awaitable[None]], clock: Clock) -> None:
-    """Runs a background worker for ever: when it fails, that is logged and it starts again, later each time."""
-    delay = 0.5
+    """Runs a background worker for ever: when it ends, that is logged and it starts again, later each time."""
+    delay = queue.BACKOFF_MIN_S
     while True:
         started = clock.now()
         try:
             await worker()
+            log.warning("the worker %s ended", name)
+        except EngineError as error:
+            log.warning("the worker %s failed: %s: %s", name, type(error).__name__, error)
         except Exception:
             log.exception("the worker %s failed", name)
-        delay = 0.5 if clock.now() - started > queue.BACKOFF_MAX_S else min(queue.BACKOFF_MAX_S, delay * 2)
+        if clock.now() - started > queue.BACKOFF_MAX_S:
+            delay = queue.BACKOFF_MIN_S
         await clock.sleep(delay)
+        delay = min(queue.BACKOFF_MAX_S, delay * 2)

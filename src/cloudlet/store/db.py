@@ -6,37 +6,32 @@ A transaction never awaits, so on one event loop it is serializable for free.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
 from cloudlet.kernel.clock import Clock
+from cloudlet.kernel.errors import AwsError
+from cloudlet.store import schema
+from cloudlet.store.directory import Unusable
 from cloudlet.store.flush import Flusher
-from cloudlet.store.records import decode, encode, index_values, key_of
+from cloudlet.store.records import decode, encode, index_rows, key_of, kinds
+from cloudlet.store.schema import NewerFormat as NewerFormat
 
 T = TypeVar("T")
 
-FORMAT = 1  # of the data directory; an older one is upgraded, a newer one refused
-
-_SCHEMA = """
-create table if not exists record (
-  kind text not null, key text not null, version integer not null, body blob not null,
-  primary key (kind, key)) without rowid;
-create table if not exists record_index (
-  kind text not null, name text not null, value text not null, key text not null,
-  primary key (kind, name, value, key)) without rowid;
-create table if not exists work (
-  kind text not null, key text not null, due real not null, asked integer not null, attempts integer not null,
-  why text not null, primary key (kind, key)) without rowid;
-create index if not exists work_due on work (due);
-create index if not exists record_index_key on record_index (kind, key);
-create table if not exists broken (
-  kind text not null, key text not null, at real not null, reason text not null, primary key (kind, key)) without rowid;
-"""
+LOG_BYTES = 4 << 20  # the write-ahead log is cut back to this size once its content is in the file
+LOG_BYTES_MAX = 64 << 20  # so long may it get before the checkpoint's end makes writers wait
+_LAST = "\U0010ffff"  # after every other character, so that `prefix + _LAST` is after every key with that prefix
 
 
-class NewerFormat(Exception):
-    """The data directory was written by a newer Cloudlet."""
+class OutOfSpace(AwsError):
+    """The disk is full. Nothing of the transaction was written, nothing written before is lost, and when there is
+    space again everything goes on."""
+
+    code, status = "ServiceUnavailable", 503
+    default_message = "The disk that holds Cloudlet's data is full."
 
 
 class Tx:
@@ -57,7 +52,7 @@ class Tx:
 
     def get(self, cls: type[T], key: str) -> T | None:
         """The record of that key, or None."""
-        row = self._db.execute("select version, body from record where kind=? and key=?", (_kind(cls), key)).fetchone()
+        row = self._stored(_kind(cls), key)
         return decode(cls, row[1], row[0]) if row else None
 
     def find(self, cls: type[T], prefix: str = "", *, after: str = "", limit: int = -1, **where: str) -> list[T]:
@@ -65,40 +60,34 @@ class Tx:
 
         `after` (a key) and `limit` page. Raises KeyError for an index that the class does not declare.
         """
+        kind, first, last = _kind(cls), max(prefix, after + "\0" if after else ""), prefix + _LAST
         if where:
-            ((name, value),) = where.items()
-            if name not in cls.INDEXES:  # type: ignore[attr-defined]
-                raise KeyError(f"{cls.__name__} declares no index {name}")
+            name, value = _one_index(cls, where)
             rows = self._db.execute(
                 "select r.version, r.body from record_index i join record r on r.kind=i.kind and r.key=i.key"
-                " where i.kind=? and i.name=? and i.value=? and i.key>? and i.key>=? and i.key<?"
-                " order by i.key limit ?",
-                (_kind(cls), name, value, after, prefix, prefix + "\U0010ffff", limit))
+                " where i.kind=? and i.name=? and i.value=? and i.key>=? and i.key<? order by i.key limit ?",
+                (kind, name, value, first, last, limit))
         else:
-            rows = self._db.execute(
-                "select version, body from record where kind=? and key>=? and key<? and key>? order by key limit ?",
-                (_kind(cls), prefix, prefix + "\U0010ffff", after, limit))
+            rows = self._db.execute("select version, body from record where kind=? and key>=? and key<?"
+                                    " order by key limit ?", (kind, first, last, limit))
         return [decode(cls, body, version) for version, body in rows]
 
     def count(self, cls: type, **where: str) -> int:
         """How many records one index lists under a value, without reading them; KeyError as for `find`."""
-        ((name, value),) = where.items()
-        if name not in cls.INDEXES:  # type: ignore[attr-defined]
-            raise KeyError(f"{cls.__name__} declares no index {name}")
+        name, value = _one_index(cls, where)
         row = self._db.execute("select count(*) from record_index where kind=? and name=? and value=?",
                                (_kind(cls), name, value)).fetchone()
         return int(row[0]) if row else 0
 
     def put(self, rec: Any, *, wake: bool = True) -> None:
         """Inserts or replaces. A reconciled record becomes work unless `wake` is off (a step recording what it saw)."""
-        kind, key = rec.KIND, key_of(rec)
-        self._db.execute("insert into record values (?,?,?,?) on conflict (kind, key) do update set"
-                         " version=excluded.version, body=excluded.body", (kind, key, rec.VERSION, encode(rec)))
-        if rec.INDEXES:
-            self._db.execute("delete from record_index where kind=? and key=?", (kind, key))
-            for name, index in rec.INDEXES.items():
-                for value in index_values(rec, index):
-                    self._db.execute("insert into record_index values (?,?,?,?)", (kind, name, value, key))
+        kind, key, body = rec.KIND, key_of(rec), encode(rec)
+        before = self._stored(kind, key)
+        if before != (rec.VERSION, body):
+            self._db.execute("insert into record values (?,?,?,?) on conflict (kind, key) do update set"
+                             " version=excluded.version, body=excluded.body", (kind, key, rec.VERSION, body))
+            if rec.INDEXES:
+                self._list(type(rec), key, before, index_rows(rec))
         if rec.RECONCILED and wake:
             self.enqueue(kind, key)
 
@@ -115,17 +104,54 @@ class Tx:
 
     def delete(self, cls: type, key: str) -> None:
         """Removes a record; a reconciled one becomes work, so that its loop removes what it stood for."""
-        self._db.execute("delete from record where kind=? and key=?", (_kind(cls), key))
-        self._db.execute("delete from record_index where kind=? and key=?", (_kind(cls), key))
+        kind = _kind(cls)
+        if before := self._stored(kind, key):
+            self._db.execute("delete from record where kind=? and key=?", (kind, key))
+            self._list(cls, key, before, set())
         if cls.RECONCILED:  # type: ignore[attr-defined]
-            self.enqueue(_kind(cls), key)
+            self.enqueue(kind, key)
 
     def enqueue(self, kind: str, key: str, after: float = 0.0) -> None:
-        """Asks the loop of `kind` to look at `key` in `after` seconds; news upwards is work, never a call."""
+        """Asks the loop of `kind` to look at `key` in `after` seconds; news upwards is work, never a call.
+
+        Questions about one key merge, and the earliest counts: a step that must look again later says so itself
+        (`Again`), rather than rely on a delayed question asked before.
+        """
         self._db.execute(
             "insert into work values (?,?,?,1,0,'') on conflict (kind, key) do update set"
             " due=min(due, excluded.due), asked=asked+1", (kind, key, self.now + after))
         self.woke = True
+
+    def enqueue_all(self, over_s: float = 0.0) -> None:
+        """Asks the loops to look at every reconciled record, the last of them in `over_s` seconds."""
+        for kind in _reconciled():
+            self._db.execute(
+                "insert into work select kind, key, ? + ? * row_number() over (order by key) / count(*) over (),"
+                " 1, 0, '' from record where kind=? on conflict (kind, key) do update set"
+                " due=min(due, excluded.due), asked=asked+1", (self.now, over_s, kind))
+        self.woke = True
+
+    def clear(self) -> None:
+        """Deletes every record and every row of the services' tables; the loops then remove what they stood for."""
+        self.enqueue_all()
+        mine = self._db.execute("select name from sqlite_schema where type='table' and name not like 'sqlite_%'")
+        for (table,) in mine.fetchall():
+            if table not in ("work", "record_signature"):
+                self._db.execute(f'delete from "{table}"')
+
+    def _stored(self, kind: str, key: str) -> tuple[int, bytes] | None:
+        row: tuple[int, bytes] | None = self._db.execute(
+            "select version, body from record where kind=? and key=?", (kind, key)).fetchone()
+        return row
+
+    def _list(self, cls: type, key: str, before: tuple[int, bytes] | None, now: set[tuple[str, str]]) -> None:
+        """Brings the indexes from what they said of the record as it was stored to what they should say now."""
+        old = index_rows(decode(cls, before[1], before[0])) if before else set()
+        for name, value in old - now:
+            self._db.execute("delete from record_index where kind=? and name=? and value=? and key=?",
+                             (_kind(cls), name, value, key))
+        for name, value in now - old:
+            self._db.execute("insert or ignore into record_index values (?,?,?,?)", (_kind(cls), name, value, key))
 
 
 def _kind(cls: type) -> str:
@@ -133,58 +159,97 @@ def _kind(cls: type) -> str:
     return kind
 
 
+def _one_index(cls: type, where: dict[str, str]) -> tuple[str, str]:
+    ((name, value),) = where.items()
+    if name not in cls.INDEXES:  # type: ignore[attr-defined]
+        raise KeyError(f"{cls.__name__} declares no index {name}")
+    return name, value
+
+
+def _reconciled() -> list[str]:
+    return [_kind(cls) for cls in kinds() if cls.RECONCILED]  # type: ignore[attr-defined]
+
+
 class Store:
-    """The file and its one connection. `on_work` is called after a commit that wrote work."""
+    """The file and its one connection. `on_work` is called after a commit that wrote work.
+
+    One process at a time: whoever opens it holds the data directory's lock (`directory.DataDirectory`). The kinds of
+    record should be declared (imported) before, so that their indexes are brought up to date here.
+    """
 
     def __init__(self, path: str, clock: Clock) -> None:
-        """Opens or makes the file. Raises NewerFormat, or apsw.Error where it cannot be opened."""
+        """Opens or makes the file. Raises NewerFormat, or Unusable: damaged, unreadable, or not ours."""
         self.clock = clock
         self.path = path
         self.on_work: Callable[[], None] = lambda: None
-        self._db = apsw.Connection(path)
-        self._db.set_busy_timeout(5000)
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=normal")
-        self._db.execute("pragma wal_autocheckpoint=0")
-        found: int = self._db.pragma("user_version")
-        if found > FORMAT:
-            self._db.close()
-            raise NewerFormat(f"{path} has format {found}; this Cloudlet knows formats up to {FORMAT}")
-        self._db.execute(_SCHEMA)
-        self._db.execute(f"pragma user_version={FORMAT}")
         self._flusher = Flusher(self._sync)
+        try:
+            self._db = apsw.Connection(path)
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
+        except apsw.Error as error:
+            raise Unusable(f"cannot use {path}: {error}") from error
+
+    def _open(self) -> None:
+        self._db.set_busy_timeout(5000)
+        schema.prepare(self._db, self.path)
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", "normal"), ("wal_autocheckpoint", 0),
+                              ("journal_size_limit", LOG_BYTES), ("cache_size", -16384), ("temp_store", "memory")):
+            self._db.pragma(pragma, value)
+        schema.reindex(self._db)
+        directory = os.open(Path(self.path).parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # or a power cut might leave the log without a name
+        finally:
+            os.close(directory)
 
     def create_tables(self, script: str) -> None:
         """Runs a service's `tables.sql` (only `create … if not exists`)."""
-        self._db.execute(script)
+        with self._db:
+            self._db.execute(script)
 
     @contextmanager
     def tx(self) -> Iterator[Tx]:
-        """One transaction: commits at the end of the block, rolls back on any exception. Nothing in it may await."""
+        """One transaction: commits at the end of the block, rolls back on any exception. Nothing in it may await.
+
+        Raises OutOfSpace when the disk is full.
+        """
         tx = Tx(self._db, self.clock)
         self._db.execute("begin")
         try:
             yield tx
-        except BaseException:
-            self._db.execute("rollback")
+            self._db.execute("commit")
+        except BaseException as error:
+            if self._db.in_transaction:  # SQLite may have rolled back already
+                self._db.execute("rollback")
+            if isinstance(error, apsw.FullError):
+                raise OutOfSpace from error
             raise
-        self._db.execute("commit")
         if tx.woke:
             self.on_work()
 
     async def flush(self) -> None:
         """Returns when everything committed before the call would survive a power cut. Raises OSError if it would not.
 
-        Frames of the write-ahead log are checksummed in order, so syncing that file is all that a commit still lacks.
+        With `synchronous=normal` SQLite syncs the write-ahead log only before a checkpoint; `full` would add a sync of
+        it after each commit (https://sqlite.org/pragma.html#pragma_synchronous). This is that sync, once for many.
         """
         await self._flusher.flush()
 
     def _sync(self) -> None:
+        # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
         descriptor = os.open(self.path + "-wal", os.O_RDONLY)
         try:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log."""
+        return os.stat(self.path + "-wal").st_size
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the file, from a second connection so that writers go on. Call in a thread."""
@@ -194,6 +259,10 @@ class Store:
             second.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         finally:
             second.close()
+
+    def finish_checkpoint(self) -> None:
+        """Moves what was written while `checkpoint` ran, so that the log begins anew; writers wait meanwhile."""
+        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         """Closes the connection; the file is whole at any moment anyway."""

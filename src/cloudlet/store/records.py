@@ -17,6 +17,7 @@ class Record(Protocol):
     """The class attributes that `@record` sets."""
 
     KIND: ClassVar[str]
+    KEY: ClassVar[str]
     VERSION: ClassVar[int]
     RECONCILED: ClassVar[bool]
     INDEXES: ClassVar[dict[str, Index]]
@@ -32,16 +33,18 @@ def record(kind: str, *, version: int = 1, reconciled: bool = False, indexes: di
     """Class decorator: a frozen, slotted dataclass whose first field is its key (a string).
 
     `kind` is "<service>.<noun>". `reconciled`: a loop brings the world to it, so every put is work. `indexes` maps a
-    name to a function of the record that gives the value or values (None: not listed) under which `Tx.find` finds it.
-    `upgrade(version, fields)` turns the stored fields of an older version into today's. Raises DeclarationError for a
-    kind that is taken.
+    name to a function of the record that gives the value or values (None: not listed) under which `Tx.find` finds it;
+    what such functions give for a stored record may only change with the record's version or our release, since the
+    store lists records anew only then or when the functions' own code changed. `upgrade(version, fields)` turns the
+    stored fields of an older version into today's; a new field with a default needs no new version. Raises
+    DeclarationError for a kind that is taken.
     """
     def wrap(cls: type[T]) -> type[T]:
         if kind in _kinds:
             raise DeclarationError(f"two records are called {kind}")
         made = dataclasses.dataclass(frozen=True, slots=True)(cls)
-        for name, value in (("KIND", kind), ("VERSION", version), ("RECONCILED", reconciled),
-                            ("INDEXES", indexes or {}), ("UPGRADE", upgrade)):
+        for name, value in (("KIND", kind), ("KEY", dataclasses.fields(made)[0].name), ("VERSION", version),  # type: ignore[arg-type]
+                            ("RECONCILED", reconciled), ("INDEXES", indexes or {}), ("UPGRADE", upgrade)):
             setattr(made, name, staticmethod(value) if callable(value) else value)
         _kinds[kind] = made
         return made
@@ -55,16 +58,20 @@ def kinds() -> tuple[type, ...]:
 
 def key_of(rec: Any) -> str:
     """A record's key: its first field."""
-    key: str = getattr(rec, rec.__dataclass_fields__.__iter__().__next__())
+    key: str = getattr(rec, rec.KEY)
     return key
 
 
-def index_values(rec: Any, index: Index) -> tuple[str, ...]:
-    """The values under which one index lists a record."""
-    value = index(rec)
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+def index_rows(rec: Any) -> set[tuple[str, str]]:
+    """Each (index, value) under which a record is listed."""
+    rows = set()
+    for name, index in rec.INDEXES.items():
+        value = index(rec)
+        if isinstance(value, str):
+            rows.add((name, value))
+        elif value is not None:
+            rows.update((name, one) for one in value)
+    return rows
 
 
 _encode = msgspec.json.Encoder().encode
@@ -80,7 +87,7 @@ def decode(cls: type[T], body: bytes, version: int) -> T:
     """A stored record; upgraded where it was written by an older version of its class."""
     if version != cls.VERSION:  # type: ignore[attr-defined]
         upgrade = cls.UPGRADE  # type: ignore[attr-defined]
-        if upgrade is None:
+        if upgrade is None or version > cls.VERSION:  # type: ignore[attr-defined]
             raise DeclarationError(f"{cls.__name__} has no way up from version {version}")
         return msgspec.convert(upgrade(version, msgspec.json.decode(body)), cls)
     decoder = _decoders.get(cls)
