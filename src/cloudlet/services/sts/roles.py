@@ -54,9 +54,9 @@ def credentials_for_task(tx: Tx, role_arn: str, session_name: str, duration_s: f
     role, ecs = find_role(tx, role_arn), [("Service", "ecs-tasks.amazonaws.com")]
     if role is None or policy.trust(policy.parse(role.trust), ACTION, ecs, "") != "principal":
         raise AccessDenied(
-            f"ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the role"
-            " being passed has the proper trust relationship and permissions and that your IAM user has permissions to"
-            " pass this role.")
+            f"ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the"
+            " role being passed has the proper trust relationship and permissions and that your IAM user has"
+            " permissions to pass this role.")
     return open_session(tx, role, session_name, duration_s)
 
 

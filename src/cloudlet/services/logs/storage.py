@@ -1,0 +1,230 @@
+"""Where streams and events are kept: rows for streams, compressed chunks for events, and reading them in order.
+
+An event's place in its group is (timestamp, stream, sequence of its chunk, index in it): unique and total, so that one
+number (`event_id`) names an event and serves as a token to go on from.
+"""
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from cloudlet.store.db import Tx
+
+EVENT_OVERHEAD_BYTES = 26  # what AWS adds to the length of each message
+CHUNK_EVENTS_MAX, CHUNK_BYTES_MAX, CHUNK_SPAN_MS_MAX = 10_000, 1_048_576, 3_600_000
+_FASTEST = 1  # zlib's level: twice as fast as the default, a tenth larger
+_STREAM_BITS, _SEQ_BITS, _INDEX_BITS = 48, 64, 32
+_STREAM_COLUMNS = "id, name, created_ms, first_ms, last_ms, ingested_ms, next_seq"
+
+Place = tuple[int, ...]  # a prefix of (timestamp, stream, sequence, index)
+Event = tuple[int, int, int, int, str, int]  # a place, the message, and when it was ingested
+Wanted = Callable[[str], bool]
+Batch = tuple[list[Event], int | None]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[list[int], list[str]]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream's row; the times of its events are None while it has none."""
+
+    id: int
+    name: str
+    created_ms: int
+    first_ms: int | None
+    last_ms: int | None
+    ingested_ms: int | None
+    next_seq: int
+
+
+def event_id(place: Sequence[int]) -> int:
+    """The number of a place; places in order have numbers in order, and every event's number has 56 digits."""
+    timestamp, stream, seq, index = (*place, 0, 0, 0)[:4]
+    return ((timestamp << _STREAM_BITS | stream) << _SEQ_BITS | seq) << _INDEX_BITS | index
+
+
+def place_of(number: int) -> Place:
+    """The place that `event_id` gave a number."""
+    number, index = number >> _INDEX_BITS, number & (1 << _INDEX_BITS) - 1
+    number, seq = number >> _SEQ_BITS, number & (1 << _SEQ_BITS) - 1
+    return number >> _STREAM_BITS, number & (1 << _STREAM_BITS) - 1, seq, index
+
+
+def find_stream(tx: Tx, group: int, name: str) -> Stream | None:
+    """A group's stream, or None."""
+    row = tx.execute(f"select {_STREAM_COLUMNS} from logs_stream where log_group=? and name=?",
+                     (group, name)).fetchone()
+    return Stream(*row) if row else None
+
+
+def find_streams(tx: Tx, group: int, *, prefix: str, by_time: bool, descending: bool, offset: int,
+                 limit: int) -> list[Stream]:
+    """A group's streams in order of name or of their last event's time."""
+    order = "desc" if descending else "asc"
+    by = f"last_ms {order}, name {order}" if by_time else f"name {order}"
+    rows = tx.execute(
+        f"select {_STREAM_COLUMNS} from logs_stream where log_group=? and name>=? and name<? order by {by}"
+        " limit ? offset ?", (group, prefix, prefix + "\U0010ffff", limit, offset))
+    return [Stream(*row) for row in rows]
+
+
+def stream_name(tx: Tx, stream: int) -> str:
+    """The name of a stream that is there."""
+    ((name,),) = tx.execute("select name from logs_stream where id=?", (stream,))
+    return str(name)
+
+
+def create_stream(tx: Tx, group: int, name: str) -> None:
+    """An empty stream; the caller has made sure that the name is free."""
+    tx.execute("insert into logs_stream values (?,?,?,?,null,null,null,1,0)",
+               (random_id(tx), group, name, int(tx.now * 1000)))
+
+
+def random_id(tx: Tx) -> int:
+    """A number of 48 bits that nothing else has."""
+    return int(tx.token(_STREAM_BITS // 4), 16)
+
+
+def delete_stream(tx: Tx, stream: int) -> None:
+    """A stream and its events."""
+    tx.execute("delete from logs_chunk where stream=?", (stream,))
+    tx.execute("delete from logs_stream where id=?", (stream,))
+
+
+def delete_group(tx: Tx, group: int) -> None:
+    """All streams and events of a group."""
+    tx.execute("delete from logs_chunk where log_group=?", (group,))
+    tx.execute("delete from logs_stream where log_group=?", (group,))
+
+
+def stored_bytes(tx: Tx, group: int) -> int:
+    """The sum of the messages' lengths in UTF-8, and 26 bytes an event."""
+    ((total,),) = tx.execute("select coalesce(sum(stored_bytes), 0) from logs_stream where log_group=?", (group,))
+    return int(total)
+
+
+def append(tx: Tx, group: int, stream: Stream, events: Sequence[tuple[int, str]]) -> int:
+    """Adds events of (timestamp_ms, message) in chronological order; the number of the stream's next chunk."""
+    ingested, seq, total = int(tx.now * 1000), stream.next_seq, 0
+    for chunk, size in _chunks(events):
+        times, messages = zip(*chunk, strict=True)
+        tx.execute("insert into logs_chunk values (?,?,?,?,?,?,?,?)",
+                   (stream.id, seq, group, times[0], times[-1], ingested, size,
+                    zlib.compress(_encode((times, messages)), _FASTEST)))
+        seq, total = seq + 1, total + size
+    if events:
+        first, last = events[0][0], events[-1][0]
+        tx.execute("update logs_stream set first_ms=?, last_ms=?, ingested_ms=?, next_seq=?,"
+                   " stored_bytes=stored_bytes+? where id=?",
+                   (first if stream.first_ms is None else min(first, stream.first_ms),
+                    last if stream.last_ms is None else max(last, stream.last_ms), ingested, seq, total, stream.id))
+    return seq
+
+
+def _chunks(events: Sequence[tuple[int, str]]) -> Iterator[tuple[list[tuple[int, str]], int]]:
+    """Events in chunks within the limits, each with its size."""
+    chunk: list[tuple[int, str]] = []
+    size = 0
+    for event in events:
+        more = len(event[1].encode()) + EVENT_OVERHEAD_BYTES
+        if chunk and (len(chunk) == CHUNK_EVENTS_MAX or size + more > CHUNK_BYTES_MAX
+                      or event[0] - chunk[0][0] > CHUNK_SPAN_MS_MAX):
+            yield chunk, size
+            chunk, size = [], 0
+        chunk.append(event)
+        size += more
+    if chunk:
+        yield chunk, size
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Whose events a scan reads, as a condition on chunks."""
+
+    where: str
+    values: tuple[int | str, ...]
+
+    @classmethod
+    def group(cls, group: int) -> "Source":
+        """All streams of a group."""
+        return cls("log_group=?", (group,))
+
+    @classmethod
+    def streams(cls, streams: Sequence[int]) -> "Source":
+        """Some streams, by id."""
+        return cls(f"stream in ({','.join('?' * len(streams))})", tuple(streams))
+
+    @classmethod
+    def prefix(cls, group: int, prefix: str) -> "Source":
+        """The streams of a group whose names begin so."""
+        return cls("stream in (select id from logs_stream where log_group=? and name>=? and name<?)",
+                   (group, prefix, prefix + "\U0010ffff"))
+
+
+class Scan:
+    """Reads the events of a source in order, a batch at a time.
+
+    `low` and `high` bound the places: low <= event < high. `bytes` is how much has been looked at so far.
+    """
+
+    def __init__(self, tx: Tx, source: Source, low: Place, high: Place, wanted: Wanted | None = None) -> None:
+        self._tx, self._source, self.low, self.high, self._wanted = tx, source, low, high, wanted
+        self.bytes = 0
+
+    def forward(self) -> Iterator[Batch]:
+        """Batches in order, each with the time before which nothing more will come (None: that was all)."""
+        pending: list[Event] = []
+        for stream, seq, first_ms, last_ms, ingested_ms, size, body in self._rows(
+                "first_ms>=? and first_ms<=? and last_ms>=?", (self.low[0] - CHUNK_SPAN_MS_MAX, self.high[0],
+                                                               self.low[0]), "first_ms, stream, seq"):
+            cut = bisect_left(pending, (first_ms,))
+            yield pending[:cut], first_ms
+            del pending[:cut]
+            pending += self._events(stream, seq, first_ms, last_ms, ingested_ms, body)
+            pending.sort()
+            self.bytes += size
+        yield pending, None
+
+    def backward(self) -> Iterator[Batch]:
+        """The same from the end: each batch in falling order, with the time after which nothing more will come."""
+        pending: list[Event] = []
+        for stream, seq, first_ms, last_ms, ingested_ms, size, body in self._rows(
+                "last_ms>=? and last_ms<=? and first_ms<=?", (self.low[0], self.high[0] + CHUNK_SPAN_MS_MAX,
+                                                              self.high[0]), "last_ms desc, stream desc, seq desc"):
+            cut = bisect_left(pending, (last_ms + 1,))
+            yield pending[cut:][::-1], last_ms
+            del pending[cut:]
+            pending += self._events(stream, seq, first_ms, last_ms, ingested_ms, body)
+            pending.sort()
+            self.bytes += size
+        yield pending[::-1], None
+
+    def _rows(self, where: str, values: tuple[int, ...], order: str) -> Iterable[tuple[int, int, int, int, int, int,
+                                                                                      bytes]]:
+        return self._tx.execute("select stream, seq, first_ms, last_ms, ingested_ms, stored_bytes, body from logs_chunk"
+                                f" where {self._source.where} and {where} order by {order}",
+                                self._source.values + values)
+
+    def _events(self, stream: int, seq: int, first_ms: int, last_ms: int, ingested_ms: int, body: bytes) -> list[Event]:
+        times, messages = _decode(zlib.decompress(body))
+        wanted = self._wanted
+        events = [(timestamp, stream, seq, index, message, ingested_ms)
+                  for index, (timestamp, message) in enumerate(zip(times, messages, strict=True))
+                  if wanted is None or wanted(message)]
+        if (first_ms,) < self.low or (last_ms + 1,) > self.high:
+            return [event for event in events if self.low <= event < self.high]
+        return events
+
+
+def expire(tx: Tx, group: int, before_ms: int, limit: int) -> int:
+    """Deletes up to `limit` chunks whose events are all older than a time; how many they were."""
+    rows = tx.execute("select stream, seq, stored_bytes from logs_chunk where log_group=? and last_ms<? limit ?",
+                      (group, before_ms, limit)).fetchall()
+    for stream, seq, size in rows:
+        tx.execute("delete from logs_chunk where stream=? and seq=?", (stream, seq))
+        tx.execute("update logs_stream set stored_bytes=stored_bytes-? where id=?", (size, stream))
+    return len(rows)
