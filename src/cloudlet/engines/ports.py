@@ -211,7 +211,11 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as observed. Times are epoch seconds. `id` is the runtime's 64 hex digits."""
+    """A container as observed. Times are epoch seconds. `id` is the runtime's 64 hex digits.
+
+    "created": its making was cut off, and `ensure` finishes or repeats it. "exited" without `exit_code` and
+    `finished_at`: nobody was there to see the end (the machine stopped).
+    """
 
     name: str
     id: str
@@ -263,7 +267,11 @@ class Containers(Protocol):
         ...
 
     async def stop(self, name: str, grace_s: float) -> None:
-        """Sends the stop signal and, after the grace, SIGKILL. Returns when it was sent: observe to see the end."""
+        """Sends the stop signal and, after the grace, SIGKILL. Returns when it was sent: observe to see the end.
+
+        The signal is sent once, however often this is called; the last call's grace counts from that call, and 0 kills
+        at once. The wait for SIGKILL is the control plane's: after a restart call again with what is left.
+        """
         ...
 
     async def destroy(self, name: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,13 +71,52 @@ def identify(pid: int) -> Process | None:
     return None if fields[0] in "ZX" else Process(pid, int(fields[19]))
 
 
+def send(process: Process, number: int) -> bool:
+    """Sends a signal to that very process; whether it was there."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        if identify(process.pid) != process:
+            return False
+        signal.pidfd_send_signal(handle, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+
+
+async def gone(process: Process) -> None:
+    """Returns as soon as that process has ended, whoever's child it is."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        if identify(process.pid) == process:
+            loop.add_reader(handle, ended.set)
+            await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+_detached: list[subprocess.Popen[bytes]] = []  # kept only to be reaped, should they end before we do
+
+
 def spawn(command: Sequence[str], *, log: str, environment: Mapping[str, str] | None = None) -> Process:
     """Starts a detached process in a session of its own, output appended to `log`. Raises Busy if it dies at once."""
+    _detached[:] = [child for child in _detached if child.poll() is None]
     with open(log, "ab") as output:
         child = subprocess.Popen([find(command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=output,
                                  stderr=output, start_new_session=True, close_fds=True,
                                  env=None if environment is None else {**os.environ, **environment})
     found = identify(child.pid)
+    _detached.append(child)
     if found is None:
         raise Busy(f"{command[0]} ended at once with status {child.wait()}; see {log}")
     return found

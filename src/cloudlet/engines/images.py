@@ -1,0 +1,212 @@
+"""Images on Podman: pulled by its API, observed in its storage's own list without asking it."""
+
+import asyncio
+import base64
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from cloudlet.engines.podman import Podman
+from cloudlet.engines.ports import Image, ImageSpec
+from cloudlet.kernel.errors import Busy, Conflict, Refused
+
+PULL_S = 1800
+_PULLS = 4  # at a time; each already fetches its layers in parallel
+# What a registry that cannot answer now looks like; anything else it says is final.
+_PASSING = ("connection refused", "connection reset", "i/o timeout", "timeout exceeded", "unexpected eof",
+            "no route to host", "network is unreachable", "toomanyrequests", "too many requests", "status: 5",
+            "status code 5", "internal server error", "bad gateway", "service unavailable", "tls handshake timeout",
+            "deadline exceeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image as the storage's list has it (containers/storage, overlay-images/images.json)."""
+
+    id: str
+    digest: str = ""
+    names: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+class ImageList:
+    """The storage's list, read again only when its file has changed."""
+
+    def __init__(self, storage: Path) -> None:
+        self._path = storage / "overlay-images" / "images.json"
+        self._seen: tuple[int, int, int] | None = None
+        self._images: tuple[Stored, ...] = ()
+
+    def all(self) -> tuple[Stored, ...]:
+        """Every complete image."""
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen != self._seen:
+                self._images = tuple(_stored(entry) for entry in msgspec.json.decode(self._path.read_bytes()) or ())
+                self._seen = seen
+        except FileNotFoundError:
+            return ()
+        except (OSError, msgspec.DecodeError, KeyError, TypeError) as damaged:
+            raise Busy(f"the list of images cannot be read: {damaged}") from None
+        return self._images
+
+    def find(self, reference: str) -> Stored | None:
+        """The image of a reference: by its name, else by its digest (the same content under another name) or id."""
+        name = qualified(reference)
+        digest = reference.rpartition("@")[2] if "@" in reference else ""
+        same = None
+        for image in self.all():
+            if name in image.names:
+                return image
+            if image.id == reference or (digest and digest in image.digests):
+                same = image
+        return same
+
+    def stop_signal(self, image: Stored) -> str:
+        """The image's STOPSIGNAL, "" where it has none."""
+        encoded = base64.b64encode(f"sha256:{image.id}".encode()).decode()
+        try:
+            config = msgspec.json.decode((self._path.parent / image.id / f"={encoded}").read_bytes())
+            return str(config.get("config", {}).get("StopSignal") or "")
+        except (OSError, msgspec.DecodeError, AttributeError):
+            return ""
+
+
+def _stored(entry: dict[str, object]) -> Stored:
+    names = entry.get("names") or ()
+    digests = entry.get("big-data-digests") or {}
+    assert isinstance(names, list | tuple) and isinstance(digests, dict)
+    manifests = [str(digest) for key, digest in digests.items() if str(key).startswith("manifest")]
+    return Stored(str(entry["id"]), str(entry.get("digest") or ""), tuple(map(str, names)), tuple(manifests))
+
+
+def qualified(reference: str) -> str:
+    """The reference in full, as Docker reads it: registry, repository, and ":latest" where it names nothing else."""
+    head, _, rest = reference.partition("/")
+    if not rest or not (head == "localhost" or "." in head or ":" in head):
+        reference = f"docker.io/{'library/' if not rest else ''}{reference}"
+    last = reference.rpartition("/")[2]
+    if "@" in last:
+        name, _, digest = last.partition("@")
+        return f"{reference[:-len(last)]}{name.partition(':')[0]}@{digest}"
+    return reference if ":" in last else f"{reference}:latest"
+
+
+def is_local(reference: str) -> bool:
+    """Whether its registry is on this machine."""
+    host = qualified(reference).partition("/")[0]
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class PodmanImages:
+    """Images in this installation's own storage."""
+
+    def __init__(self, podman: Podman) -> None:
+        self._podman = podman
+        self._list = ImageList(podman.storage)
+        self._pulls: dict[str, asyncio.Task[Image]] = {}
+        self._places = asyncio.Semaphore(_PULLS)
+
+    async def ensure(self, spec: ImageSpec) -> Image:
+        """Pulled and complete. With a digest it is pulled once and for all; a tag is asked for each time, as Fargate
+        does, because it may have moved. Whoever wants the same image meanwhile waits for the same pull.
+
+        Raises Refused ("CannotPullContainerError: …") for what the registry refuses or has not, for registries outside
+        this machine while egress is off, and for a full disk; Busy where the registry cannot answer now.
+        """
+        if "@" in spec.reference and (found := self._list.find(spec.reference)) is not None:
+            return Image(spec.reference, found.id, found.digest)
+        if not is_local(spec.reference) and not self._podman.site.egress:
+            raise Refused(f"CannotPullContainerError: {spec.reference} is in a registry outside this machine, and "
+                          "egress is off (start Cloudlet with --egress, or push the image to ECR)")
+        pull = self._pulls.get(spec.reference)
+        if pull is None:
+            pull = self._pulls[spec.reference] = asyncio.create_task(self._pull(spec))
+            pull.add_done_callback(lambda done: self._pulled(spec.reference, done))
+        return await asyncio.shield(pull)
+
+    def _pulled(self, reference: str, pull: asyncio.Task[Image]) -> None:
+        self._pulls.pop(reference, None)
+        if not pull.cancelled():
+            pull.exception()  # somebody may still wait for it, or nobody: both are fine
+
+    async def _pull(self, spec: ImageSpec) -> Image:
+        reference = qualified(spec.reference)
+        headers = {}
+        if spec.username:
+            credentials = json.dumps({"username": spec.username, "password": spec.password})
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(credentials.encode()).decode()
+        query = urlencode({"reference": reference, "policy": "always", "quiet": "true",
+                           "tlsVerify": "false" if spec.plain_http else "true"})
+        async with self._places:
+            answer = await self._podman.ask("POST", f"/images/pull?{query}", headers=headers, timeout_s=PULL_S,
+                                            queued=False)
+        problem = answer.complaint if answer.status >= 400 else _pull_error(answer.body)
+        if problem:
+            raise _pull_failure(spec.reference, problem)
+        found = self._list.find(spec.reference)
+        if found is None:
+            raise Busy(f"{spec.reference} was pulled and is not here")
+        return Image(spec.reference, found.id, found.digest)
+
+    async def observe(self, reference: str) -> Image | None:
+        """The image, if it is here. Reads a file; no process is started."""
+        found = self._list.find(reference)
+        return None if found is None else Image(reference, found.id, found.digest)
+
+    async def destroy(self, reference: str) -> None:
+        """Removes that name, and the image with its last name. Raises Conflict while a container uses it."""
+        found = self._list.find(reference)
+        if found is None:
+            return
+        name = qualified(reference)
+        target = name if name in found.names else found.id
+        if target == found.id and found.names:
+            return  # here only under names that others gave it
+        answer = await self._podman.ask("DELETE", f"/images/{quote(target, safe='')}?force=false")
+        if answer.status == 409 or (answer.status >= 400 and "in use" in answer.complaint):
+            raise Conflict(f"{reference} is used by a container")
+        if answer.status >= 400 and answer.status != 404:
+            raise Busy(f"{reference} could not be removed: {answer.complaint}")
+
+    async def owned(self) -> tuple[str, ...]:
+        """The references of all images here; the id of one that lost its last name to a newer image."""
+        return tuple(name for image in self._list.all() for name in image.names or (image.id,))
+
+
+def _pull_error(body: bytes) -> str:
+    """The last complaint in the stream that a pull answers with, "" where there is none."""
+    problem = ""
+    for line in body.splitlines():
+        try:
+            said = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            continue
+        if isinstance(said, dict) and said.get("error"):
+            problem = str(said["error"])
+    return problem
+
+
+def _pull_failure(reference: str, problem: str) -> Busy | Refused:
+    said = problem.lower()
+    if "no space left on device" in said:
+        return Refused(f"CannotPullContainerError: failed to pull {reference}: no space left on device")
+    if any(sign in said for sign in _PASSING):
+        return Busy(f"{reference} cannot be pulled now: {problem}")
+    if "manifest unknown" in said or "name unknown" in said or "not found" in said:
+        return Refused(f"CannotPullContainerError: failed to resolve ref {reference}: {reference}: not found")
+    if any(sign in said for sign in ("unauthorized", "authentication required", "denied", "forbidden")):
+        return Refused(f"CannotPullContainerError: failed to resolve ref {reference}: pull access denied, repository "
+                       "does not exist or may require authorization: authorization failed")
+    return Refused(f"CannotPullContainerError: failed to pull {reference}: {problem}")
