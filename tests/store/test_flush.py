@@ -1,0 +1,92 @@
+"""Group commit and checkpoints."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from cloudlet.kernel.clock import SystemClock
+from cloudlet.store.db import LOG_BYTES, Store
+from cloudlet.store.flush import Flusher, checkpoints
+from tests.simulation.virtual import VirtualClock, run
+
+
+def test_many_who_wait_share_one_sync() -> None:
+    began, gate, syncs = threading.Event(), threading.Event(), []
+
+    def sync() -> None:
+        syncs.append(1)
+        began.set()
+        gate.wait(10)
+
+    async def main() -> None:
+        flusher = Flusher(sync)
+        first = asyncio.ensure_future(flusher.flush())
+        await asyncio.to_thread(began.wait)
+        others = [asyncio.ensure_future(flusher.flush()) for _ in range(20)]
+        others[3].cancel()  # a client that hung up
+        await asyncio.sleep(0.01)
+        assert not first.done()
+        gate.set()
+        await first
+        await asyncio.gather(*others, return_exceptions=True)
+        assert sum(other.cancelled() for other in others) == 1
+        assert len(syncs) == 2, "those who asked during the first sync need another, but only one"
+        await flusher.flush()
+        assert len(syncs) == 3
+    asyncio.run(main())
+
+
+def test_after_a_failed_sync_nothing_is_promised_any_more() -> None:
+    wrong = [OSError(5, "Input/output error")]
+
+    def sync() -> None:
+        if wrong:
+            raise wrong.pop()
+
+    async def main() -> None:
+        flusher = Flusher(sync)
+        failed = await asyncio.gather(flusher.flush(), flusher.flush(), return_exceptions=True)
+        assert [getattr(error, "errno", None) for error in failed] == [5, 5]
+        with pytest.raises(OSError, match="Input/output"):
+            await flusher.flush()
+    asyncio.run(main())
+
+
+def test_the_log_stays_short_under_constant_writing(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = Store(str(tmp_path / "db"), VirtualClock())
+        store.create_tables("create table if not exists line (n integer primary key, text blob not null)")
+        worker = asyncio.ensure_future(checkpoints(store, VirtualClock(), bytes_max=LOG_BYTES))
+        longest = 0
+        for n in range(60):
+            with store.tx() as tx:
+                tx.execute("insert or replace into line values (?, ?)", (n % 3, bytes(1 << 20)))
+            await asyncio.sleep(1)
+            longest = max(longest, store.log_bytes())
+        await store.flush()
+        assert 1 << 20 < longest < 30 << 20
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        store.close()
+    run(main())
+
+
+def test_a_checkpoint_beside_a_writer_loses_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = Store(str(tmp_path / "db"), SystemClock())
+        store.create_tables("create table if not exists line (n integer primary key)")
+        moving = [asyncio.get_running_loop().run_in_executor(None, store.checkpoint) for _ in range(3)]
+        for n in range(500):
+            with store.tx() as tx:
+                tx.execute("insert into line values (?)", (n,))
+            if n % 100 == 0:
+                moving.append(asyncio.get_running_loop().run_in_executor(None, store.checkpoint))
+                await asyncio.sleep(0)
+        await asyncio.gather(*moving)
+        store.finish_checkpoint()
+        with store.tx() as tx:
+            assert tx.execute("select count(*) from line").fetchone() == (500,)
+        store.close()
+    asyncio.run(main())
