@@ -4,21 +4,19 @@ A push never loses a blob to it: a layer stays for an hour after a client last r
 being published, and checking the records and taking the file away happen without anything in between.
 """
 
-from collections.abc import Iterable
-
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.ecr.contents import ABANDONED_UPLOAD_S, BLOB, REPOSITORY, UNUSED_LAYER_S, UPLOAD
 from cloudlet.services.ecr.records import Image, Layer, Upload
 from cloudlet.store.blobs import Blobs
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import Store
 
 SWEEP_S = 3600.0
 HELD_RETRY_S = 60.0
 
 
 def controller(store: Store, blobs: Blobs) -> Controller:
-    """The registry's loops: by repository, by digest, by upload, and an hourly look for what a crash left behind."""
+    """The registry's loops: by repository, by digest, by upload, and an hourly look for what was left behind."""
     collector = Collector(store, blobs)
     return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload},
                       workers={"ecr.sweep": collector.sweep})
@@ -70,20 +68,19 @@ class Collector:
         return Done()
 
     async def sweep(self) -> None:
-        """Asks about every file that no record accounts for, now and every hour."""
+        """Looks for what was left behind, now and every hour."""
         while True:
-            await self.look_for_strays()
+            await self.look()
             await self._store.clock.sleep(SWEEP_S)
 
-    async def look_for_strays(self) -> None:
-        """What a crash left: blobs without a layer, uploads without a record."""
+    async def look(self) -> None:
+        """Asks about what clients abandoned and what a crash left: uploads, and blobs without a layer."""
         await self._blobs.purge()
         digests, uploads = await self._blobs.digests(), await self._blobs.uploads()
         with self._store.tx() as tx:
-            _ask(tx, BLOB, (digest for digest in digests if not tx.find(Layer, digest=digest, limit=1)))
-            _ask(tx, UPLOAD, (name for name in uploads if tx.get(Upload, name) is None))
-
-
-def _ask(tx: Tx, kind: str, keys: Iterable[str]) -> None:
-    for key in keys:
-        tx.enqueue(kind, key)
+            for digest in digests:
+                if not tx.find(Layer, digest=digest, limit=1):
+                    tx.enqueue(BLOB, digest)
+            late = (upload.key for upload in tx.find(Upload) if tx.now - upload.touched >= ABANDONED_UPLOAD_S)
+            for name in (*late, *(name for name in uploads if tx.get(Upload, name) is None)):
+                tx.enqueue(UPLOAD, name)

@@ -4,15 +4,16 @@ import dataclasses
 
 from cloudlet.services.ecr.manifests import Document
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Repository, Tag, Upload, repository_key
-from cloudlet.services.ecr.service import ecr, is_digest
+from cloudlet.services.ecr.service import (
+    ImageTagAlreadyExists,
+    InvalidLayer,
+    LayersNotFound,
+    ReferencedImagesNotFound,
+    RepositoryNotFound,
+    is_digest,
+)
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Tx
-
-ImageTagAlreadyExists = ecr.error("ImageTagAlreadyExistsException")
-LayersNotFound = ecr.error("LayersNotFoundException")
-ReferencedImagesNotFound = ecr.error("ReferencedImagesNotFoundException")
-InvalidLayerSize = ecr.error("InvalidLayerException")
-RepositoryNotFound = ecr.error("RepositoryNotFoundException")
 
 REPOSITORY = "ecr.repository"  # work: layers of this repository that nothing uses
 BLOB = "ecr.blob"  # work: the file of this digest, if no repository has it
@@ -47,7 +48,7 @@ def tags_of(tx: Tx, image: Image) -> list[str]:
 def put_image(tx: Tx, blobs: Blobs, repository: Repository, document: Document, tag: str | None) -> Image:
     """Stores a manifest, all of whose parts must be in the repository already, and tags it.
 
-    Raises LayersNotFound, ReferencedImagesNotFound, InvalidLayerSize or ImageTagAlreadyExists.
+    Raises LayersNotFound, ReferencedImagesNotFound, InvalidLayer or ImageTagAlreadyExists.
     """
     key = f"{repository.key}@{document.digest}"
     _require_parts(tx, blobs, repository.key, document)
@@ -74,7 +75,7 @@ def _require_parts(tx: Tx, blobs: Blobs, repository: str, document: Document) ->
         if layer is None or size is None:
             missing.append(part.digest)
         elif size != part.size:
-            raise InvalidLayerSize(f"Layer '{part.digest}' has {size} bytes, but the manifest says {part.size}")
+            raise InvalidLayer(f"Layer '{part.digest}' has {size} bytes, but the manifest says {part.size}")
     if missing:
         raise LayersNotFound(f"Layers with digests '{', '.join(missing)}' required for pushing image into repository "
                              f"with name '{repository.split('/', 2)[2]}' in the registry with id "

@@ -6,7 +6,7 @@ from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import contents, manifests
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, empty
 from cloudlet.services.ecr.records import Layer, Tag, Upload
-from cloudlet.services.ecr.service import is_digest, is_repository_name, is_tag
+from cloudlet.services.ecr.service import RepositoryNotFound, is_digest, is_repository_name, is_tag
 from cloudlet.store import blobs as files
 from cloudlet.store.blobs import Blobs, DigestMismatch
 from cloudlet.store.db import Store, Tx
@@ -32,7 +32,6 @@ class Pushes:
                 hexes = tx.token(32)
                 name = f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"
                 tx.put(Upload(name, repository.key, tx.now))
-                tx.enqueue(contents.UPLOAD, name, after=contents.ABANDONED_UPLOAD_S)
         if mounted and mount is not None:
             await self._store.flush()
             return _created(exchange, mount)
@@ -51,7 +50,7 @@ class Pushes:
         try:
             repository = exchange.repository(tx, "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer",
                                              name=source)
-        except (RegistryError, contents.RepositoryNotFound):
+        except (RegistryError, RepositoryNotFound):
             return False
         if tx.get(Layer, f"{repository.key}@{digest}") is None:
             return False
