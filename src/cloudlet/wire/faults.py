@@ -220,6 +220,11 @@ _SERVICES: Mapping[tuple[str, str], Mapping[str, object]] = {
 }
 
 
+def worded(error: Error, sentence: str) -> AwsError:
+    """An error with its own sentence where it has one (EC2, S3), else with this one."""
+    return error() if error.default_message != error.code else error(sentence)
+
+
 def faults_of(service: str, protocol: str) -> Faults:
     """What a service says in a protocol."""
     return replace(_PROTOCOLS[protocol], **_SERVICES.get((service, protocol), {}))  # type: ignore[arg-type]

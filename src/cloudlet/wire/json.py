@@ -6,9 +6,9 @@ import msgspec
 from botocore.model import OperationModel
 
 from cloudlet.kernel.errors import AwsError
-from cloudlet.kernel.http import Response
+from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire.protocol import Message, Parse, Print, Protocol
+from cloudlet.wire.protocol import Located, Message, Parse, Print, Protocol
 from cloudlet.wire.scalars import Malformed
 from cloudlet.wire.tree import Reader, Writer
 
@@ -41,6 +41,10 @@ class Json(Protocol):
         self._type = f"application/x-amz-json-{version}"
         self._compatible = bool(service.model.is_query_compatible)
         self._reader, self._writer = Reader(), Writer()
+
+    def locate(self, request: Request, body: bytes) -> Located:
+        """See Protocol: `X-Amz-Target: PREFIX.OPERATION`."""
+        return Located(request.headers.get("x-amz-target", "").rpartition(".")[2])
 
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol."""

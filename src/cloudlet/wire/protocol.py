@@ -31,6 +31,18 @@ class Message:
         return self.body if isinstance(self.body, bytes) else b""
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An operation's name ("" where the request names none), and what was read on the way to it (see Message)."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    parameters: Sequence[tuple[str, str]] = ()
+
+
+MIB = 1024 * 1024
+_LIMITS = {"ecr": 32 * MIB}  # a layer part of 20 MiB in base64
+
 Parse = Callable[[Message], dict[str, Any]]
 Print = Callable[[Any, str], Response]
 
@@ -39,15 +51,21 @@ class Protocol(ABC):
     """One protocol as one service speaks it. Parsers and printers are compiled at an operation's first use."""
 
     name: ClassVar[str]
-    body_limit: ClassVar[int] = 16 * 1024 * 1024  # bytes of a request that is read whole
+    body_limit: ClassVar[int] = 16 * MIB  # bytes of a request that is read whole
+    routes_by_body: ClassVar[bool] = False
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.faults: Faults = faults_of(service.name, self.name)
+        self.limit = _LIMITS.get(service.name, self.body_limit)
         self._validator = Validator(self.faults.demands)
         self._parsers: dict[str, Parse] = {}
         self._printers: dict[str, Print] = {}
         self._checks: dict[str, Check | None] = {}
+
+    @abstractmethod
+    def locate(self, request: Request, body: bytes) -> Located:
+        """The operation that a request means; `body` is there where the protocol routes by it. Raises Malformed."""
 
     @abstractmethod
     def compile_parser(self, operation: OperationModel) -> Parse:

@@ -7,10 +7,10 @@ from urllib.parse import unquote_plus
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 from cloudlet.kernel.errors import AwsError, declare
-from cloudlet.kernel.http import Response
+from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import scalars
-from cloudlet.wire.protocol import Message, Parse, Print, Protocol
+from cloudlet.wire.protocol import MIB, Located, Message, Parse, Print, Protocol
 from cloudlet.wire.scalars import Malformed
 from cloudlet.wire.xml import Names, Out, Writer, escape
 
@@ -53,6 +53,12 @@ def form(body: bytes) -> list[tuple[str, str]]:
         return parameters(body.decode())
     except UnicodeDecodeError:
         raise Malformed("The request is not UTF-8") from None
+
+
+def locate(request: Request, body: bytes) -> Located:
+    """The action of a form or a query string, and all parameters."""
+    pairs = parameters(request.query) + form(body)
+    return Located(next((value for key, value in pairs if key == "Action"), ""), {}, pairs)
 
 
 def tree(pairs: Any) -> Node:
@@ -165,12 +171,17 @@ class Query(Protocol):
     """The query protocol: Action and members in a form, a result wrapper in the answer."""
 
     name: ClassVar[str] = "query"
-    body_limit: ClassVar[int] = 4 * 1024 * 1024
+    body_limit: ClassVar[int] = 4 * MIB
+    routes_by_body: ClassVar[bool] = True
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self._reader, self._writer = Reader(ec2=False), Writer(Names(query=True))
         self._xmlns = service.model.metadata.get("xmlNamespace", "")
+
+    def locate(self, request: Request, body: bytes) -> Located:
+        """See Protocol: `Action` in the form or the query string."""
+        return locate(request, body)
 
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol."""
@@ -221,12 +232,17 @@ class Ec2(Protocol):
     """The ec2 protocol: the query protocol's cousin, with names, envelopes and errors of its own."""
 
     name: ClassVar[str] = "ec2"
-    body_limit: ClassVar[int] = 4 * 1024 * 1024
+    body_limit: ClassVar[int] = 4 * MIB
+    routes_by_body: ClassVar[bool] = True
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self._reader, self._writer = Reader(ec2=True), Writer(Names(), scalars.iso_milliseconds)
         self._xmlns = service.model.metadata["xmlNamespace"] + "/"
+
+    def locate(self, request: Request, body: bytes) -> Located:
+        """See Protocol: `Action` in the form or the query string."""
+        return locate(request, body)
 
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol. Unlike query services, EC2 refuses what it does not know (UnknownParameter)."""

@@ -1,21 +1,27 @@
 """Which service, protocol and operation a request means."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cloudlet.kernel.errors import AwsError, declare
-from cloudlet.kernel.http import BodyTooLarge, Request
+from cloudlet.kernel.errors import declare
+from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request
 from cloudlet.kernel.service import Operation, Service
+from cloudlet.wire.cbor import Cbor
+from cloudlet.wire.faults import worded
 from cloudlet.wire.json import Json
 from cloudlet.wire.protocol import Message, Protocol
-from cloudlet.wire.query import Ec2, Query, form, parameters
+from cloudlet.wire.query import Ec2, Query
+from cloudlet.wire.rest import RestJson, RestXml
+from cloudlet.wire.s3 import S3
 from cloudlet.wire.scalars import Malformed
-from cloudlet.wire.sigv4 import Scope, find_scope
+from cloudlet.wire.sigv4 import find_scope
 
-PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Json, Query, Ec2)}
+PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Json, Query, Ec2, RestJson, RestXml, Cbor)}
 
 NoSuchService = declare("NotImplemented", status=501)
-UnknownService = declare("UnknownOperationException", "The request names no service", status=404)
+NoService = declare("MissingAuthenticationToken", "Missing Authentication Token", status=403)
+
+Spoken = dict[str, Protocol]  # one service's protocols by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,70 +33,93 @@ class Target:
     message: Message
 
 
+def speak(service: Service, name: str) -> Protocol:
+    """A protocol of a service."""
+    return S3(service) if service.name == "s3" else PROTOCOLS[name](service)
+
+
 class Router:
-    """Finds targets. A service is known by its name in the credential scope, and by what its protocols say."""
+    """Finds targets. A service is known by its name in the credential scope; where several share a name, or there is
+    none, by what the protocols themselves say: the target's prefix, the API's version."""
 
     def __init__(self, services: Iterable[Service]) -> None:
-        self._by_scope: dict[str, list[dict[str, Protocol]]] = {}
-        self._by_target: dict[str, dict[str, Protocol]] = {}
-        self._by_version: dict[str, dict[str, Protocol]] = {}
+        self._by_scope: dict[str, list[Spoken]] = {}
+        self._by_prefix: dict[str, Spoken] = {}
+        self._by_version: dict[str, Spoken] = {}
         for service in services:
-            spoken = {name: PROTOCOLS[name](service) for name in service.protocols if name in PROTOCOLS}
+            spoken = {name: speak(service, name) for name in service.protocols}
             self._by_scope.setdefault(service.model.signing_name, []).append(spoken)
             if prefix := service.model.metadata.get("targetPrefix"):
-                self._by_target[prefix] = spoken
+                self._by_prefix[prefix] = spoken
             self._by_version.setdefault(service.model.api_version, spoken)
 
     def aim(self, request: Request) -> Protocol:
-        """The protocol of the service that a request speaks to, from its headers. Raises NoSuchService."""
+        """The service and the protocol that a request speaks. Raises NoService or NoSuchService."""
         scope = find_scope(request)
-        candidates = self._by_scope.get(scope.service, []) if scope else []
-        target = request.headers.get("x-amz-target")
-        if target is not None:
-            return self._aim_json(target.rpartition(".")[0], candidates, scope)
+        candidates: Sequence[Spoken] = self._by_scope.get(scope.service, ()) if scope else ()
+        headers = request.headers
+        if "x-amz-target" in headers:
+            return self._prefixed(headers["x-amz-target"].rpartition(".")[0], candidates, "json")
+        if headers.get("smithy-protocol") == Cbor.name or "/operation/" in request.path[:512]:
+            prefix = request.path.removeprefix("/service/").partition("/")[0]
+            if request.path.startswith("/service/"):
+                return self._prefixed(prefix, candidates, Cbor.name)
         if not candidates:
-            raise _nobody(scope)
+            candidates = self._unsigned(request)
+        if not candidates:
+            raise NoService() if scope is None else NoSuchService(
+                f"The service '{scope.service[:64]}' is not implemented by Cloudlet")
         spoken = candidates[0]
-        for name in ("query", "ec2"):
+        for name in ("query", "ec2", "rest-xml", "rest-json"):
             if name in spoken:
                 return spoken[name]
         return next(iter(spoken.values()))
 
-    def _aim_json(self, prefix: str, candidates: list[dict[str, Protocol]], scope: Scope | None) -> Protocol:
-        spoken = self._by_target.get(prefix)
-        if spoken is None or "json" not in spoken or (scope and spoken not in candidates):
-            for other in candidates:
-                if "json" in other:
-                    return other["json"]
-            raise _nobody(scope)
-        return spoken["json"]
+    def _prefixed(self, prefix: str, candidates: Sequence[Spoken], name: str) -> Protocol:
+        """Of the services in the scope, the one whose prefix the request names."""
+        spoken = self._by_prefix.get(prefix)
+        for one in (spoken, *candidates):
+            if one is not None and name in one and (one in candidates or not candidates):
+                return one[name]
+        if candidates:
+            return next(iter(candidates[0].values()))
+        raise NoSuchService(f"The service '{prefix[:64]}' is not implemented by Cloudlet")
+
+    def _unsigned(self, request: Request) -> Sequence[Spoken]:
+        """Whom a request without a scope means: an API version in the query string tells."""
+        for pair in request.query.split("&"):
+            if pair.startswith("Version="):
+                found = self._by_version.get(pair[8:])
+                return (found,) if found else ()
+        return ()
 
     async def find(self, protocol: Protocol, request: Request) -> Target:
-        """The operation, with the body read as far as its protocol reads it. Raises the service's AwsErrors."""
-        faults = protocol.faults
+        """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
+        body = await _read(protocol, request) if protocol.routes_by_body else b""
         try:
-            body = await request.body.read(protocol.body_limit)
-        except BodyTooLarge:
-            raise faults.too_large() from None
-        if isinstance(protocol, Json):
-            name = request.headers.get("x-amz-target", "").rpartition(".")[2]
-            return Target(protocol, self._operation(protocol, name), Message(request, body))
-        try:
-            pairs = parameters(request.query) + form(body)
+            located = protocol.locate(request, body)
         except Malformed as wrong:
-            raise faults.malformed(str(wrong)) from None
-        name = next((value for key, value in pairs if key == "Action"), "")
-        return Target(protocol, self._operation(protocol, name), Message(request, body, {}, pairs))
+            raise protocol.faults.malformed(str(wrong)) from None
+        operation = _operation(protocol, located.name)
+        whole = body if protocol.routes_by_body else (
+            request.body if operation.model.has_streaming_input else await _read(protocol, request))
+        return Target(protocol, operation, Message(request, whole, located.labels, located.parameters))
 
-    def _operation(self, protocol: Protocol, name: str) -> Operation:
-        service = protocol.service
-        found = service.operations.get(name)
-        if found is None:
-            if name in service.model.operation_names:
-                raise protocol.faults.not_implemented(f"{service.name} {name} is not implemented by Cloudlet")
-            raise protocol.faults.unknown_operation(f"There is no operation {name[:128]!r}")
+
+async def _read(protocol: Protocol, request: Request) -> bytes:
+    try:
+        return await request.body.read(protocol.limit)
+    except BodyTooLarge:
+        raise protocol.faults.too_large() from None
+    except BodyTruncated:
+        raise protocol.faults.malformed("The request's body ended before its announced length") from None
+
+
+def _operation(protocol: Protocol, name: str) -> Operation:
+    service = protocol.service
+    found = service.operations.get(name)
+    if found is not None:
         return found
-
-
-def _nobody(scope: Scope | None) -> AwsError:
-    return NoSuchService(f"The service {scope.service[:64]!r} is not implemented") if scope else UnknownService()
+    if name in service.model.operation_names:
+        raise protocol.faults.not_implemented(f"{service.name} {name} is not implemented by Cloudlet")
+    raise worded(protocol.faults.unknown_operation, f"The action {name[:128]} is not valid for this web service.")

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 from cloudlet.kernel.http import Request
 from cloudlet.kernel.identity import Credential, Identities
-from cloudlet.wire.faults import Faults
+from cloudlet.wire.faults import Faults, worded
 from cloudlet.wire.scalars import Malformed, time_of_rfc822
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -175,21 +175,15 @@ def check_time(signed: Signed, now: float, faults: Faults) -> None:
         raise faults.incomplete("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from"
                                 f" HTTP: '{signed.scope.date[:16]}' != '{signed.stamp[:32]}'")
     if at > now + SKEW_MAX_S:
-        raise faults.skewed(_said(faults.skewed, f"Signature not yet current: {signed.stamp} is still later than"
-                                  f" {stamp_of(now + SKEW_MAX_S)} ({stamp_of(now)} + 15 min.)"))
+        raise worded(faults.skewed, f"Signature not yet current: {signed.stamp} is still later than"
+                     f" {stamp_of(now + SKEW_MAX_S)} ({stamp_of(now)} + 15 min.)")
     if signed.expires_s is not None:
         if now > at + signed.expires_s:
-            raise faults.expired_url(_said(faults.expired_url, f"Signature expired: {signed.stamp} is now earlier than"
-                                           f" {stamp_of(now - signed.expires_s)} ({stamp_of(now)} -"
-                                           f" {signed.expires_s} s.)"))
+            raise worded(faults.expired_url, f"Signature expired: {signed.stamp} is now earlier than"
+                         f" {stamp_of(now - signed.expires_s)} ({stamp_of(now)} - {signed.expires_s} s.)")
     elif at < now - SKEW_MAX_S:
-        raise faults.skewed(_said(faults.skewed, f"Signature expired: {signed.stamp} is now earlier than"
-                                  f" {stamp_of(now - SKEW_MAX_S)} ({stamp_of(now)} - 15 min.)"))
-
-
-def _said(error: Any, sentence: str) -> str:
-    """The error's own sentence where it has one (EC2, S3), else the general one."""
-    return sentence if error.default_message == error.code else error.default_message
+        raise worded(faults.skewed, f"Signature expired: {signed.stamp} is now earlier than"
+                     f" {stamp_of(now - SKEW_MAX_S)} ({stamp_of(now)} - 15 min.)")
 
 
 @lru_cache(maxsize=1024)

@@ -151,7 +151,8 @@ class Reader:
 
         self._structures[shape.name] = read
         for name, member in shape.members.items():
-            members[member.serialization.get("name", name)] = (name, self.of(member))
+            if "location" not in member.serialization:  # the REST protocols keep those outside the body
+                members[member.serialization.get("name", name)] = (name, self.of(member))
         return read
 
     def _list(self, shape: ListShape) -> Convert:

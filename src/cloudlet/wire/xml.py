@@ -236,13 +236,12 @@ class Reader:
                 attributes.append((name, location(member, name)))
                 continue
             many = bool(member.serialization.get("flattened")) and member.type_name in ("list", "map")
-            key = location(member, name)
-            if many and member.type_name == "list":
-                key = location(member.member, key) if "name" not in member.serialization else key
             convert = self.of(member)
             if many:
                 flattened[name] = convert
-            members[key] = (name, convert, many)
+            if many and isinstance(member, ListShape) and "name" in member.member.serialization:
+                members[location(member.member, name)] = (name, convert, many)
+            members[location(member, name)] = (name, convert, many)
         return read
 
     def _list(self, shape: ListShape) -> Read:

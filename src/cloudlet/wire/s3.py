@@ -1,0 +1,95 @@
+"""What only S3 does: virtual hosts, errors without an envelope, roots and headers of its own."""
+
+from typing import Any, ClassVar
+
+from botocore.model import OperationModel, StructureShape
+
+from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.http import Request, Response
+from cloudlet.kernel.service import Service
+from cloudlet.wire import xml
+from cloudlet.wire.protocol import Print
+from cloudlet.wire.rest import RestXml
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+_ROOTS = {
+    "ListBuckets": "ListAllMyBucketsResult", "ListDirectoryBuckets": "ListAllMyDirectoryBucketsResult",
+    "ListObjects": "ListBucketResult", "ListObjectsV2": "ListBucketResult", "ListObjectVersions": "ListVersionsResult",
+    "ListMultipartUploads": "ListMultipartUploadsResult", "ListParts": "ListPartsResult",
+    "CreateMultipartUpload": "InitiateMultipartUploadResult", "DeleteObjects": "DeleteResult",
+    "CompleteMultipartUpload": "CompleteMultipartUploadResult", "CreateSession": "CreateSessionResult",
+    "GetBucketAcl": "AccessControlPolicy", "GetObjectAcl": "AccessControlPolicy", "GetBucketTagging": "Tagging",
+    "GetObjectTagging": "Tagging", "GetBucketVersioning": "VersioningConfiguration",
+    "GetBucketCors": "CORSConfiguration", "GetBucketWebsite": "WebsiteConfiguration",
+    "GetBucketLifecycle": "LifecycleConfiguration", "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+    "GetBucketNotification": "NotificationConfiguration",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration", "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketRequestPayment": "RequestPaymentConfiguration",
+    "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "GetObjectAttributes": "GetObjectAttributesResponse",
+}
+_HOSTS = (".s3.", ".s3-")
+
+
+def bucket_of_host(host: str) -> str:
+    """The bucket of a virtual-hosted request, e.g. `BUCKET.s3.localhost:4566`; "" where the host names none."""
+    name = host.partition(":")[0]
+    for mark in _HOSTS:
+        bucket, found, _ = name.partition(mark)
+        if found:
+            return bucket
+    return ""
+
+
+def path_style(request: Request) -> str:
+    """The path with the bucket in front, whichever way the client spelled it; a bucket alone has no slash after it."""
+    bucket = bucket_of_host(request.headers.get("host", ""))
+    path = f"/{bucket}{request.path}" if bucket else request.path
+    return path[:-1] if path.endswith("/") and path.count("/") == 2 else path
+
+
+class S3(RestXml):
+    """rest-xml as S3 speaks it."""
+
+    name: ClassVar[str] = "rest-xml"
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._xmlns = NAMESPACE
+
+    def headers(self, request_id: str) -> dict[str, str]:
+        """See Rest."""
+        short = request_id.replace("-", "").upper()
+        return {"x-amz-request-id": short[:16], "x-amz-id-2": short}
+
+    def path(self, request: Request) -> str:
+        """See Rest."""
+        return path_style(request)
+
+    def root(self, shape: StructureShape, operation: OperationModel, payload: str | None) -> str:
+        """See RestXml."""
+        return _ROOTS.get(operation.name) or super().root(shape, operation, payload)
+
+    def compile_printer(self, operation: OperationModel) -> Print:
+        """See Protocol. GetBucketLocation alone has its value in the root itself."""
+        if operation.name != "GetBucketLocation":
+            return super().compile_printer(operation)
+
+        def print_(output: Any, request_id: str) -> Response:
+            where = xml.escape((output or {}).get("LocationConstraint") or "")
+            text = f'{_DECLARATION}<LocationConstraint xmlns="{NAMESPACE}">{where}</LocationConstraint>'
+            return Response(200, self.headers(request_id) | {"content-type": self.content_type}, text.encode())
+        return print_
+
+    def failure(self, error: AwsError, request_id: str) -> Response:
+        """See Protocol."""
+        headers = self.headers(request_id) | {"content-type": self.content_type}
+        if error.status == 304:
+            return Response(304, headers)
+        text = (f"{_DECLARATION}<Error><Code>{error.code}</Code><Message>{xml.escape(error.message)}</Message>"
+                f"{self.error_text(error)}<RequestId>{headers['x-amz-request-id']}</RequestId>"
+                f"<HostId>{headers['x-amz-id-2']}</HostId></Error>")
+        return Response(error.status, headers, text.encode())
