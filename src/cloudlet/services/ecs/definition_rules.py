@@ -79,7 +79,7 @@ def _check_compatibility(request: Input) -> None:
 
 
 def _check_role(name: str, arn: str) -> None:
-    if not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", arn):
+    if not re.fullmatch(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/.+", arn):
         raise ClientException(f"Invalid '{name}': '{arn}' is not the ARN of a role. Specify the full ARN.")
 
 

@@ -28,7 +28,7 @@ SIZES: dict[int, Sequence[int]] = {
     16384: range(32768, 122880 + 1, 8192),
 }
 _UNITS = {"cpu": {"": 1, "vcpu": 1024, "vcpus": 1024}, "memory": {"": 1, "mb": 1, "mib": 1, "gb": 1024, "gib": 1024}}
-_AMOUNT = re.compile(r"\s*(\d{1,9}|\d{0,6}\.\d{1,6})\s*([a-zA-Z]*)\s*")
+_AMOUNT = re.compile(r"\s*(\d{1,9}|\d{0,6}\.\d{1,6})\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 def units(text: str, what: str) -> int:

@@ -1,0 +1,105 @@
+"""Containers' output in CloudWatch Logs: every line once, whoever dies."""
+
+from typing import Any
+
+import pytest
+
+from cloudlet.engines.fake import Faults, Program
+from cloudlet.services.logs import logs
+from tests.services.ecs.plane import IMAGE, Plane, virtual_time
+
+
+def awslogs(**more: str) -> dict[str, Any]:
+    return {"logConfiguration": {"logDriver": "awslogs", "options": {
+        "awslogs-group": "/ecs/web", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p",
+        "awslogs-create-group": "true", **more}}}
+
+
+def lines(plane: Plane, arn: str, group: str = "/ecs/web") -> list[str]:
+    """The messages of a task's stream, as GetLogEvents pages them."""
+    found, token = list[str](), None
+    while True:
+        with plane.store.tx() as tx:
+            answer = logs.operations["GetLogEvents"].run(plane.call(), tx, {
+                "logGroupName": group, "logStreamName": f"p/web/{arn.rsplit('/', 1)[1]}", "startFromHead": True,
+                **({"nextToken": token} if token else {})})
+        found += [event["message"] for event in answer["events"]]
+        if answer["nextForwardToken"] == token or not answer["events"]:
+            return found
+        token = answer["nextForwardToken"]
+
+
+@virtual_time
+async def test_lines_arrive_promptly_and_the_last_before_the_task_has_stopped(plane: Plane) -> None:
+    plane.world.containers.programs[IMAGE] = Program(lines=("hello", "world"))
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[awslogs()])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        await plane.clock.sleep(0.25)
+        assert lines(plane, arn) == ["hello", "world"]
+        (name,) = plane.world.containers.running()
+        await plane.clock.sleep(600)
+        plane.world.containers.write(name, "still there")
+        await plane.clock.sleep(0.25)
+        assert lines(plane, arn)[2:] == ["still there"]
+        plane.world.containers.write(name, "goodbye")
+        plane.world.containers.exit(name, 0)
+        await plane.becomes(arn, "STOPPED")
+        assert lines(plane, arn)[3:] == ["goodbye"]
+        assert plane.world.containers.bodies == {}
+
+
+@virtual_time
+async def test_no_line_is_lost_or_doubled_by_crashes(plane: Plane) -> None:
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[awslogs()])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        (name,) = plane.world.containers.running()
+        plane.world.faults = Faults(lag_s=0.2, busy=0.1, lost=0.1)
+        for number in range(400):
+            plane.world.containers.write(name, f"{number}")
+            if number % 4 == 0:
+                await plane.clock.sleep(0.07)
+            if number % 50 == 49:
+                await plane.crash()
+                plane.world.containers.write(name, f"{number} in the dark")
+                plane.start()
+        plane.ask("StopTask", task=arn)
+        await plane.becomes(arn, "STOPPED")
+        found = lines(plane, arn)
+        assert [line for line in found if " " not in line] == [str(number) for number in range(400)]
+        assert len(found) == 408
+
+
+@virtual_time
+async def test_a_group_that_is_deleted_loses_lines_and_nothing_else(plane: Plane) -> None:
+    plane.world.containers.programs[IMAGE] = Program(lines=("hello",))
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[awslogs()])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        await plane.clock.sleep(0.25)
+        with plane.store.tx() as tx:
+            logs.operations["DeleteLogGroup"].run(plane.call(), tx, {"logGroupName": "/ecs/web"})
+        (name,) = plane.world.containers.running()
+        plane.world.containers.write(name, "into the void")
+        await plane.clock.sleep(1)
+        plane.ask("StopTask", task=arn)
+        await plane.becomes(arn, "STOPPED")
+
+
+@virtual_time
+async def test_without_a_driver_nothing_is_shipped(plane: Plane) -> None:
+    plane.world.containers.programs[IMAGE] = Program(lines=("hello",))
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[{"logConfiguration": {"logDriver": "json-file"}}])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        with pytest.raises(Exception, match="does not exist"):
+            lines(plane, arn)
