@@ -207,7 +207,14 @@ def test_two_records_of_one_kind_are_refused() -> None:
         record("test.host")(type("Other", (), {"__annotations__": {"id": str}}))
 
 
-def test_clear_leaves_nothing_but_work(store: Store) -> None:
+@record("test.site", lasting=True, indexes={"id": lambda r: r.id})
+class Lasting:
+    id: str
+
+
+def test_clear_leaves_nothing_but_work_and_what_lasts(store: Store) -> None:
+    with store.tx() as tx:
+        tx.put(Lasting("here"))
     store.create_tables("create table if not exists line (text text not null)")
     with store.tx() as tx:
         tx.put(Host("a", "z", ("t",)))
@@ -217,7 +224,8 @@ def test_clear_leaves_nothing_but_work(store: Store) -> None:
     with store.tx() as tx:
         tx.clear()
     with store.tx() as tx:
-        for table in ("record", "record_index", "line", "broken"):
+        assert tx.find(Lasting, id="here") == [Lasting("here")]
+        for table in ("record where kind<>'test.site'", "record_index where kind<>'test.site'", "line", "broken"):
             assert tx.execute(f"select count(*) from {table}").fetchone() == (0,)
     assert [(work.kind, work.key) for work in queue.waiting(store, 9)] == [("test.host", "a")]
 

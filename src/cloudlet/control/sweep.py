@@ -1,6 +1,7 @@
 """The loops' triggers besides writes: engines' events, a look at everything now and then, and the destruction of what
 no record accounts for."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
@@ -63,6 +64,7 @@ class Sweep:
         self._store, self._clock, self._engines, self._controllers = store, clock, engines, controllers
         self._owners: dict[Port, Owner] = {
             "containers": engines.containers, "networks": engines.networks, "images": engines.images}
+        self._now = asyncio.Event()
 
     @property
     def workers(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -75,16 +77,23 @@ class Sweep:
             tx.enqueue_all()
 
     def reset(self) -> None:
-        """Deletes every record and row of every account and region; the loops remove what they stood for."""
+        """Deletes everything of every account and region; the loops and the next sweep, which begins at once, remove
+        what it stood for."""
         with self._store.tx() as tx:
             tx.clear()
+        self._now.set()
 
     async def run(self) -> None:
         """Adopts, then looks again for ever, since no event tells of everything that may drift."""
         self.adopt()
         while True:
+            self._now.clear()
             await self.destroy_orphans()
-            await self._clock.sleep(EVERY_S)
+            try:
+                async with asyncio.timeout(EVERY_S):
+                    await self._now.wait()
+            except TimeoutError:
+                pass
             with self._store.tx() as tx:
                 tx.enqueue_all(over_s=EVERY_S)
 

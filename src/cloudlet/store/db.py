@@ -132,11 +132,15 @@ class Tx:
         self.woke = True
 
     def clear(self) -> None:
-        """Deletes every record and every row of the services' tables; the loops then remove what they stood for."""
+        """Deletes every record that is not lasting, and every row of the services' tables; the loops then remove what
+        they stood for."""
         self.enqueue_all()
-        mine = self._db.execute("select name from sqlite_schema where type='table' and name not like 'sqlite_%'")
-        for (table,) in mine.fetchall():
-            if table not in ("work", "record_signature"):
+        lasting = [_kind(cls) for cls in kinds() if cls.LASTING]  # type: ignore[attr-defined]
+        spared = f"where kind not in ({', '.join('?' * len(lasting))})"
+        for (table,) in self._db.execute("select name from sqlite_schema where type='table'").fetchall():
+            if table in ("record", "record_index"):
+                self._db.execute(f"delete from {table} {spared}", lasting)
+            elif table == "broken" or table not in schema.OURS:
                 self._db.execute(f'delete from "{table}"')
 
     def _stored(self, kind: str, key: str) -> tuple[int, bytes] | None:

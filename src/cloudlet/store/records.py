@@ -20,6 +20,7 @@ class Record(Protocol):
     KEY: ClassVar[str]
     VERSION: ClassVar[int]
     RECONCILED: ClassVar[bool]
+    LASTING: ClassVar[bool]
     INDEXES: ClassVar[dict[str, Index]]
     UPGRADE: ClassVar[Upgrade | None]
 
@@ -28,23 +29,25 @@ _kinds: dict[str, type] = {}
 
 
 @dataclass_transform(frozen_default=True)
-def record(kind: str, *, version: int = 1, reconciled: bool = False, indexes: dict[str, Index] | None = None,
-           upgrade: Upgrade | None = None) -> Callable[[type[T]], type[T]]:
+def record(kind: str, *, version: int = 1, reconciled: bool = False, lasting: bool = False,
+           indexes: dict[str, Index] | None = None, upgrade: Upgrade | None = None) -> Callable[[type[T]], type[T]]:
     """Class decorator: a frozen, slotted dataclass whose first field is its key (a string).
 
-    `kind` is "<service>.<noun>". `reconciled`: a loop brings the world to it, so every put is work. `indexes` maps a
-    name to a function of the record that gives the value or values (None: not listed) under which `Tx.find` finds it;
-    what such functions give for a stored record may only change with the record's version or our release, since the
-    store lists records anew only then or when the functions' own code changed. `upgrade(version, fields)` turns the
-    stored fields of an older version into today's; a new field with a default needs no new version. Raises
-    DeclarationError for a kind that is taken.
+    `kind` is "<service>.<noun>". `reconciled`: a loop brings the world to it, so every put is work. `lasting`: it
+    belongs to the installation and no customer, so that a reset leaves it as it is. `indexes` maps a name to a function
+    of the record that gives the value or values (None: not listed) under which `Tx.find` finds it; what such functions
+    give for a stored record may only change with the record's version or our release, since the store lists records
+    anew only then or when the functions' own code changed. `upgrade(version, fields)` turns the stored fields of an
+    older version into today's; a new field with a default needs no new version. Raises DeclarationError for a kind that
+    is taken.
     """
     def wrap(cls: type[T]) -> type[T]:
         if kind in _kinds:
             raise DeclarationError(f"two records are called {kind}")
         made = dataclasses.dataclass(frozen=True, slots=True)(cls)
-        for name, value in (("KIND", kind), ("KEY", dataclasses.fields(made)[0].name), ("VERSION", version),  # type: ignore[arg-type]
-                            ("RECONCILED", reconciled), ("INDEXES", indexes or {}), ("UPGRADE", upgrade)):
+        key = dataclasses.fields(made)[0].name  # type: ignore[arg-type]
+        for name, value in (("KIND", kind), ("KEY", key), ("VERSION", version), ("RECONCILED", reconciled),
+                            ("LASTING", lasting), ("INDEXES", indexes or {}), ("UPGRADE", upgrade)):
             setattr(made, name, staticmethod(value) if callable(value) else value)
         _kinds[kind] = made
         return made

@@ -16,7 +16,7 @@ class Opened:
     dhcp_options_id: str  # the set that new VPCs start with
 
 
-@record("ec2.site")
+@record("ec2.site", lasting=True)
 class Ground:
     """What transactions must know of the installation; written at every start under the key "site"."""
 

@@ -20,7 +20,7 @@ TOKEN_S = 12 * 3600.0
 PASSWORD_MAX = 32 << 10
 
 
-@record("ecr.signing_key")
+@record("ecr.signing_key", lasting=True)
 class SigningKey:
     """The secret with which this installation signs tokens; drawn once."""
 
