@@ -30,7 +30,7 @@ def controller(store: Store, engines: Engines, site: Site) -> Controller:
     loops = Loops(store, engines, site)
     return Controller(
         {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric},
-        keeps={"networks": loops.keeps})
+        keeps={"networks": loops.keeps}, wakes={"networks": loops.wakes})
 
 
 class Loops:
@@ -48,6 +48,16 @@ class Loops:
         """The engine names of networks and interfaces that records account for."""
         return [*(self.name(network.key) for network in tx.find(Network)),
                 *(interface.fabric_name for interface in tx.find(NetworkInterface) if interface.requester)]
+
+    def wakes(self, tx: Tx, name: str) -> tuple[str, str] | None:
+        """Whose loop is to look when something happened to the network or interface of that engine name."""
+        for network in tx.find(Network):
+            if self.name(network.key) == name:
+                return NETWORK, network.key
+        for interface in tx.find(NetworkInterface):
+            if interface.fabric_name == name:
+                return INTERFACE, interface.key
+        return None
 
     # ── ec2.network ──────────────────────────────────────────────────────────────────────────────────────────────────
 
