@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -114,7 +115,7 @@ class TaskLoop:
             try:
                 image_here = await self._engines.images.ensure(spec)
             except Refused as error:
-                return self._fail(pinned, f"CannotPullContainerError: {error}", position)
+                return self._fail(pinned, worded("CannotPullContainerError", error), position)
             pulled = _with(pulled, position, replace(container, reference=spec.reference,
                                                      digest=container.digest or image_here.digest))
         self._record(pinned, replace(pulled, pull_stopped_at=self._clock.now(), version=pinned.version + 1))
@@ -148,7 +149,7 @@ class TaskLoop:
         seen: dict[int, Container | None] = {}
         for position, result in zip(move.containers, results, strict=True):
             if isinstance(result, Refused):
-                return self._fail(task, f"CannotStartContainerError: {result}", position)
+                return self._fail(task, worded("CannotStartContainerError", result), position)
             if isinstance(result, Conflict):  # its image may be gone again: the next step makes sure
                 lost = replace(task.containers[position], reference="")
                 self._record(task, _with(task, position, lost))
@@ -216,6 +217,12 @@ def record(tx: Tx, seen: Task, changed: Task) -> bool:
                 tx.put(after_failure(service, changed.deployment, tx.now), wake=False)
             tx.enqueue("ecs.service", changed.service)
     return True
+
+
+def worded(code: str, error: Refused) -> str:
+    """An engine's refusal as a reason in AWS's form, "CannotPullContainerError: …", which most engines write already."""
+    text = str(error)
+    return text if re.match(r"[A-Za-z]+Error: ", text) else f"{code}: {text}"
 
 
 def pinned_image(image: str, digest: str) -> str:
