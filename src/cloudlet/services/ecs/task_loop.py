@@ -220,7 +220,7 @@ def record(tx: Tx, seen: Task, changed: Task) -> bool:
 
 
 def worded(code: str, error: Refused) -> str:
-    """An engine's refusal as a reason in AWS's form, "CannotPullContainerError: …", which most engines write already."""
+    """An engine's refusal as a reason in AWS's form, "CannotPullContainerError: …", which it may bear already."""
     text = str(error)
     return text if re.match(r"[A-Za-z]+Error: ", text) else f"{code}: {text}"
 
