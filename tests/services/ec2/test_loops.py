@@ -171,6 +171,19 @@ def test_an_interface_that_somebody_removed_is_made_again(region: Region) -> Non
     assert region.interface(task.id).ready  # type: ignore[union-attr]
 
 
+def test_a_reset_leaves_nothing_and_forbids_nothing(region: Region) -> None:
+    region.task()
+    region.settle()
+    with region.desk.store.tx() as tx:
+        tx.clear()
+    region.settle()
+    assert owned(region) == kept(region) == region.world.doors.open == set()
+    assert region.told() == ["t1"]
+    region.task("t2", public=True)
+    region.settle()
+    assert region.told() == ["t2"]
+
+
 def test_a_restarted_control_plane_opens_its_doors_again(region: Region) -> None:
     task = region.task()
     region.settle()

@@ -69,6 +69,7 @@ class Loops:
             spec = network_spec(tx, self.name(key), vpc) if vpc else None
             now = tx.now
         if seen is None:
+            await self._destroy(key)
             return Done()
         if spec is None:
             return await self._remove(seen)
@@ -106,14 +107,17 @@ class Loops:
         down = replace(seen, up=False)
         if again := self._record(seen, down):
             return again
-        await self.doors.destroy(self.name(seen.key))
-        await self.networks.destroy(self.name(seen.key))
+        await self._destroy(seen.key)
         with self.store.tx() as tx:
             if tx.get(Network, seen.key) != down:
                 return Again()
             pool.drained(tx, seen.key)
             tx.delete(Network, seen.key)
         return Done()
+
+    async def _destroy(self, key: str) -> None:
+        await self.doors.destroy(self.name(key))  # first: a socket would keep the namespace alive
+        await self.networks.destroy(self.name(key))
 
     # ── ec2.interface ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,7 +126,10 @@ class Loops:
         with self.store.tx() as tx:
             seen = tx.get(NetworkInterface, key)
             network = tx.get(Network, vpc_key(seen)) if seen else None
-        if seen is None or seen.requester is None:
+        if seen is None:
+            await self.networks.destroy(self.installation.name("eni", key))
+            return Done()
+        if seen.requester is None:
             return Done()
         if seen.releasing:
             return await self._forget(seen)
