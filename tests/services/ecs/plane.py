@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
 from cloudlet.control.loop import Loop
 from cloudlet.engines.fake import World
 from cloudlet.kernel.call import Call, Principal
@@ -29,6 +31,25 @@ def virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         virtual.run(test(*args, **kwargs))
     run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
     return run
+
+
+def assert_fits(shape: Shape, value: Any, where: str) -> None:
+    """Fails where an answer has a member that its shape does not know, or a value of another type."""
+    if isinstance(shape, StructureShape):
+        assert isinstance(value, dict), where
+        for name, member in value.items():
+            assert name in shape.members, f"{where}.{name} is not in the model"
+            assert_fits(shape.members[name], member, f"{where}.{name}")
+    elif isinstance(shape, ListShape):
+        for member in value:
+            assert_fits(shape.member, member, where)
+    elif isinstance(shape, MapShape):
+        for member in value.values():
+            assert_fits(shape.value, member, where)
+    else:
+        kinds = {"string": str, "boolean": bool, "integer": int, "long": int, "timestamp": float, "double": float}
+        if shape.type_name in kinds:
+            assert isinstance(value, kinds[shape.type_name]), f"{where} is {value!r}"
 
 
 class Plane(AbstractAsyncContextManager["Plane"]):
@@ -88,8 +109,12 @@ class Plane(AbstractAsyncContextManager["Plane"]):
     def ask(self, operation: str, **request: Any) -> Any:
         """One operation of ECS, or of EC2 where ECS has none of that name."""
         service = ecs.ecs if operation in ecs.ecs.operations else ec2.ec2
+        declared = service.operations[operation]
         with self.store.tx() as tx:
-            return service.operations[operation].run(self.call(), tx, request)
+            answer = declared.run(self.call(), tx, request)
+        assert declared.model.output_shape is not None
+        assert_fits(declared.model.output_shape, answer, operation)
+        return answer
 
     def subnets(self) -> list[str]:
         return [subnet["SubnetId"] for subnet in self.ask("DescribeSubnets")["Subnets"]]
