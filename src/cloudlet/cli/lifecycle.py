@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import uvloop
 from rich.console import Console
 
 from cloudlet import app
@@ -44,9 +46,10 @@ def _check_port(config: Config) -> None:
 
 def _foreground(config: Config) -> int:
     try:
-        asyncio.run(app.serve(config, lambda url: print(f"Cloudlet is ready at {url} (data in {config.data_dir})",
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        uvloop.run(app.serve(config, lambda url: print(f"Cloudlet is ready at {url} (data in {config.data_dir})",
                                                        flush=True)))
-    except (Unusable, NewerFormat, app.CannotStart) as error:
+    except (Unusable, NewerFormat, OSError) as error:
         raise Complaint(str(error)) from None
     return 0
 

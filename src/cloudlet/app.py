@@ -1,0 +1,181 @@
+"""The only file in which ports meet adapters, and services meet the gateway."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cloudlet.admin import Admin
+from cloudlet.config import Config
+from cloudlet.control.controller import Controller
+from cloudlet.control.loop import Loop, supervise
+from cloudlet.control.sweep import Sweep
+from cloudlet.engines.containers import PodmanContainers
+from cloudlet.engines.doors import Close, ControlDoors, OpenDoor
+from cloudlet.engines.images import PodmanImages
+from cloudlet.engines.networks import FabricNetworks
+from cloudlet.engines.podman import Podman
+from cloudlet.engines.ports import Engines
+from cloudlet.kernel.clock import Clock, SystemClock
+from cloudlet.kernel.errors import EngineError, Unavailable
+from cloudlet.kernel.http import Handler, Request, Response
+from cloudlet.kernel.site import Site
+from cloudlet.services import ec2, ecr, ecs, iam, logs, sts
+from cloudlet.store.blobs import Blobs
+from cloudlet.store.db import Store
+from cloudlet.store.directory import DataDirectory
+from cloudlet.store.flush import checkpoints
+from cloudlet.wire.gateway import Gateway
+from cloudlet.wire.server import Server
+
+SERVICES = (sts.sts, iam.iam, ec2.ec2, ecr.ecr, ecs.ecs, logs.logs)
+TABLES = (logs.TABLES,)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """The real thing on whatever engines: what the app serves and what the simulation runs."""
+
+    gateway: Gateway
+    registry: Handler
+    metadata: Handler
+    loop: Loop
+    sweep: Sweep
+    controllers: tuple[Controller, ...]
+
+
+def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: Site) -> ControlPlane:
+    """Joins services, loops and gateway over one store."""
+    for tables in TABLES:
+        store.create_tables(tables)
+    identities = iam.identities(site)
+    controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
+                   ecr.controller(store, blobs), logs.controller(store, engines, site),
+                   ecs.controller(store, engines, site, clock))
+    loop = Loop(store, clock, {kind: step for controller in controllers
+                               for kind, step in controller.reconcilers.items()})
+    return ControlPlane(
+        gateway=Gateway(SERVICES, store, clock, identities),
+        registry=ecr.registry(store, blobs, identities),
+        metadata=ecs.metadata(store, engines, site, clock),
+        loop=loop, sweep=Sweep(store, clock, engines, controllers), controllers=controllers)
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """The adapters of one installation, and the ports they are plugged into."""
+
+    podman: Podman
+    containers: PodmanContainers
+    networks: FabricNetworks
+    engines: Engines
+
+    @classmethod
+    def of(cls, site: Site, open_door: OpenDoor) -> "Machinery":
+        """Nothing is started yet."""
+        podman, networks = Podman(site), FabricNetworks(site)
+        containers = PodmanContainers(podman, site)
+        doors = ControlDoors(networks, open_door, {"metadata": 80, "api": site.port})
+        return cls(podman, containers, networks, Engines(networks, PodmanImages(podman), containers, doors))
+
+    async def probe(self) -> dict[str, str]:
+        """What is wrong with each engine; "" where it works."""
+        return {"containers": (await self.podman.probe()).problem, "networks": await self.networks.probe() or ""}
+
+
+def front(plane: ControlPlane, admin: Admin) -> Handler:
+    """Everything on the endpoint's port: our own pages, the image registry, and AWS's API."""
+    async def handle(request: Request) -> Response:
+        path = request.path
+        if (path == "/v2" or path.startswith("/v2/")) and not _is_signed(request):
+            return await plane.registry(request)
+        if path.startswith(("/_", "/moto-api/")):
+            answer = await admin.handle(request)
+            if answer is not None:
+                return answer
+        return await plane.gateway.handle(request)
+    return handle
+
+
+def _is_signed(request: Request) -> bool:
+    """A bucket may be called v2: what is signed is for the API."""
+    return request.headers.get("authorization", "").startswith("AWS4-") or "X-Amz-Signature=" in request.query
+
+
+async def serve(config: Config, ready: Callable[[str], None]) -> None:
+    """Runs the control plane until SIGTERM or SIGINT. `ready` is called with its URL as soon as it answers.
+
+    Engines go on when this ends: the next start adopts them. Raises Unusable, NewerFormat, or OSError for the port.
+    """
+    directory = DataDirectory(config.data_dir)
+    clock = SystemClock()
+    site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
+                development_key=config.development_key)
+    store = Store(str(config.database), clock)
+    blobs = Blobs(config.data_dir / "blobs")
+    handlers: dict[str, Handler] = {}
+    server = Server(lambda request: handlers["api"](request))
+
+    async def open_door(sock: socket.socket, network: str, kind: str) -> Close:
+        return (await server.open(sock, handlers[kind], network)).close
+
+    machinery = Machinery.of(site, open_door)
+    plane = assemble(store, blobs, clock, machinery.engines, site)
+    health: dict[str, str] = {}
+    admin = Admin(store, site, os.getpid(), tuple(sorted(service.name for service in SERVICES)), health,
+                  plane.sweep.reset)
+    handlers |= {"api": front(plane, admin), "metadata": plane.metadata}
+    await server.listen(config.host, config.port)
+    (config.data_dir / "endpoint").write_text(config.endpoint + "\n")
+    ready(config.endpoint)
+
+    async def look() -> None:
+        health.update(await machinery.probe())
+
+    workers: dict[str, Callable[[], Awaitable[None]]] = {
+        "loop": plane.loop.run, **plane.sweep.workers, "checkpoints": lambda: checkpoints(store, clock)}
+    for controller in plane.controllers:
+        workers |= controller.workers
+    tasks = [asyncio.ensure_future(supervise(name, worker, clock)) for name, worker in workers.items()]
+    tasks.append(asyncio.ensure_future(look()))
+    await _until_told_to_stop()
+    await server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await machinery.containers.close()
+    store.close()
+    blobs.close()
+    directory.close()
+
+
+async def _until_told_to_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def tear_down(config: Config) -> list[str]:
+    """Stops and removes every engine object of an installation whose control plane has stopped; what could not be
+    removed. Records and data stay. Raises Unusable where a control plane still runs."""
+    directory = DataDirectory(config.data_dir)
+    site = Site(directory.installation, config.data_dir, config.port, config.public_cidr)
+
+    async def no_door(sock: socket.socket, network: str, kind: str) -> Close:
+        raise Unavailable("the control plane is down")
+
+    machinery = Machinery.of(site, no_door)
+    problems = []
+    for what, destroy in (("containers", machinery.containers.destroy_all), ("Podman", machinery.podman.destroy),
+                          ("networks", machinery.networks.destroy_all)):
+        try:
+            await destroy()
+        except EngineError as error:
+            problems.append(f"{what}: {error}")
+    (config.data_dir / "endpoint").unlink(missing_ok=True)
+    directory.close()
+    return problems
