@@ -1,0 +1,176 @@
+"""Who is calling, and who may become whom."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from cloudlet.kernel.call import Principal
+from cloudlet.kernel.errors import AwsError
+from cloudlet.services.iam import iam
+from cloudlet.services.sts import role_credentials, sts
+from cloudlet.services.sts.service import AccessDenied, MalformedPolicyDocument, PackedPolicyTooLarge, ValidationError
+from tests.services.desk import ACCOUNT, Desk, root
+
+OTHER = "210987654321"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
+ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def role(desk: Desk, principal: Any, name: str = "app", **more: Any) -> str:
+    desk(iam, "CreateRole", RoleName=name, AssumeRolePolicyDocument=document(
+        {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}), **more)
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+def user(desk: Desk, *statements: dict[str, Any], account: str = ACCOUNT, name: str = "bob") -> Principal:
+    desk(iam, "CreateUser", root(account), UserName=name)
+    if statements:
+        desk(iam, "PutUserPolicy", root(account), UserName=name, PolicyName="p", PolicyDocument=document(*statements))
+    key = desk(iam, "CreateAccessKey", root(account), UserName=name)["AccessKey"]["AccessKeyId"]
+    principal = desk.principal(key)
+    assert principal is not None
+    return principal
+
+
+def assume(desk: Desk, principal: Principal | None = None, arn: str = ROLE, **more: Any) -> Any:
+    return desk(sts, "AssumeRole", principal, **{"RoleArn": arn, "RoleSessionName": "me", **more})
+
+
+def test_get_caller_identity(desk: Desk) -> None:
+    assert desk(sts, "GetCallerIdentity") == {"UserId": ACCOUNT, "Account": ACCOUNT,
+                                              "Arn": f"arn:aws:iam::{ACCOUNT}:root"}
+    bob = user(desk)
+    assert desk(sts, "GetCallerIdentity", bob) == {"UserId": bob.user_id, "Account": ACCOUNT,
+                                                   "Arn": f"arn:aws:iam::{ACCOUNT}:user/bob"}
+    assert desk.refuses(bob, "sts:GetCallerIdentity", "*") is None
+
+
+def test_assume_role_answers_credentials_that_work(desk: Desk) -> None:
+    role(desk, {"AWS": ACCOUNT})
+    answer = assume(desk)
+    credentials, who = answer["Credentials"], answer["AssumedRoleUser"]
+    assert re.fullmatch("ASIA[A-Z2-7]{16}", credentials["AccessKeyId"])
+    assert len(credentials["SecretAccessKey"]) == 40
+    assert len(credentials["SessionToken"]) > 100
+    assert credentials["Expiration"] == desk.clock.now() + 3600
+    assert re.fullmatch("AROA[A-Z2-7]{16}:me", who["AssumedRoleId"])
+    assert who["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/app/me"
+    principal = desk.principal(credentials["AccessKeyId"])
+    assert desk(sts, "GetCallerIdentity", principal) == {"UserId": who["AssumedRoleId"], "Account": ACCOUNT,
+                                                         "Arn": who["Arn"]}
+
+
+def denied(desk: Desk, principal: Principal | None = None, arn: str = ROLE) -> bool:
+    who = (principal or root()).arn
+    try:
+        assume(desk, principal, arn)
+    except AccessDenied as error:
+        return error.message == f"User: {who} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+    return False
+
+
+def test_a_role_that_is_not_there_or_trusts_somebody_else(desk: Desk) -> None:
+    assert denied(desk)
+    role(desk, {"Service": "ecs-tasks.amazonaws.com"})
+    assert denied(desk)
+    assert denied(desk, arn="nonsense, not an arn")
+
+
+def test_within_an_account_a_trust_policy_that_names_the_caller_is_enough(desk: Desk) -> None:
+    bob, eve = user(desk), user(desk, name="eve")
+    role(desk, {"AWS": bob.arn})
+    assert not denied(desk, bob)
+    assert denied(desk, eve)
+
+
+def test_where_the_trust_policy_names_the_account_the_callers_own_policy_counts(desk: Desk) -> None:
+    bob, eve = user(desk, ASSUME), user(desk, {**ASSUME, "Resource": ROLE + "2"}, name="eve")
+    role(desk, {"AWS": ACCOUNT})
+    assert not denied(desk, bob)
+    assert denied(desk, eve)
+
+
+def test_an_explicit_deny_of_the_callers_own_policy_wins(desk: Desk) -> None:
+    bob = user(desk, {**ASSUME, "Effect": "Deny"})
+    role(desk, {"AWS": bob.arn})
+    assert denied(desk, bob)
+
+
+def test_across_accounts_both_must_allow(desk: Desk) -> None:
+    stranger, friend = user(desk, account=OTHER), user(desk, ASSUME, account=OTHER, name="friend")
+    role(desk, {"AWS": stranger.arn})
+    role(desk, {"AWS": OTHER}, "open")
+    assert denied(desk, stranger)
+    assert denied(desk, friend)
+    opened = ROLE.replace("app", "open")
+    assert denied(desk, stranger, opened)
+    assert not denied(desk, friend, opened)
+    assert not denied(desk, root(OTHER), opened)
+    assert denied(desk, root(OTHER))
+
+
+def test_a_role_may_assume_another_for_an_hour(desk: Desk) -> None:
+    first = role(desk, {"AWS": ACCOUNT}, "first", MaxSessionDuration=7200)
+    role(desk, {"AWS": first}, MaxSessionDuration=7200)
+    wide = desk.principal(assume(desk, arn=first)["Credentials"]["AccessKeyId"])
+    narrow = desk.principal(assume(desk, arn=first, Policy=document({**ASSUME, "Action": "s3:*"}))["Credentials"]
+                            ["AccessKeyId"])
+    assert not denied(desk, wide)
+    assert denied(desk, narrow)
+    with pytest.raises(ValidationError, match="1 hour session limit for roles assumed by role chaining"):
+        assume(desk, wide, DurationSeconds=3601)
+
+
+@pytest.mark.parametrize("seconds", [899, 7201])
+def test_durations_that_cannot_be(desk: Desk, seconds: int) -> None:
+    role(desk, {"AWS": ACCOUNT}, MaxSessionDuration=7200)
+    with pytest.raises(ValidationError):
+        assume(desk, DurationSeconds=seconds)
+    assert assume(desk, DurationSeconds=7200)["Credentials"]["Expiration"] == desk.clock.now() + 7200
+
+
+@pytest.mark.parametrize(("more", "error"), [
+    ({"RoleSessionName": "a b"}, ValidationError), ({"RoleSessionName": "a"}, ValidationError),
+    ({"Policy": "{"}, MalformedPolicyDocument), ({"Policy": document(ASSUME) + " " * 2048}, PackedPolicyTooLarge),
+    ({"PolicyArns": [{"arn": f"arn:aws:iam::{ACCOUNT}:policy/ghost"}]}, MalformedPolicyDocument),
+    ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}] * 11}, ValidationError),
+    ({"Tags": [{"Key": "a", "Value": "b"}]}, ValidationError), ({"SourceIdentity": "bob"}, ValidationError),
+    ({"SerialNumber": "x" * 9, "TokenCode": "123456"}, ValidationError)])
+def test_requests_that_are_refused(desk: Desk, more: dict[str, Any], error: type[AwsError]) -> None:
+    role(desk, {"AWS": ACCOUNT})
+    with pytest.raises(error):
+        assume(desk, **more)
+
+
+def test_an_external_id_is_taken_where_nothing_asks_for_it(desk: Desk) -> None:
+    role(desk, {"AWS": ACCOUNT})
+    assert assume(desk, ExternalId="x", PolicyArns=[{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}])
+
+
+def test_get_access_key_info_reads_the_account_from_the_id(desk: Desk) -> None:
+    role(desk, {"AWS": ACCOUNT})
+    key = assume(desk)["Credentials"]["AccessKeyId"]
+    assert desk(sts, "GetAccessKeyInfo", root(OTHER), AccessKeyId=key) == {"Account": ACCOUNT}
+    with pytest.raises(ValidationError):
+        desk(sts, "GetAccessKeyInfo", AccessKeyId="AKIAIOSFODNN7EXAMPLE")
+
+
+def test_role_credentials_are_for_tasks_whose_role_trusts_ecs(desk: Desk) -> None:
+    trusted = role(desk, {"Service": ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"]}, "task")
+    other = role(desk, {"Service": "ec2.amazonaws.com"}, "instance")
+    everybody = role(desk, {"AWS": "*"}, "everybody")
+    with desk.store.tx() as tx:
+        credentials = role_credentials(tx, trusted, "0123456789abcdef", 21600)
+        for arn in (other, everybody, trusted + "2"):
+            with pytest.raises(AccessDenied, match=f"ECS was unable to assume the role '{arn}'"):
+                role_credentials(tx, arn, "x1", 21600)
+    assert credentials.expires == desk.clock.now() + 21600
+    principal = desk.principal(credentials.access_key_id)
+    assert principal is not None
+    assert principal.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/task/0123456789abcdef"
