@@ -149,6 +149,7 @@ def _page(scan: Scan, forward: bool, limit: int) -> tuple[list[Event], Place | N
             page.append(event)
         if bound is not None and scan.bytes >= SCAN_BYTES_MAX:
             edge = (bound,) if forward else (bound + 1,)
-            if (edge > scan.low) if forward else (edge < scan.high):
+            moved = event_id(edge) - event_id(scan.low) if forward else event_id(scan.high) - event_id(edge)
+            if moved > 0:
                 return page, edge
     return page, None
