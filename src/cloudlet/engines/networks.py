@@ -1,0 +1,338 @@
+"""VPCs as routing namespaces: the `Networks` port on network namespaces, veth pairs, nftables and dnsmasq.
+
+Each VPC is a namespace that forwards; each interface is a device in it with a /32 route, so every packet between two
+interfaces is forwarded and judged. What was made is found again by its name; what is kept in memory only saves work.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from cloudlet.engines import conntrack, netns, nft, process, security, sysctl
+from cloudlet.engines.edge import Edge
+from cloudlet.engines.ledger import Ledger
+from cloudlet.engines.links import Links
+from cloudlet.engines.netlink import LO, Netlink
+from cloudlet.engines.ports import Fabric, Interface, InterfaceSpec, NetworkSpec
+from cloudlet.engines.resolver import AMAZON_DNS, Resolver
+from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused, Unavailable
+from cloudlet.kernel.site import Site
+
+T = TypeVar("T")
+
+RUN_DIR = Path("/run")
+THREADS = 4  # the kernel serializes most of this anyway
+_PROGRAMS = ("nft", "nsenter", "dnsmasq")
+
+
+@dataclass(slots=True)
+class Applied:
+    """What this process last applied to a network, as long as its namespace is the same one."""
+
+    inode: int
+    fabric: Fabric | None = None
+    document: nft.Document | None = None
+    public: frozenset[str] | None = None
+    macs: dict[str, str] = field(default_factory=dict)
+
+
+class FabricNetworks:
+    """The VPCs and interfaces of one installation on this host."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._ledger = Ledger(RUN_DIR / f"{site.installation.prefix}networks")
+        self._links = Links(site.installation, self._ledger)
+        self._edge = Edge(site)
+        self._edge_inode: int | None = None
+        self._edge_lock = asyncio.Lock()
+        self._applied: dict[str, Applied] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="networks")
+
+    # ── Networks ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ensure_network(self, spec: NetworkSpec) -> None:
+        """See `ports.Networks`. Raises Unavailable where a program or privilege is missing, and Refused where the
+        public range is in use on this host."""
+        if self._site.egress:
+            raise Unavailable("egress to the internet is not supported yet: start Cloudlet without --egress")
+        for program in _PROGRAMS:
+            process.find(program)
+        async with self._lock(spec.name):
+            is_new = spec.name not in await self._run(self._ledger.networks)
+            try:
+                await self._raise_edge(spec.name)
+                await self._raise_network(spec)
+            except (EngineError, OSError):
+                if is_new:
+                    await self._remove_network(spec.name)
+                raise
+
+    async def _raise_edge(self, network: str) -> None:
+        """The edge, before the first VPC: its guard first of all, and its rules before it forwards anything."""
+        async with self._edge_lock:
+            await self._run(self._ledger.add_network, network)
+            known = self._edge_inode is not None and self._edge_inode == netns.inode(self._edge.path)
+            if known and await self._run(self._edge.is_whole):
+                return
+            await self._run(self._edge.guard)
+            await self._run(netns.create, self._edge.name)
+            await nft.apply(self._edge.path, self._edge.rules())
+            await self._run(self._edge.route)
+            await self._run(self._edge.join_host)
+            self._edge_inode = netns.inode(self._edge.path)
+
+    async def _raise_network(self, spec: NetworkSpec) -> None:
+        """The VPC's namespace: rules before it forwards, then addresses, the way out and DNS."""
+        path = await self._run(netns.create, spec.name)
+        applied = self._state(spec.name)
+        if applied is None or not await nft.has_table(path):
+            await self._restore_rules(spec.name)
+        await self._run(_make_router, spec)
+        await self._run(self._edge.join, spec.name)
+        resolver = self._resolver(spec.name)
+        if not await self._run(resolver.is_ready, spec.resolver):
+            await resolver.start(spec.resolver)
+
+    async def _restore_rules(self, network: str) -> None:
+        """Rules for a namespace that has none: those last applied, or those that let nothing pass."""
+        applied = self._state(network)
+        document = (applied and applied.document) or security.document(security.NOBODY, (), self._site.public_cidr)
+        await nft.apply(netns.path_of(network), nft.whole(document))
+
+    # ── Interfaces ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ensure_interface(self, spec: InterfaceSpec) -> Interface:
+        """See `ports.Networks`. Raises Conflict where its network is missing or another interface has its address."""
+        async with self._lock(spec.name):
+            found = await self._run(self._links.ensure, spec)
+        applied = self._state(spec.network)
+        if applied and applied.macs.get(spec.name) != spec.mac.lower():
+            applied.macs[spec.name] = spec.mac.lower()
+            if applied.fabric and any(member.interface == spec.name for member in applied.fabric.members):
+                await self.apply(applied.fabric)  # the fabric named it before it was there
+        return found
+
+    async def observe(self, name: str) -> Interface | None:
+        """See `ports.Networks`."""
+        return await self._run(self._links.observe, name)
+
+    # ── The fabric ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def apply(self, fabric: Fabric) -> None:
+        """See `ports.Networks`. Raises Conflict where the network is missing, Refused for what cannot be expressed."""
+        async with self._lock(fabric.network):
+            applied = self._state(fabric.network)
+            if applied is None:
+                raise Conflict(f"the network {fabric.network} does not exist")
+            if applied.fabric is not None and fabric.revision < applied.fabric.revision:
+                return
+            places = await self._places(fabric, applied)
+            document = security.document(fabric, places, self._site.public_cidr)
+            await self._apply_rules(fabric.network, applied, document)
+            public = frozenset(place.member.public for place in places if place.member.public)
+            if public != applied.public:
+                await self._run(self._publish, fabric.network, public)
+                applied.public = public
+            if applied.fabric is None or applied.fabric.members != fabric.members:
+                await self._run(self._resolver(fabric.network).write, fabric.members)
+            applied.fabric = fabric
+
+    async def _places(self, fabric: Fabric, applied: Applied) -> list[security.Place]:
+        """The members whose interfaces are there or were begun."""
+        unknown = [m.interface for m in fabric.members if m.interface not in applied.macs]
+        if unknown:
+            applied.macs |= await self._run(self._read_macs, fabric.network, unknown)
+        return [security.Place(member, self._links.port(member.interface), applied.macs[member.interface])
+                for member in fabric.members if member.interface in applied.macs]
+
+    def _read_macs(self, network: str, interfaces: list[str]) -> dict[str, str]:
+        return {name: spec.mac.lower() for name in interfaces if (spec := self._ledger.read(network, name))}
+
+    async def _apply_rules(self, network: str, applied: Applied, document: nft.Document) -> None:
+        """Only what has changed where that is known, else all of it."""
+        path = netns.path_of(network)
+        changes = nft.difference(applied.document, document) if applied.document else None
+        if changes == "":
+            return
+        if changes:
+            try:
+                await nft.apply(path, changes)
+                applied.document = document
+                return
+            except EngineError:
+                applied.document = None  # somebody else was at it: what is there is not what we thought
+        await nft.apply(path, nft.whole(document))
+        applied.document = document
+
+    def _publish(self, network: str, public: frozenset[str]) -> None:
+        withdrawn = self._edge.publish(network, public)
+        if withdrawn:
+            with netns.inside(netns.path_of(network)):
+                conntrack.forget(withdrawn)
+
+    # ── Taking down ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def destroy(self, name: str) -> None:
+        """See `ports.Networks`. With the last network go the edge, the host's route and the guard."""
+        async with self._lock(name):
+            if name in await self._run(self._ledger.networks):
+                await self._remove_network(name)
+            elif name == self._edge.name:
+                await self._lower_edge()
+            else:
+                await self._run(self._links.remove, name)
+                for applied in self._applied.values():
+                    applied.macs.pop(name, None)
+
+    async def _remove_network(self, name: str) -> None:
+        self._applied.pop(name, None)
+        await self._run(self._dismantle, name)
+        await self._lower_edge()
+
+    def _dismantle(self, name: str) -> None:
+        self._links.remove_all(name)
+        Resolver(self._ledger.network(name), name).stop()
+        self._edge.part(name)
+        netns.remove(name)
+        self._ledger.remove_network(name)
+
+    async def _lower_edge(self) -> None:
+        """Removes the edge if no VPC is left."""
+        async with self._edge_lock:
+            if not await self._run(self._ledger.networks):
+                self._edge_inode = None
+                await self._run(self._edge.tear_down)
+
+    async def destroy_all(self) -> None:
+        """Leaves nothing of this installation behind (`cloudlet down`)."""
+        for name in await self.owned():
+            await self.destroy(name)
+        await self._lower_edge()
+
+    async def owned(self) -> tuple[str, ...]:
+        """See `ports.Networks`. Half-made ones too; the edge, where it was left without a network."""
+        return await self._run(self._owned)
+
+    def _owned(self) -> tuple[str, ...]:
+        networks = self._ledger.networks()
+        interfaces = [name for network in networks for name in self._ledger.interfaces(network)]
+        present = set(netns.names(self._site.installation.prefix))
+        if networks:
+            present.discard(self._edge.name)
+        return (*networks, *interfaces, *sorted(present - {*networks, *interfaces}))
+
+    # ── Sockets inside ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def listen(self, network: str, address: str, port: int) -> socket.socket:
+        """See `ports.Networks`. Raises Conflict where the network is missing, Busy where the port is taken."""
+        return await self._run(_listen, netns.path_of(network), address, port)
+
+    async def probe(self) -> str | None:
+        """Why this machine cannot have networks, in a sentence for `cloudlet doctor`; None where it can."""
+        try:
+            for program in _PROGRAMS:
+                process.find(program)
+            name = f"{self._site.installation.prefix}probe-{os.getpid()}"
+            try:
+                path = await self._run(netns.create, name)
+                await nft.apply(path, nft.whole(security.document(security.NOBODY, (), self._site.public_cidr)))
+                await self._run(_try_veth, path)
+            finally:
+                await self._run(netns.remove, name)
+        except EngineError as error:
+            return str(error)
+        return None
+
+    # ── How it is done ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _state(self, network: str) -> Applied | None:
+        """What was applied to the namespace that is there now; None where there is none."""
+        inode = netns.inode(netns.path_of(network))
+        if inode is None:
+            self._applied.pop(network, None)
+            return None
+        applied = self._applied.get(network)
+        if applied is None or applied.inode != inode:
+            applied = self._applied[network] = Applied(inode)
+        return applied
+
+    def _resolver(self, network: str) -> Resolver:
+        return Resolver(self._ledger.network(network), network)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        """One verb at a time for a name."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
+        """A blocking call in a thread of our own. What the kernel says becomes what an engine may say."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+        except OSError as error:
+            raise _explained(error) from error
+
+
+def _make_router(spec: NetworkSpec) -> None:
+    """Forwarding, the addresses that the VPC answers itself, and nowhere to go for addresses that nobody has."""
+    wanted = {*spec.gateways, spec.resolver, AMAZON_DNS}
+    with netns.inside(netns.path_of(spec.name)):
+        sysctl.make_router(strict=False)
+        with Netlink() as vpc:
+            vpc.set_link(LO)
+            present = vpc.addresses(LO)
+            for address in wanted - present:
+                vpc.add_address(LO, address)
+            for address in present - wanted:
+                if not (IPv4Address(address).is_loopback or IPv4Address(address).is_link_local):
+                    vpc.delete_address(LO, address)
+            holes = {str(route.destination) for route in vpc.routes() if route.link is None}
+            for cidr in set(spec.cidrs) - holes:
+                vpc.set_blackhole(cidr)
+            for cidr in holes - set(spec.cidrs):
+                vpc.delete_route(cidr)
+
+
+def _listen(path: str, address: str, port: int) -> socket.socket:
+    with netns.inside(path):
+        with Netlink() as vpc:
+            vpc.add_address(LO, address)
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(128)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _try_veth(path: str) -> None:
+    with netns.inside(path), Netlink() as kernel:
+        kernel.add_veth("probe0", "0a:fe:00:00:00:01", "probe1", "0a:fe:00:00:00:02", path, 1500)
+
+
+def _explained(error: OSError) -> EngineError:
+    """What the kernel said, as one of the four things an engine may say."""
+    text = f"{error.strerror or error}"
+    match error.errno:
+        case errno.EPERM | errno.EACCES:
+            return Unavailable(f"networks need root: {text}")
+        case errno.ENOENT | errno.ENODEV | errno.EEXIST | errno.ESRCH:
+            return Conflict(f"something is missing or in the way: {text}")
+        case errno.EOPNOTSUPP | errno.EPROTONOSUPPORT | errno.EAFNOSUPPORT | errno.ENOSYS:
+            return Unavailable(f"this kernel cannot do it: {text}")
+        case errno.EINVAL | errno.ERANGE | errno.EADDRNOTAVAIL:
+            return Refused(f"the kernel refuses it: {text}")
+        case _:
+            return Busy(text)
