@@ -169,7 +169,7 @@ def test_a_status_that_cannot_be(desk: Desk) -> None:
 
 def test_list_groups_for_user_is_empty_since_there_are_no_groups(desk: Desk) -> None:
     desk(iam, "CreateUser", UserName="bob")
-    assert desk(iam, "ListGroupsForUser", UserName="bob") == {"Groups": [], "IsTruncated": False}
+    assert desk(iam, "ListGroupsForUser", UserName="bob") == {"Groups": []}
 
 
 def test_accounts_are_read_from_ids_alone() -> None:

@@ -32,7 +32,7 @@ def list_access_keys(call: Call, tx: Tx, request: Input) -> Output:
     keys = sorted(tx.find(AccessKey, user=user.key), key=lambda key: key.created)
     return {"AccessKeyMetadata": [
         {"UserName": user.name, "AccessKeyId": key.id, "Status": "Active" if key.active else "Inactive",
-         "CreateDate": key.created} for key in keys], "IsTruncated": False}
+         "CreateDate": key.created} for key in keys]}
 
 
 @iam.write(resources=the_user)

@@ -69,7 +69,7 @@ def list_entities_for_policy(call: Call, tx: Tx, request: Input) -> Output:
     roles = [role for role in found if isinstance(role, Role) and wanted in (None, "Role")]
     return {"PolicyGroups": [],
             "PolicyUsers": [{"UserName": user.name, "UserId": user.id} for user in users],
-            "PolicyRoles": [{"RoleName": role.name, "RoleId": role.id} for role in roles], "IsTruncated": False}
+            "PolicyRoles": [{"RoleName": role.name, "RoleId": role.id} for role in roles]}
 
 
 def _attached(tx: Tx, call: Call, attached: tuple[str, ...], arn: str, quota: str) -> tuple[str, ...]:
@@ -92,4 +92,4 @@ def _listed(owner: User | Role, request: Input) -> dict[str, Any]:
     prefix = request.get("PathPrefix") or "/"
     return {"AttachedPolicies": [
         {"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn} for arn in owner.attached
-        if arn.split(":", 5)[5].removeprefix("policy").startswith(prefix)], "IsTruncated": False}
+        if arn.split(":", 5)[5].removeprefix("policy").startswith(prefix)]}

@@ -30,7 +30,7 @@ def get_user_policy(call: Call, tx: Tx, request: Input) -> Output:
 @iam.read(resources=the_user)
 def list_user_policies(call: Call, tx: Tx, request: Input) -> Output:
     """The names of a user's inline policies."""
-    return {"PolicyNames": sorted(find_user(tx, call, request["UserName"]).inline), "IsTruncated": False}
+    return {"PolicyNames": sorted(find_user(tx, call, request["UserName"]).inline)}
 
 
 @iam.write(resources=the_user)
@@ -57,7 +57,7 @@ def get_role_policy(call: Call, tx: Tx, request: Input) -> Output:
 @iam.read(resources=the_role)
 def list_role_policies(call: Call, tx: Tx, request: Input) -> Output:
     """The names of a role's inline policies."""
-    return {"PolicyNames": sorted(find_role(tx, call, request["RoleName"]).inline), "IsTruncated": False}
+    return {"PolicyNames": sorted(find_role(tx, call, request["RoleName"]).inline)}
 
 
 @iam.write(resources=the_role)

@@ -85,12 +85,11 @@ def list_policies(call: Call, tx: Tx, request: Input) -> Output:
     """Managed policies by scope and path; the customer's first."""
     scope, prefix = request.get("Scope") or "All", request.get("PathPrefix") or "/"
     if request.get("PolicyUsageFilter") == "PermissionsBoundary":
-        return {"Policies": [], "IsTruncated": False}  # nothing can have a boundary here yet
+        return {"Policies": []}  # nothing can have a boundary here yet
     found: list[AnyPolicy] = [*(tx.find(ManagedPolicy, account=call.account) if scope != "AWS" else ()),
                               *(managed.policies().values() if scope != "Local" else ())]
     shown = [_described(tx, call, policy) for policy in found if policy.path.startswith(prefix)]
-    return {"Policies": [each for each in shown if each["AttachmentCount"] or not request.get("OnlyAttached")],
-            "IsTruncated": False}
+    return {"Policies": [each for each in shown if each["AttachmentCount"] or not request.get("OnlyAttached")]}
 
 
 @iam.write(resources=the_policy)
@@ -144,7 +143,7 @@ def list_policy_versions(call: Call, tx: Tx, request: Input) -> Output:
         versions = [{"VersionId": policy.version, "IsDefaultVersion": True, "CreateDate": policy.updated}]
     else:
         versions = [_version(policy, name) for name in sorted(policy.versions, key=lambda name: -int(name[1:]))]
-    return {"Versions": versions, "IsTruncated": False}
+    return {"Versions": versions}
 
 
 @iam.write(resources=the_policy)
@@ -186,7 +185,7 @@ def untag_policy(call: Call, tx: Tx, request: Input) -> Output:
 def list_policy_tags(call: Call, tx: Tx, request: Input) -> Output:
     """A policy's tags."""
     policy = readable(tx, call, request["PolicyArn"])
-    return {"Tags": tag_list(policy.tags if isinstance(policy, ManagedPolicy) else {}), "IsTruncated": False}
+    return {"Tags": tag_list(policy.tags if isinstance(policy, ManagedPolicy) else {})}
 
 
 def _arn(call: Call, request: Input) -> str:

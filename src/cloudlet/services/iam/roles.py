@@ -79,7 +79,7 @@ def list_roles(call: Call, tx: Tx, request: Input) -> Output:
     """The account's roles under a path."""
     prefix = request.get("PathPrefix") or "/"
     return {"Roles": [described(role, listed=True) for role in tx.find(Role, f"{call.account}/")
-                      if role.path.startswith(prefix)], "IsTruncated": False}
+                      if role.path.startswith(prefix)]}
 
 
 @iam.write(resources=the_role)
@@ -138,14 +138,14 @@ def untag_role(call: Call, tx: Tx, request: Input) -> Output:
 @iam.read(resources=the_role)
 def list_role_tags(call: Call, tx: Tx, request: Input) -> Output:
     """A role's tags."""
-    return {"Tags": tag_list(find_role(tx, call, request["RoleName"]).tags), "IsTruncated": False}
+    return {"Tags": tag_list(find_role(tx, call, request["RoleName"]).tags)}
 
 
 @iam.read(resources=the_role)
 def list_instance_profiles_for_role(call: Call, tx: Tx, request: Input) -> Output:
     """None: no instance profile can be made here yet."""
     find_role(tx, call, request["RoleName"])
-    return {"InstanceProfiles": [], "IsTruncated": False}
+    return {"InstanceProfiles": []}
 
 
 def _duration(seconds: int | None) -> int:

@@ -71,8 +71,7 @@ def list_users(call: Call, tx: Tx, request: Input) -> Output:
     """The account's users under a path."""
     prefix = request.get("PathPrefix") or "/"
     users = tx.find(User, f"{call.account}/")
-    return {"Users": [described(user, tags=False) for user in users if user.path.startswith(prefix)],
-            "IsTruncated": False}
+    return {"Users": [described(user, tags=False) for user in users if user.path.startswith(prefix)]}
 
 
 def _old_and_new(call: Call, request: Input) -> list[str]:
@@ -125,14 +124,14 @@ def untag_user(call: Call, tx: Tx, request: Input) -> Output:
 @iam.read(resources=the_user)
 def list_user_tags(call: Call, tx: Tx, request: Input) -> Output:
     """A user's tags."""
-    return {"Tags": tag_list(find_user(tx, call, request["UserName"]).tags), "IsTruncated": False}
+    return {"Tags": tag_list(find_user(tx, call, request["UserName"]).tags)}
 
 
 @iam.read(resources=the_user)
 def list_groups_for_user(call: Call, tx: Tx, request: Input) -> Output:
     """None: no group can be made here yet."""
     find_user(tx, call, request["UserName"])
-    return {"Groups": [], "IsTruncated": False}
+    return {"Groups": []}
 
 
 def _refuse_taken(tx: Tx, call: Call, name: str) -> None:

@@ -101,12 +101,10 @@ def filter_log_events(call: Call, tx: Tx, request: Input) -> Output:
     scan = Scan(tx, _source(tx, group, request), low, high, wanted)
     page, rest = _page(scan, forward, request.get("limit") or PAGE_EVENTS_MAX)
     names = {stream: storage.stream_name(tx, stream) for stream in {event[1] for event in page}}
-    answer: dict[str, Any] = {"searchedLogStreams": [], "events": [
+    return {"searchedLogStreams": [], "events": [
         {"logStreamName": names[event[1]], "timestamp": event[0], "message": event[4], "ingestionTime": event[5],
-         "eventId": f"{event_id(event[:4]):056d}"} for event in page]}
-    if rest is not None:
-        answer["nextToken"] = f"{'f' if forward else 'b'}/{event_id(rest):056d}"
-    return answer
+         "eventId": f"{event_id(event[:4]):056d}"} for event in page],
+        "nextToken": None if rest is None else f"{'f' if forward else 'b'}/{event_id(rest):056d}"}
 
 
 def _source(tx: Tx, group: Group, request: Input) -> Source:

@@ -10,7 +10,6 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.names import Arn
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.logs import storage
-from cloudlet.services.logs.paging import page_of, start_of
 from cloudlet.services.logs.service import (
     InvalidParameter,
     ResourceAlreadyExists,
@@ -24,7 +23,7 @@ from cloudlet.store.records import record
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
                   3653)
 DAY_MS = 86_400_000
-DESCRIBE_MAX, TAGS_MAX = 50, 50
+TAGS_MAX = 50
 _NAME = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}")
 
 
@@ -140,9 +139,7 @@ def describe_log_groups(call: Call, tx: Tx, request: Input) -> Output:
     names = {_name_of(call, each) for each in request.get("logGroupIdentifiers") or ()}
     groups = [group for group in tx.find(Group, group_key(call.account, call.region, prefix))
               if part in group.name and (not names or group.name in names)]
-    start, limit = start_of(request), request.get("limit") or DESCRIBE_MAX
-    shown = [_described(tx, group) for group in groups[start:start + limit]]
-    return page_of("logGroups", shown, start + limit, more=len(groups) > start + limit)
+    return {"logGroups": [_described(tx, group) for group in groups]}
 
 
 def _described(tx: Tx, group: Group) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.logs import storage
-from cloudlet.services.logs.groups import DESCRIBE_MAX, Group, requested_group, requested_name, the_group
-from cloudlet.services.logs.paging import page_of, start_of
+from cloudlet.services.logs.groups import Group, requested_group, requested_name, the_group
 from cloudlet.services.logs.service import InvalidParameter, ResourceAlreadyExists, ResourceNotFound, logs
 from cloudlet.services.logs.storage import Stream
 from cloudlet.store.db import Tx
 
+DESCRIBE_MAX = 50
+_TOKEN = re.compile(r"p(\d{1,9})")
 _NAME = re.compile(r"[^:*]{1,512}")
 
 
@@ -53,16 +54,26 @@ def delete_log_stream(call: Call, tx: Tx, request: Input) -> Output:
 
 @logs.read(resources=the_group)
 def describe_log_streams(call: Call, tx: Tx, request: Input) -> Output:
-    """A group's streams in order of name, or of the time of their last event."""
+    """A group's streams in order of name, or of the time of their last event: a page, as there may be very many."""
     prefix, by_time = request.get("logStreamNamePrefix") or "", request.get("orderBy") == "LastEventTime"
     if prefix and by_time:
         raise InvalidParameter("Cannot order by LastEventTime with a logStreamNamePrefix.")
     group = requested_group(call, tx, request)
-    start, limit = start_of(request), request.get("limit") or DESCRIBE_MAX
+    start, limit = _start_of(request.get("nextToken")), request.get("limit") or DESCRIBE_MAX
     streams = storage.find_streams(tx, group.id, prefix=prefix, by_time=by_time,
                                    descending=bool(request.get("descending")), offset=start, limit=limit + 1)
-    return page_of("logStreams", [_described(group, stream) for stream in streams[:limit]], start + limit,
-                   more=len(streams) > limit)
+    return {"logStreams": [_described(group, stream) for stream in streams[:limit]],
+            "nextToken": f"p{start + limit}" if len(streams) > limit else None}
+
+
+def _start_of(token: str | None) -> int:
+    """How many streams the pages before a token have shown."""
+    if token is None:
+        return 0
+    found = _TOKEN.fullmatch(token)
+    if found is None:
+        raise InvalidParameter("The specified nextToken is invalid.")
+    return int(found[1])
 
 
 def _described(group: Group, stream: Stream) -> dict[str, Any]:
