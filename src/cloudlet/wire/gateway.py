@@ -2,19 +2,19 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError
-from cloudlet.kernel.http import Request, Response
+from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import Service
-from cloudlet.wire import sigv4
+from cloudlet.wire import payload, sigv4
 from cloudlet.wire.faults import InternalFailure
-from cloudlet.wire.invoke import Store, invoke
-from cloudlet.wire.protocol import Protocol
-from cloudlet.wire.query import query_failure
-from cloudlet.wire.route import Router, Target
+from cloudlet.wire.invoke import Invoker, Store
+from cloudlet.wire.protocol import Message, Protocol
+from cloudlet.wire.route import Router, Target, body_fault, stray_failure
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Gateway:
 
     def __init__(self, services: Iterable[Service], store: Store, clock: Clock, identities: Identities) -> None:
         self.store, self.clock, self.identities = store, clock, identities
-        self.router = Router(services)
+        self.router, self.invoker = Router(services), Invoker(store)
 
     async def handle(self, request: Request) -> Response:
         """One request, from bytes to bytes. Never raises but for cancellation."""
@@ -32,42 +32,50 @@ class Gateway:
         request_id = f"{token[:8]}-{token[8:12]}-{token[12:16]}-{token[16:20]}-{token[20:]}"
         protocol: Protocol | None = None
         try:
-            protocol = self.router.aim(request)                                          # 1 route
+            protocol = self.router.aim(request)                                            # 1 route
             target = await self.router.find(protocol, request)
-            call = self._verify(request, target, request_id)                             # 2 verify the signature
             operation, model = target.operation, target.operation.model
-            members = protocol.parse(model, target.message)                              # 3 parse
-            self._authorise(target, call, members)                                       # 4 authorise
-            output = await invoke(operation, call, members, self.store, protocol.faults)  # 5 run
-            return protocol.print(model, output, request_id)                             # 6 print
+            call, message = await self._verify(request, target, request_id)                # 2 verify the signature
+            members = protocol.parse(model, message)                                       # 3 parse
+            self._authorise(target, call, members)                                         # 4 authorise
+            output = await self.invoker.invoke(operation, call, members, protocol.faults)  # 5 run
+            return protocol.print(model, output, request_id)                               # 6 print
         except AwsError as error:
-            return _failure(protocol, error, request_id)
+            return _failure(protocol, request, error, request_id)
+        except (BodyTooLarge, BodyTruncated) as wrong:  # from an operation that reads a stream
+            return _failure(protocol, request, body_fault(wrong, target.protocol), request_id)
         except Exception:  # One of the two places that may catch everything; the other is the control loop.
             log.exception("a bug of ours, request %s", request_id)
-            return _failure(protocol, InternalFailure(), request_id)
+            return _failure(protocol, request, InternalFailure(), request_id)
 
-    def _verify(self, request: Request, target: Target, request_id: str) -> Call:
-        faults, now = target.protocol.faults, self.clock.now()
+    async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
+        """Who calls, and the message with its body as signed."""
+        protocol, message, now = target.protocol, target.message, self.clock.now()
+        faults, whole = protocol.faults, message.body if isinstance(message.body, bytes) else None
         signed = sigv4.read(request, faults)
         sigv4.check_time(signed, now, faults)
         with self.store.tx() as tx:
             credential = sigv4.find_credential(self.identities, tx, signed, now, faults)
-        digest = sigv4.digest_of(target.message.whole, signed, target.protocol.service.name, faults)
-        sigv4.check(request, signed, credential.secret, digest, faults)
+        said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
+        key = sigv4.check(request, signed, credential.secret, said, faults)
+        if protocol.takes_unsigned:
+            signed = replace(signed, key=key)
+            message = replace(message, body=await payload.verified_whole(
+                whole, signed, request.headers, faults, protocol.limit) if whole is not None
+                else payload.verified(request.body, signed, request.headers, faults))
         principal = credential.principal
-        return Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
+        call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
                     request.source)
+        return call, message
 
     def _authorise(self, target: Target, call: Call, members: dict[str, object]) -> None:
         operation = target.operation
-        resources = tuple(operation.resources(call, members)) if operation.resources else ("*",)
+        resources = tuple(operation.resources(call, members)) if operation.resources else ()
         with self.store.tx() as tx:
             refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",))
         if refusal is not None:
             raise target.protocol.faults.denied(refusal.message)
 
 
-def _failure(protocol: Protocol | None, error: AwsError, request_id: str) -> Response:
-    if protocol is None:
-        return query_failure(error, request_id, "")
-    return protocol.failure(error, request_id)
+def _failure(protocol: Protocol | None, request: Request, error: AwsError, request_id: str) -> Response:
+    return protocol.failure(error, request_id) if protocol else stray_failure(request, error, request_id)

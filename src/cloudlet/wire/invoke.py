@@ -1,4 +1,7 @@
-"""Runs an operation: its transaction, and what AWS does around every operation of a kind."""
+"""Runs an operation: its transaction, and what AWS does around every operation of a kind.
+
+DryRun, idempotency tokens, group commit and pages live here, once.
+"""
 
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -6,7 +9,9 @@ from typing import Any, Protocol
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.service import Operation
+from cloudlet.wire import idempotency
 from cloudlet.wire.faults import Faults
+from cloudlet.wire.pages import Pager, pager_of
 
 DryRunOperation = declare("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
 
@@ -27,14 +32,41 @@ class Store(Protocol):
         ...
 
 
-async def invoke(operation: Operation, call: Call, request: dict[str, Any], store: Store, faults: Faults) -> Any:
-    """The operation's answer."""
-    if operation.service == "ec2" and request.get("DryRun"):
-        raise DryRunOperation()
-    if operation.mode == "wait":
-        return await operation.run(call, store, request)
-    with store.tx() as tx:
+class Invoker:
+    """Runs operations over one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pagers: dict[tuple[str, str], Pager | None] = {}
+        store.create_tables(idempotency.TABLES)
+
+    async def invoke(self, operation: Operation, call: Call, request: dict[str, Any], faults: Faults) -> Any:
+        """The operation's answer. The caller is already allowed to have it."""
+        if request.get("DryRun") and operation.service == "ec2":
+            raise DryRunOperation()
+        if operation.mode == "wait":
+            return await operation.run(call, self._store, request)
+        key = idempotency.key_of(operation, call, request) if operation.mode == "write" else None
+        with self._store.tx() as tx:
+            output = operation.run(call, tx, request) if key is None else self._once(
+                operation, call, tx, request, key, faults)
+        if operation.durable:
+            await self._store.flush()
+        pager = self._pager(operation) if operation.pages else None
+        return pager.page(call, request, output, faults) if pager else output
+
+    def _once(self, operation: Operation, call: Call, tx: Any, request: dict[str, Any], key: str,
+              faults: Faults) -> Any:
+        parameters = idempotency.digest_of(request)
+        found = idempotency.find(tx, key, parameters, call.now, faults)
+        if found is not None:
+            return found[0]
         output = operation.run(call, tx, request)
-    if operation.durable:
-        await store.flush()
-    return output
+        idempotency.keep(tx, key, parameters, output, call.now)
+        return output
+
+    def _pager(self, operation: Operation) -> Pager | None:
+        key = operation.service, operation.model.name
+        if key not in self._pagers:
+            self._pagers[key] = pager_of(operation)
+        return self._pagers[key]

@@ -1,13 +1,15 @@
 """The protocols json 1.0 and 1.1: an object each way, the operation in X-Amz-Target."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from botocore.model import OperationModel
+from botocore.model import OperationModel, Shape
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
+from cloudlet.wire.eventstream import CONTENT_TYPE, compile_events
 from cloudlet.wire.protocol import Located, Message, Parse, Print, Protocol
 from cloudlet.wire.scalars import Malformed
 from cloudlet.wire.tree import Reader, Writer
@@ -62,6 +64,10 @@ class Json(Protocol):
     def compile_printer(self, operation: OperationModel) -> Print:
         """See Protocol."""
         shape, content_type = operation.output_shape, self._type
+        events = compile_events(operation, self._encoder, content_type, initial=True)
+        if events is not None:
+            return lambda output, request_id: Response(
+                200, {"content-type": CONTENT_TYPE, "x-amzn-requestid": request_id}, events(output))
         write = self._writer.of(shape) if shape else None
 
         def print_(output: Any, request_id: str) -> Response:
@@ -70,6 +76,10 @@ class Json(Protocol):
                 return Response(200, headers, b"{}" if content_type.endswith("0") else b"")
             return Response(200, headers, encode(write(output or {})))
         return print_
+
+    def _encoder(self, shape: Shape) -> Callable[[Any], bytes]:
+        write = self._writer.of(shape)
+        return lambda value: encode(write(value))
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
@@ -87,3 +97,9 @@ def query_error(compatible: bool, error: AwsError) -> dict[str, str]:
     if not compatible:
         return {}
     return {"x-amzn-query-error": f"{error.code};{'Sender' if error.sender_fault else 'Receiver'}"}
+
+
+def json_failure(error: AwsError, request_id: str) -> Response:
+    """An error of no service in particular."""
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amzn-requestid": request_id}
+    return Response(error.status, headers, encode({"__type": error.code, "message": error.message}))

@@ -53,6 +53,7 @@ class Protocol(ABC):
     name: ClassVar[str]
     body_limit: ClassVar[int] = 16 * MIB  # bytes of a request that is read whole
     routes_by_body: ClassVar[bool] = False
+    takes_unsigned: ClassVar[bool] = False  # whether a header may say what of the body is signed (S3)
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -14,6 +14,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Body, Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import json, scalars, tree, xml
+from cloudlet.wire.eventstream import CONTENT_TYPE, compile_events
 from cloudlet.wire.protocol import Located, Message, Parse, Print, Protocol
 from cloudlet.wire.query import parameters, query_failure
 from cloudlet.wire.scalars import Malformed
@@ -188,6 +189,10 @@ class Rest(Protocol):
         """The path that the templates speak of."""
         return request.path
 
+    @abstractmethod
+    def event_writer(self, shape: Shape) -> WriteBody:
+        """The function from a value to the payload of an event."""
+
     def headers(self, request_id: str) -> dict[str, str]:
         """What every answer carries."""
         return {"x-amzn-requestid": request_id}
@@ -230,6 +235,10 @@ class Rest(Protocol):
         shape, status = operation.output_shape, int(operation.http.get("responseCode", 200))
         if shape is None:
             return lambda output, request_id: Response(status, self.headers(request_id))
+        events = compile_events(operation, self.event_writer, self.content_type, initial=False)
+        if events is not None:
+            return lambda output, request_id: Response(
+                status, self.headers(request_id) | {"content-type": CONTENT_TYPE}, events(output))
         places = {name: _place(name, member) for name, member in shape.members.items()
                   if "location" in member.serialization}
         payload = shape.serialization.get("payload")
@@ -327,6 +336,11 @@ class RestJson(Rest):
         write = self._writer.of(shape.members[payload] if payload else shape)
         return lambda value: json.encode(write(value))
 
+    def event_writer(self, shape: Shape) -> WriteBody:
+        """See Rest."""
+        write = self._writer.of(shape)
+        return lambda value: json.encode(write(value))
+
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
         shape, name = self.error_shape(error), error.shape_name or error.code
@@ -370,6 +384,16 @@ class RestXml(Rest):
             out.append(f"</{tag}>")
             return "".join(out).encode()
         return body
+
+    def event_writer(self, shape: Shape) -> WriteBody:
+        """See Rest."""
+        write = self.writer.element(shape, xml.location(shape, shape.name))
+
+        def payload(value: Any) -> bytes:
+            out: list[str] = []
+            write(value, out)
+            return "".join(out).encode()
+        return payload
 
     @property
     def default_namespace(self) -> str:

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cloudlet.kernel.errors import declare
-from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request
+from cloudlet.kernel.errors import AwsError, declare
+from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.service import Operation, Service
 from cloudlet.wire.cbor import Cbor
 from cloudlet.wire.faults import worded
-from cloudlet.wire.json import Json
+from cloudlet.wire.json import Json, json_failure
 from cloudlet.wire.protocol import Message, Protocol
-from cloudlet.wire.query import Ec2, Query
+from cloudlet.wire.query import Ec2, Query, query_failure
 from cloudlet.wire.rest import RestJson, RestXml
 from cloudlet.wire.s3 import S3
 from cloudlet.wire.scalars import Malformed
@@ -109,10 +109,15 @@ class Router:
 async def _read(protocol: Protocol, request: Request) -> bytes:
     try:
         return await request.body.read(protocol.limit)
-    except BodyTooLarge:
-        raise protocol.faults.too_large() from None
-    except BodyTruncated:
-        raise protocol.faults.malformed("The request's body ended before its announced length") from None
+    except (BodyTooLarge, BodyTruncated) as wrong:
+        raise body_fault(wrong, protocol) from None
+
+
+def body_fault(wrong: BodyTooLarge | BodyTruncated, protocol: Protocol) -> AwsError:
+    """What a service says of a body that is too long, or shorter than announced."""
+    if isinstance(wrong, BodyTooLarge):
+        return protocol.faults.too_large()
+    return protocol.faults.malformed("The request's body ended before its announced length")
 
 
 def _operation(protocol: Protocol, name: str) -> Operation:
@@ -123,3 +128,11 @@ def _operation(protocol: Protocol, name: str) -> Operation:
     if name in service.model.operation_names:
         raise protocol.faults.not_implemented(f"{service.name} {name} is not implemented by Cloudlet")
     raise worded(protocol.faults.unknown_operation, f"The action {name[:128]} is not valid for this web service.")
+
+
+def stray_failure(request: Request, error: AwsError, request_id: str) -> Response:
+    """An error for a request that reached no service, in the form that its client most likely reads."""
+    headers = request.headers
+    if "x-amz-target" in headers or "json" in headers.get("content-type", ""):
+        return json_failure(error, request_id)
+    return query_failure(error, request_id, "http://webservices.amazon.com/AWSFault/2005-15-09")

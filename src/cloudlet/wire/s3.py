@@ -7,8 +7,8 @@ from botocore.model import OperationModel, StructureShape
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire import xml
-from cloudlet.wire.protocol import Print
+from cloudlet.wire import scalars, xml
+from cloudlet.wire.protocol import Message, Parse, Print
 from cloudlet.wire.rest import RestXml
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -55,6 +55,7 @@ class S3(RestXml):
     """rest-xml as S3 speaks it."""
 
     name: ClassVar[str] = "rest-xml"
+    takes_unsigned: ClassVar[bool] = True
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -72,6 +73,22 @@ class S3(RestXml):
     def root(self, shape: StructureShape, operation: OperationModel, payload: str | None) -> str:
         """See RestXml."""
         return _ROOTS.get(operation.name) or super().root(shape, operation, payload)
+
+    def compile_parser(self, operation: OperationModel) -> Parse:
+        """See Protocol. How a body was sent in chunks is no part of what was meant."""
+        parse = super().compile_parser(operation)
+
+        def parse_unchunked(message: Message) -> dict[str, Any]:
+            out, headers = parse(message), message.request.headers
+            length = headers.get("x-amz-decoded-content-length")
+            if length is not None and "ContentLength" in out:
+                out["ContentLength"] = scalars.long(length)
+            if "aws-chunked" in out.get("ContentEncoding", ""):
+                kept = [part.strip() for part in out.pop("ContentEncoding").split(",") if part.strip() != "aws-chunked"]
+                if kept:
+                    out["ContentEncoding"] = ",".join(kept)
+            return out
+        return parse_unchunked
 
     def compile_printer(self, operation: OperationModel) -> Print:
         """See Protocol. GetBucketLocation alone has its value in the root itself."""

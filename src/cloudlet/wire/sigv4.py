@@ -257,6 +257,10 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
     if "host" not in signed.headers:
         raise faults.mismatch("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     scope = signed.scope
+    if scope.service == "s3":
+        loose = [name for name in request.headers if name.startswith("x-amz-") and name not in signed.headers]
+        if loose:
+            raise faults.denied(f"There were headers present in the request which were not signed: {loose[0][:128]}")
     key = signing_key(secret, scope.date, scope.region, scope.service)
     for canonical in canonical_requests(request, signed, payload):
         expected = hmac.new(key, string_to_sign(signed, canonical), "sha256").hexdigest()
@@ -265,19 +269,23 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
     raise faults.mismatch()
 
 
-def digest_of(body: bytes, signed: Signed, service: str, faults: Faults) -> str:
-    """What stands for a whole body in the canonical request.
+def payload_of(signed: Signed, body: bytes | None, unsigned_allowed: bool, faults: Faults) -> str:
+    """What stands for the body in the canonical request; `body` is None where it streams.
 
-    Everywhere it is the body's digest; S3 also takes it from a header, which may say that the body is not signed.
+    Ordinarily it is the body's digest. S3 (`unsigned_allowed`) takes it from a header, which may also say that the
+    body is not signed or is signed in chunks; a digest that the header names is checked while the body is read.
     """
-    actual = sha256(body).hexdigest()
+    if not unsigned_allowed:
+        return sha256(body or b"").hexdigest()
     said = signed.payload
-    if service == "s3":
-        if said is None:
-            return UNSIGNED if signed.expires_s is not None else actual
-        if _HEX.fullmatch(said) and said != actual:
-            raise (faults.body_mismatch or faults.mismatch)()
-        return said
-    if said == UNSIGNED and signed.expires_s is None:
-        return actual  # only S3 lets a body go unsigned
-    return actual
+    if said is None:
+        if signed.expires_s is not None:
+            return UNSIGNED
+        if body is None:
+            raise faults.incomplete("Missing required header for this request: x-amz-content-sha256")
+        return sha256(body).hexdigest()
+    if "x-amz-content-sha256" not in signed.headers and signed.expires_s is None:
+        raise faults.mismatch("The header x-amz-content-sha256 must be signed.")
+    if said != UNSIGNED and not said.startswith(STREAMING) and not _HEX.fullmatch(said):
+        raise faults.incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value or a sha256.")
+    return said
