@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-READ_BYTES = 256 << 10  # of one read; two of them are in memory for each download
+READ_BYTES = 512 << 10  # of one read; two of them are in memory for each download
 WRITE_BYTES = 1 << 20  # gathered for one write; two of them are in memory for each upload
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
 HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file

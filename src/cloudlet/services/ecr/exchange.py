@@ -56,8 +56,7 @@ class RegistryError(Exception):
 
 def empty(status: int, **headers: str | int) -> Response:
     """An answer without a body; underscores in header names stand for dashes."""
-    return Response(status, {"content-length": "0",
-                             **{name.replace("_", "-"): str(value) for name, value in headers.items()}})
+    return Response(status, {name.replace("_", "-"): str(value) for name, value in headers.items()})
 
 
 @dataclass(frozen=True, slots=True)

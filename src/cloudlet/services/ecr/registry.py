@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
 from cloudlet.kernel.errors import AwsError
-from cloudlet.kernel.http import BodyTooLarge, Handler, Request, Response
+from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Handler, Request, Response
 from cloudlet.kernel.identity import Identities
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, admit, json_response
 from cloudlet.services.ecr.manifests import MANIFEST_BYTES_MAX, InvalidManifest
@@ -55,6 +55,8 @@ class _Registry:
         except BodyTooLarge:
             response = RegistryError(413, "MANIFEST_INVALID",
                                      f"the manifest is larger than {MANIFEST_BYTES_MAX} bytes").response()
+        except BodyTruncated:
+            response = RegistryError(400, "SIZE_INVALID", "the request's body broke off").response()
         except UploadBusy:
             response = RegistryError(409, "BLOB_UPLOAD_INVALID", "another request writes to this upload").response()
         except OSError as error:
