@@ -63,7 +63,7 @@ class Records:
     def names(self) -> Iterator[str]:
         """Every container that has a directory."""
         try:
-            yield from sorted(entry.name for entry in os.scandir(self._directory))
+            yield from sorted(os.listdir(self._directory))
         except FileNotFoundError:
             return
 
@@ -112,6 +112,17 @@ class Records:
                 pass  # a full disk: the traces are still there the next time
         return Container(record.name, record.id, "exited", record.image_digest, None, end.code, end.out_of_memory,
                          record.started_at, end.finished_at)
+
+    def close(self, record: Record) -> None:
+        """Before Podman is asked to remove one that has ended: it trusts the exit status file alone, which is missing
+        where conmon was killed. What is observed stays what was seen."""
+        if record.id and self.observe(record).state == "exited" and self._exits.is_dir():
+            status = self._exits / record.id
+            try:
+                if not status.exists():
+                    status.write_text("137")
+            except OSError:
+                pass  # then Podman says what it makes of it
 
     def _end(self, record: Record) -> Exit:
         try:

@@ -86,8 +86,8 @@ class PodmanContainers:
                 raise Refused(f"CannotCreateContainerError: {failed.strerror or failed}") from None
             self._podman.cgroups.ensure(group, spec.group)
             created = await self._podman.ask("POST", "/containers/create", body)
-            if "name is already in use" in created.complaint:
-                raise Busy(f"{spec.name} is being removed")
+            if created.status >= 400 and " in use" in created.complaint:  # a crashed predecessor's request came through
+                raise Busy(f"{spec.name} is being made or removed: {created.complaint}")
             _check(created, "CannotCreateContainerError")
             started = await self._podman.ask("POST", f"/containers/{spec.name}/start")
             _check(started, "CannotStartContainerError")
@@ -267,6 +267,7 @@ class PodmanContainers:
                 await self._end(record)
         except TimeoutError:
             raise Busy(f"{record.name} does not end though it was killed") from None
+        self._records.close(record)
         answer = await self._podman.ask("DELETE", f"/containers/{record.name}?force=true&v=true&timeout=0")
         problem = answer.complaint if answer.status >= 400 and answer.status != 404 else _removal_error(answer)
         if problem:

@@ -58,7 +58,7 @@ class ImageList:
     def find(self, reference: str) -> Stored | None:
         """The image of a reference: by its name, else by its digest (the same content under another name) or id."""
         name = qualified(reference)
-        digest = reference.rpartition("@")[2] if "@" in reference else ""
+        digest = reference.rpartition("@")[2] if "@" in reference or reference.startswith("sha256:") else ""
         same = None
         for image in self.all():
             if name in image.names:

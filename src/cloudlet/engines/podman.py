@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 IDLE_S = 120  # how long the API process stays when nobody asks anything
 PARALLEL = 8  # requests at a time: more only wait for each other's locks on the storage
 _START_S = 20.0
+_PING_S = 5.0
 _ROOT = "/v4.0.0/libpod"  # understood by Podman 4 and 5
 _CAP_SYS_RESOURCE = 24
 _NPROC_MAX = 32_768  # Podman 4.3 lowers its own limit to this, so that no child can have more
@@ -116,11 +117,7 @@ class Podman:
 
         `queued`: it takes one of the few places for work on the storage (pulls do not: they wait for a network).
         """
-        content = b"" if body is None else msgspec.json.encode(body)
-        head = [f"{method} {_ROOT}{path} HTTP/1.1", "Host: podman", "Connection: close",
-                f"Content-Length: {len(content)}", "Content-Type: application/json",
-                *(f"{name}: {value}" for name, value in (headers or {}).items())]
-        message = "\r\n".join(head).encode() + b"\r\n\r\n" + content
+        message = _message(method, path, body, headers or {})
         try:
             async with asyncio.timeout(timeout_s):
                 if not queued:
@@ -128,6 +125,7 @@ class Podman:
                 async with self._slots:
                     return await self._exchange(message)
         except TimeoutError:
+            await self._end_if_hung()
             raise Busy(f"Podman did not answer within {timeout_s:g} s") from None
         except (OSError, EOFError, httptools.HttpParserError) as broken:
             raise Busy(f"Podman broke off: {broken}") from None
@@ -185,6 +183,17 @@ class Podman:
             if self.clock.now() > deadline:
                 raise Busy(f"Podman did not start within {_START_S:g} s: {_tail(said)}")
             await self.clock.sleep(0.005)
+
+    async def _end_if_hung(self) -> None:
+        try:
+            async with asyncio.timeout(_PING_S):
+                await self._exchange(_message("GET", "/_ping", None, {}))
+        except TimeoutError:
+            log.warning("Podman's API does not answer: its process is replaced")
+            async with self._starting:
+                await self.stop()
+        except (OSError, EOFError, httptools.HttpParserError):
+            pass  # it is gone by itself
 
     async def stop(self) -> None:
         """Ends the API's process, if it runs. Containers go on."""
@@ -325,6 +334,14 @@ class _Collector:
     def on_message_complete(self) -> None:
         """The end."""
         self.complete = True
+
+
+def _message(method: str, path: str, body: object, headers: Mapping[str, str]) -> bytes:
+    content = b"" if body is None else msgspec.json.encode(body)
+    head = [f"{method} {_ROOT}{path} HTTP/1.1", "Host: podman", "Connection: close",
+            f"Content-Length: {len(content)}", "Content-Type: application/json",
+            *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + content
 
 
 def _has(program: str) -> bool:

@@ -176,7 +176,8 @@ class GroupSpec:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container. None leaves what the image says. `namespace` is the network namespace's path (Interface.path)."""
+    """A container. None leaves what the image says. `namespace` is the network namespace's path (Interface.path);
+    `hosts` are pairs of name and address; `ulimits` are (name, soft, hard)."""
 
     name: str
     group: GroupSpec

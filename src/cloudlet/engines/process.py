@@ -105,18 +105,26 @@ async def gone(process: Process) -> None:
         os.close(handle)
 
 
-_detached: list[subprocess.Popen[bytes]] = []  # kept only to be reaped, should they end before we do
+_detached: set[int] = set()  # pids of our detached children, to be reaped should they end before we do
 
 
 def spawn(command: Sequence[str], *, log: str, environment: Mapping[str, str] | None = None) -> Process:
     """Starts a detached process in a session of its own, output appended to `log`. Raises Busy if it dies at once."""
-    _detached[:] = [child for child in _detached if child.poll() is None]
-    with open(log, "ab") as output:
-        child = subprocess.Popen([find(command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=output,
-                                 stderr=output, start_new_session=True, close_fds=True,
-                                 env=None if environment is None else {**os.environ, **environment})
-    found = identify(child.pid)
-    _detached.append(child)
+    _detached.difference_update([pid for pid in _detached if _reap(pid)])
+    pid = os.posix_spawn(find(command[0]), list(command), {**os.environ, **(environment or {})}, setsid=True,
+                         setsigdef=[signal.SIGPIPE],  # which Python itself ignores
+                         file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                                       (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                                       (os.POSIX_SPAWN_DUP2, 1, 2)])
+    found = identify(pid)
     if found is None:
-        raise Busy(f"{command[0]} ended at once with status {child.wait()}; see {log}")
+        raise Busy(f"{command[0]} ended at once; see {log}")
+    _detached.add(pid)
     return found
+
+
+def _reap(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
