@@ -24,8 +24,7 @@ _decode = msgspec.msgpack.Decoder().decode
 
 def key_of(operation: Operation, call: Call, request: dict[str, Any]) -> str | None:
     """What a repeated request is known by; None where the client sent no token."""
-    shape = operation.model.input_shape
-    for name in shape.idempotent_members if shape else ():
+    for name in operation.model.idempotent_members:
         if request.get(name):
             return f"{call.account}/{call.region}/{operation.service}/{operation.model.name}/{request[name]}"
     return None
