@@ -5,7 +5,6 @@ import time
 from collections import deque
 
 from rich.console import Console
-from rich.table import Table
 
 from cloudlet.cli import Complaint
 from cloudlet.cli.endpoint import ask, find
@@ -21,23 +20,16 @@ def status(config: Config, _arguments: argparse.Namespace) -> int:
     told = ask(there.url, "/_cloudlet/status")
     if told is None:
         raise Complaint(f"the process {there.pid} does not answer at {there.url}; `cloudlet logs` may tell why")
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]Cloudlet {told['version']}[/] at {there.url}, pid {there.pid}, data in {config.data_dir}")
     _engines(console, told["engines"])
     _counts(console, told["records"])
     now = time.time()
-    if told["waiting"]:
-        table = Table("waiting for", "key", "next look", "tries", "why", box=None, pad_edge=False)
-        for work in told["waiting"]:
-            due = work["due"] - now
-            table.add_row(work["kind"], work["key"], "now" if due <= 0 else f"in {due:.0f} s", str(work["attempts"]),
-                          work["why"])
-        console.print(table)
-    if told["broken"]:
-        table = Table("failed", "key", "since", "why", box=None, pad_edge=False)
-        for work in told["broken"]:
-            table.add_row(work["kind"], work["key"], f"{now - work['at']:.0f} s", work["reason"])
-        console.print(table)
+    _rows("waits", [(work["kind"], work["key"], "looked at next " + ("now" if work["due"] <= now else
+                     f"in {work['due'] - now:.0f} s"), f"{work['attempts']} failures" if work["attempts"] else "",
+                     work["why"]) for work in told["waiting"]])
+    _rows("failed", [(work["kind"], work["key"], f"{now - work['at']:.0f} s ago", work["reason"])
+                     for work in told["broken"]])
     if not told["waiting"] and not told["broken"]:
         console.print("nothing waits, nothing failed")
     return 0
@@ -46,6 +38,12 @@ def status(config: Config, _arguments: argparse.Namespace) -> int:
 def _engines(console: Console, engines: dict[str, str]) -> None:
     for name, state in engines.items():
         console.print(f"  {name}: " + ("[green]ok[/]" if state == "ok" else f"[red]{state}[/]"))
+
+
+def _rows(title: str, rows: list[tuple[str, ...]]) -> None:
+    """Plain lines, one an object, however narrow the window: they are read with grep as often as by eye."""
+    for row in rows:
+        print(f"{title}: " + "; ".join(cell for cell in row if cell))
 
 
 def _counts(console: Console, records: dict[str, int]) -> None:
