@@ -170,6 +170,8 @@ class PodmanContainers:
 
     async def read_log(self, name: str, offset: int, limit: int = 10_000) -> LogChunk:
         """See the port, and `container_log.read` for how long and unfinished lines are treated."""
+        if name in self._watches and container_log.size(self._records.path(name, "log")) == offset:
+            return LogChunk((), offset)  # it runs and has said nothing since: no need to look at /proc
         record = self._records.find(name)
         ended = record is None or (bool(record.id) and self._records.observe(record).state == "exited")
         return container_log.read(self._records.path(name, "log"), offset, limit, ended=ended,
