@@ -22,7 +22,7 @@ from cloudlet.store.db import Store, Tx
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how often a container that just spoke is read
-QUIET_S = 0.2  # how often one that is silent is
+QUIET_S = 0.2  # how often one that is silent is: a whole number of ticks
 HOT_S = 5.0  # how long after its last line a container counts as speaking
 LINES_MAX = 5000  # read and appended at once
 
@@ -92,7 +92,7 @@ class Shipper:
         self._tails.pop(target.key, None)
 
     async def run(self) -> None:
-        """The worker: reads whoever is due, over and over. Idle, it costs one look at each file's size."""
+        """The worker: reads whoever is due, over and over. A silent container costs one look at its log's size."""
         self._adopt()
         while True:
             if not self._tails:
@@ -111,7 +111,7 @@ class Shipper:
             log.debug("the log of %s: %s", tail.target.container, error)
         if tail.position != before:
             tail.spoke = now
-        tail.due = now + (TICK_S if now - tail.spoke < HOT_S else QUIET_S) / 2
+        tail.due = now if now - tail.spoke < HOT_S else now + QUIET_S - TICK_S / 2
 
     async def _ship(self, tail: Tail) -> bool:
         """One chunk; whether it was the last there will ever be."""

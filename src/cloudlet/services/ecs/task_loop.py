@@ -183,7 +183,11 @@ class TaskLoop:
     async def _tear_down(self, task: Task, definition: Definition) -> Outcome:
         """Nothing runs any more: ships the last lines, removes the containers, gives the interface back."""
         names = [self._name(task, position) for position in range(len(task.containers))]
-        present = {name for name in names if await self._engines.containers.observe(name) is not None}
+        present = {name: seen for name in names if (seen := await self._engines.containers.observe(name))}
+        if alive := [name for name, seen in present.items() if seen.state == "running"]:
+            # A start that outlived the process that asked for it: nobody expected it any more, and its log never ends.
+            await asyncio.gather(*(self._engines.containers.stop(name, 0.0) for name in alive))
+            return Again(KILL_AGAIN_S, "kills a container that started after all")
         for target in awslogs.targets(self._site.installation, task, definition):
             if target.container in present:
                 await self._shipper.drain(target)

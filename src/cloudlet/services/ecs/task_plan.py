@@ -26,7 +26,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen of a task: whether its interface is ready, and its containers by position."""
+    """What was seen of a task: whether its interface is ready, and by position those containers that were looked at."""
 
     interface_ready: bool
     containers: Mapping[int, Container | None]
@@ -44,7 +44,8 @@ def note(task: Task, sight: Sight, now: float) -> Task:
     noted = replace(
         task, attachment=replace(task.attachment, ready=sight.interface_ready),
         connected_at=task.connected_at or (now if sight.interface_ready else None),
-        containers=tuple(_note_container(task, container, sight.containers.get(position), now)
+        containers=tuple(_note_container(task, container, sight.containers[position], now)
+                         if position in sight.containers else container
                          for position, container in enumerate(task.containers)))
     noted = _note_end(noted, now)
     status = _status(noted)
