@@ -128,7 +128,8 @@ class Shipper:
             if (stored.offset if stored else 0) != position:
                 return stored.offset if stored else 0
             events = [(int(line.timestamp * 1000), line.text) for line in chunk.lines]
-            try:
+            try:  # with the stream made anew where a power cut took it
+                logs.ensure_stream(tx, target.account, target.region, target.group, target.stream, create_group=False)
                 logs.append(tx, target.account, target.region, target.group, target.stream, events)
             except AwsError as error:  # The group was deleted under us: awslogs drops the lines, too.
                 log.warning("%d lines of %s dropped: %s", len(events), target.stream, error)
