@@ -167,7 +167,8 @@ class Podman:
         said = self.runtime / "podman.log"
         process = spawn(["podman", "--remote=false", "--runtime-flag", f"root={self.runtime / 'oci'}",
                          "system", "service", f"--time={IDLE_S}", f"unix://{self._socket}"],
-                        log=str(said), environment=self.environment)
+                        log=str(said), environment=self.environment,
+                        directory=str(self.runtime))  # conmon leaves a file named "oom" where it stands
         self._pidfile.write_text(json.dumps([process.pid, process.started]))
         self.cgroups.join(f"{self.cgroup}/podman", process.pid)  # conmon inherits it: no container dies with our group
         deadline = self.clock.now() + _START_S

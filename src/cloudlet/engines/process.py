@@ -108,8 +108,12 @@ async def gone(process: Process) -> None:
 _detached: set[int] = set()  # pids of our detached children, to be reaped should they end before we do
 
 
-def spawn(command: Sequence[str], *, log: str, environment: Mapping[str, str] | None = None) -> Process:
-    """Starts a detached process in a session of its own, output appended to `log`. Raises Busy if it dies at once."""
+def spawn(command: Sequence[str], *, log: str, environment: Mapping[str, str] | None = None,
+          directory: str = "/") -> Process:
+    """Starts a detached process in a session of its own, output appended to `log`. Raises Busy if it dies at once.
+
+    `directory` is where it stands: never where we happened to be started, which it would keep from being unmounted.
+    """
     _detached.difference_update([pid for pid in _detached if _reap(pid)])
     pid = os.posix_spawn(find(command[0]), list(command), {**os.environ, **(environment or {})}, setsid=True,
                          setsigdef=[signal.SIGPIPE],  # which Python itself ignores
