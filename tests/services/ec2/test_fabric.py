@@ -40,9 +40,9 @@ def test_rules_change_under_a_running_task(region: Region) -> None:
     assert region.fabric().revision > before.revision
     region("ModifySecurityGroupRules", GroupId=group_id, SecurityGroupRules=[
         {"SecurityGroupRuleId": rule["SecurityGroupRuleId"],
-         "SecurityGroupRule": {"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "ReferencedGroupId": group_id}}])
+         "SecurityGroupRule": {"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "CidrIpv4": "10.0.0.0/8"}}])
     region.settle()
-    assert Rule("ingress", "icmp", 8, -1, group_id) in region.fabric().groups[group_id]
+    assert Rule("ingress", "icmp", 8, -1, "10.0.0.0/8") in region.fabric().groups[group_id]
     region("RevokeSecurityGroupIngress", GroupId=group_id, SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
     region.settle()
     assert [rule.direction for rule in region.fabric().groups[group_id]] == ["egress"]

@@ -96,13 +96,16 @@ def test_rules_by_id(region: Region) -> None:
     rule_id = rule["SecurityGroupRuleId"]
     region("ModifySecurityGroupRules", GroupId=id, SecurityGroupRules=[
         {"SecurityGroupRuleId": rule_id, "SecurityGroupRule": {
-            "IpProtocol": "udp", "FromPort": 53, "ToPort": 54, "ReferencedGroupId": peer, "Description": "dns"}}])
+            "IpProtocol": "udp", "FromPort": 53, "ToPort": 54, "CidrIpv4": "10.0.0.0/8", "Description": "dns"}}])
     (changed,) = region("DescribeSecurityGroupRules", SecurityGroupRuleIds=[rule_id])["SecurityGroupRules"]
     assert (changed["IpProtocol"], changed["FromPort"], changed["ToPort"]) == ("udp", 53, 54)
-    assert changed["ReferencedGroupInfo"] == {"GroupId": peer, "UserId": "123456789012"}
-    assert "CidrIpv4" not in changed
+    assert (changed["CidrIpv4"], changed["Description"]) == ("10.0.0.0/8", "dns")
     assert changed["Tags"] == [{"Key": "k", "Value": "v"}]
     answer = region("RevokeSecurityGroupIngress", GroupId=id, SecurityGroupRuleIds=[rule_id])
+    assert answer["RevokedSecurityGroupRules"][0]["CidrIpv4"] == "10.0.0.0/8"
+    (named,) = allow(region, id, from_group(peer))
+    assert named["ReferencedGroupInfo"] == {"GroupId": peer, "UserId": "123456789012"}
+    answer = region("RevokeSecurityGroupIngress", GroupId=id, SecurityGroupRuleIds=[named["SecurityGroupRuleId"]])
     assert answer["RevokedSecurityGroupRules"][0]["ReferencedGroupId"] == peer
     assert region.fails("DescribeSecurityGroupRules", SecurityGroupRuleIds=[rule_id])[0] == (
         "InvalidSecurityGroupRuleId.NotFound")
@@ -123,7 +126,7 @@ def test_modify_security_group_rules_refuses(region: Region) -> None:
     assert modify() == "InvalidParameterCombination"
     assert modify(CidrIpv4="1.0.0.0/8", CidrIpv6="::/0") == "InvalidParameterCombination"
     assert modify(PrefixListId="pl-1") == "InvalidPrefixListID.NotFound"
-    assert modify(ReferencedGroupId="sg-0") == "InvalidGroup.NotFound"
+    assert modify(ReferencedGroupId=id) == "InvalidParameterValue"
     assert region("DescribeSecurityGroupRules", SecurityGroupRuleIds=[second["SecurityGroupRuleId"]])
 
 

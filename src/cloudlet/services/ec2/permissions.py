@@ -103,7 +103,7 @@ def parse_service(protocol: str | None, first: int | None, last: int | None) -> 
     if name in ("tcp", "udp"):
         if first is None or last is None:
             raise InvalidParameterValue(
-                "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+                "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.")
         if not 0 <= first <= last <= _PORT_MAX:
             raise InvalidParameterValue(f"Invalid TCP/UDP port range ({first}:{last})")
         return name, first, last

@@ -173,7 +173,7 @@ def modify_security_group_rules(call: Call, tx: Tx, request: Input) -> Output:
     for update in request["SecurityGroupRules"]:
         rule = _of_group(tx, call, group, update["SecurityGroupRuleId"])
         given = update.get("SecurityGroupRule") or {}
-        p = _modified(tx, call, group, given)
+        p = _modified(tx, call, group, rule, given)
         _check_new((r for r in _rules(tx, group, rule.direction) if r.id != rule.id), [p])
         tx.put(replace(rule, protocol=p.protocol, from_port=p.from_port, to_port=p.to_port, cidr=p.cidr, cidr6=p.cidr6,
                        peer_group=p.peer_group, description=p.description))
@@ -181,13 +181,18 @@ def modify_security_group_rules(call: Call, tx: Tx, request: Input) -> Output:
     return {"Return": True}
 
 
-def _modified(tx: Tx, call: Call, group: SecurityGroup, given: Input) -> Permission:
+def _modified(tx: Tx, call: Call, group: SecurityGroup, rule: SecurityGroupRule, given: Input) -> Permission:
     if given.get("PrefixListId"):
         raise absent_prefix_list(given["PrefixListId"])
     peers = [name for name in ("CidrIpv4", "CidrIpv6", "ReferencedGroupId") if given.get(name)]
     if len(peers) != 1:
-        raise api.InvalidParameterCombination("Exactly one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId "
-                                              "must be specified.")
+        raise api.InvalidParameterCombination(
+            "The request must contain exactly one of: cidrIp, cidrIpv6, prefixListId, or referencedGroupId")
+    kind, member = (("IPv4 CIDR", "CidrIpv4") if rule.cidr else ("IPv6 CIDR", "CidrIpv6") if rule.cidr6
+                    else ("security group", "ReferencedGroupId"))
+    if peers[0] != member:
+        raise api.InvalidParameterValue(f"Invalid rule type for security group rule '{rule.id}'. "
+                                        f"You may not specify {peers[0]} for an existing {kind} rule.")
     return Permission(
         *parse_service(given.get("IpProtocol"), _port(given.get("FromPort")), _port(given.get("ToPort"))),
         cidr=parse_peer_cidr(given["CidrIpv4"]) if given.get("CidrIpv4") else None,
