@@ -198,6 +198,13 @@ def test_a_program_that_is_not_in_the_image(customer: Customer) -> None:
     assert "\n" not in task["stoppedReason"]
 
 
+def test_more_memory_than_it_may_have(customer: Customer) -> None:
+    customer.register("hungry", {"command": ["/bin/busybox", "tail", "/dev/zero"], "memory": 32})
+    task = customer.stops(customer.run("hungry"))
+    assert task["containers"][0]["exitCode"] == 137
+    assert task["containers"][0]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+
+
 def test_idempotency_tokens_and_paging(customer: Customer) -> None:
     customer.register("once")
     one, two = (customer.run("once", clientToken="token") for _ in range(2))
