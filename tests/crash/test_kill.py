@@ -1,5 +1,7 @@
 """kill -9 of the control plane at any moment: what runs goes on, what was promised is kept."""
 
+import hashlib
+import json
 import random
 import threading
 import time
@@ -139,7 +141,7 @@ def test_tasks_asked_for_before_the_kill_are_neither_lost_nor_doubled(cloudlet: 
 
 
 def test_every_acknowledged_push_can_be_pulled(cloudlet: Cloudlet) -> None:
-    cloudlet.client("ecr").create_repository(repositoryName="r")
+    cloudlet.client("ecr").create_repository(repositoryName="kept")
     acknowledged: list[tuple[str, str]] = []
     stop = threading.Event()
 
@@ -148,7 +150,7 @@ def test_every_acknowledged_push_can_be_pulled(cloudlet: Cloudlet) -> None:
         while not stop.is_set():
             try:
                 tag = f"v{count}"
-                acknowledged.append((tag, registry.push("r", tag, [busybox_layer() + bytes(count)], ["/bin/sh"])))
+                acknowledged.append((tag, registry.push("kept", tag, [busybox_layer() + bytes(count)], ["/bin/sh"])))
                 count += 1
             except OSError:
                 time.sleep(0.02)
@@ -165,12 +167,10 @@ def test_every_acknowledged_push_can_be_pulled(cloudlet: Cloudlet) -> None:
     assert acknowledged
     registry = login(cloudlet)
     for tag, digest in acknowledged:
-        import hashlib
-        import json
-        manifest = registry.call("GET", f"/v2/r/manifests/{tag}").read()
+        manifest = registry.call("GET", f"/v2/kept/manifests/{tag}").read()
         assert "sha256:" + hashlib.sha256(manifest).hexdigest() == digest
         for layer in json.loads(manifest)["layers"]:
-            body = registry.call("GET", f"/v2/r/blobs/{layer['digest']}").read()
+            body = registry.call("GET", f"/v2/kept/blobs/{layer['digest']}").read()
             assert "sha256:" + hashlib.sha256(body).hexdigest() == layer["digest"]
 
 
