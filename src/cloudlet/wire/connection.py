@@ -42,7 +42,7 @@ class Incoming(Body):
 
     def __init__(self, connection: "Connection", length: int | None, expects_continue: bool) -> None:
         self.length = length
-        self._connection, self._expects_continue = connection, expects_continue
+        self._connection, self.expects_continue = connection, expects_continue
         self._parts: deque[bytes] = deque()
         self.buffered, self.ended, self.broken, self.unwanted = 0, False, False, False
         self._waiter: asyncio.Future[None] | None = None
@@ -76,8 +76,8 @@ class Incoming(Body):
         return data
 
     async def _wait(self) -> None:
-        if self._expects_continue:
-            self._expects_continue = False
+        if self.expects_continue:
+            self.expects_continue = False
             self._connection.write(_CONTINUE)
         self._waiter = asyncio.get_running_loop().create_future()
         try:
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._head, self._head_bytes, self._reading_head = _Head(), 0, True
+        self._head, self._head_bytes, self._heads, self._reading_head = _Head(), 0, 0, True
         self._receiving: Incoming | None = None  # the body that is arriving
         self._pending: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         """Bytes came."""
         if self._refusal is not None:
             return
+        in_head, heads = self._reading_head, self._heads
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -172,7 +173,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(self._too_large(error) or _plain(HTTPStatus.BAD_REQUEST))
             return
-        if self._reading_head:
+        if in_head and self._reading_head and heads == self._heads:  # nothing but a piece of a head
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse(_plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
@@ -181,11 +182,10 @@ class Connection(asyncio.Protocol):
             self.throttle()
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still be waiting for answers."""
-        if self._receiving is not None:
-            self._receiving.end(broken=True)
-        if self._task is None:
+        """The client sends no more: it has gone, unless it is in the middle of a body, about which it is told."""
+        if self._receiving is None or self._task is None:
             return False
+        self._receiving.end(broken=True)
         self._close_after_answers()
         return True
 
@@ -238,6 +238,7 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         head, self._head = self._head, _Head()
         self._reading_head = False
+        self._heads += 1
         self._head_bytes = 0
         self.deadline = None
         headers = head.headers
@@ -319,15 +320,24 @@ class Connection(asyncio.Protocol):
         self._task = self._loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: _Exchange) -> None:
+        try:
+            keep_alive = await self._respond(exchange)
+        except BaseException:  # cancelled as the client has gone, or a bug of the handler's: nothing can follow
+            self._abort()
+            raise
+        self._finish(exchange, keep_alive)
+
+    async def _respond(self, exchange: _Exchange) -> bool:
+        """Runs the handler and sends what it answers; whether the connection can go on after it."""
         response = await self._handler(exchange.request)
-        keep_alive = exchange.keep_alive and not self._owner.stopping
+        unasked = exchange.body.expects_continue and not exchange.body.ended  # whether it comes now, nobody can tell
+        keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping
         if isinstance(response.body, bytes):
             self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
                        + (response.body if exchange.request.method != "HEAD" else b""))
             await self._drain()
-        else:
-            keep_alive = await self._stream(exchange, response, keep_alive)
-        self._finish(exchange, keep_alive)
+            return keep_alive
+        return await self._stream(exchange, response, keep_alive)
 
     async def _stream(self, exchange: _Exchange, response: Response, keep_alive: bool) -> bool:
         """Sends a body of unknown size; whether the connection can go on after it."""
@@ -338,14 +348,10 @@ class Connection(asyncio.Protocol):
         assert not isinstance(response.body, bytes)
         if exchange.request.method == "HEAD":
             return keep_alive
-        try:
-            async for data in response.body:
-                if data:
-                    self.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-                    await self._drain()
-        except BaseException:
-            self._abort()  # a cut answer must look cut
-            raise
+        async for data in response.body:  # where this fails the connection is cut, so that the answer looks cut too
+            if data:
+                self.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                await self._drain()
         if chunked:
             self.write(b"0\r\n\r\n")
         return keep_alive

@@ -69,7 +69,7 @@ def _event(shape: StructureShape, encode: Encode, content_type: str) -> Callable
         for key, member in in_headers.items():
             if value.get(key) is not None:
                 headers[key] = _typed(member, value[key])
-        body = value.get(payload) if payload else {key: v for key, v in value.items() if key not in in_headers}
+        body: Any = value.get(payload) if payload else {key: v for key, v in value.items() if key not in in_headers}
         if body is None or (payload is None and not body and not members):
             return frame(headers, b"")
         headers[":content-type"] = (_STRING, "application/octet-stream" if raw else content_type)
