@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cloudlet.engines.fake import Faults, Program
+from cloudlet.engines.ports import LogChunk
 from cloudlet.services.logs import logs
 from tests.services.ecs.plane import IMAGE, Plane, virtual_time
 
@@ -103,3 +104,22 @@ async def test_without_a_driver_nothing_is_shipped(plane: Plane) -> None:
         await plane.becomes(arn, "RUNNING")
         with pytest.raises(Exception, match="does not exist"):
             lines(plane, arn)
+
+
+@virtual_time
+async def test_a_log_whose_end_comes_late_holds_nobody_up(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine may know that a container has ended before its log says so; reading it does not even yield."""
+    containers, since = plane.world.containers, list[float]()
+
+    async def read_log(name: str, offset: int, limit: int = 0) -> LogChunk:
+        since.append(plane.clock.now())
+        return LogChunk((), offset, whole=plane.clock.now() - since[0] > 1)
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[awslogs()])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        monkeypatch.setattr(containers, "read_log", read_log)
+        plane.ask("StopTask", task=arn)
+        await plane.becomes(arn, "STOPPED")
+        assert since[-1] - since[0] > 1

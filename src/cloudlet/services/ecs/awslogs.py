@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cloudlet.engines.ports import Containers, LogChunk
 from cloudlet.kernel.clock import Clock
-from cloudlet.kernel.errors import AwsError, EngineError
+from cloudlet.kernel.errors import AwsError, Busy, EngineError
 from cloudlet.kernel.names import Installation
 from cloudlet.services import logs
 from cloudlet.services.ecs.container_spec import container_name
@@ -25,6 +25,7 @@ TICK_S = 0.1  # how often a container that just spoke is read
 QUIET_S = 0.2  # how often one that is silent is: a whole number of ticks
 HOT_S = 5.0  # how long after its last line a container counts as speaking
 LINES_MAX = 5000  # read and appended at once
+DRAIN_AGAIN_S, DRAIN_S_MAX = 0.01, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,17 @@ class Shipper:
             self._more.set()
 
     async def drain(self, target: Target) -> None:
-        """Ships all there is of a container that has ended. Raises EngineError."""
+        """Ships all there is of a container that has ended. Raises Busy where the end of its log does not come."""
         tail = self._tails.get(target.key) or Tail(target, self._stored(target))
-        while not await self._ship(tail):
-            pass
+        deadline = self._clock.now() + DRAIN_S_MAX
+        while True:
+            before = tail.position
+            if await self._ship(tail):
+                return
+            if self._clock.now() > deadline:
+                raise Busy(f"the log of {target.container} does not end")
+            # Always lets others run, and waits where the engine has not seen the end of the container yet.
+            await self._clock.sleep(DRAIN_AGAIN_S if tail.position == before else 0.0)
 
     def leave(self, target: Target) -> None:
         """There is nothing to follow any more."""
