@@ -17,7 +17,7 @@ from cloudlet.store.db import Tx
 BATCH_BYTES_MAX, SPAN_MS_MAX = 1_048_576, 86_400_000
 OLDEST_MS, NEWEST_MS = 14 * DAY_MS, 2 * 3_600_000
 PAGE_EVENTS_MAX, PAGE_BYTES_MAX = 10_000, 1_048_576
-SCAN_BYTES_MAX = 16 * 1_048_576  # looked at for one page of FilterLogEvents, so that nobody waits long behind it
+SCAN_BYTES_MAX = 8 * 1_048_576  # looked at for one page of FilterLogEvents, so that nobody waits long behind it
 TIME_MAX_MS = 1 << 53
 _TOKEN = re.compile(r"([fb])/(\d{1,60})(?:/s)?")
 
