@@ -161,7 +161,7 @@ async def _until_told_to_stop() -> None:
 
 async def tear_down(config: Config) -> list[str]:
     """Stops and removes every engine object of an installation whose control plane has stopped; what could not be
-    removed. Records and data stay. Raises Unusable where a control plane still runs."""
+    removed. Records and data stay. Without root there were none. Raises Unusable where a control plane still runs."""
     directory = DataDirectory(config.data_dir)
     site = Site(directory.installation, config.data_dir, config.port, config.public_cidr)
 
@@ -170,8 +170,9 @@ async def tear_down(config: Config) -> list[str]:
 
     machinery = Machinery.of(site, no_door)
     problems = []
-    for what, destroy in (("containers", machinery.containers.destroy_all), ("Podman", machinery.podman.destroy),
-                          ("networks", machinery.networks.destroy_all)):
+    everything = (("containers", machinery.containers.destroy_all), ("Podman", machinery.podman.destroy),
+                  ("networks", machinery.networks.destroy_all))
+    for what, destroy in everything if os.geteuid() == 0 else ():
         try:
             await destroy()
         except EngineError as error:

@@ -21,6 +21,7 @@ from cloudlet.store.db import NewerFormat
 from cloudlet.store.directory import Unusable, running
 
 START_S_MAX, STOP_S_MAX = 30.0, 30.0
+WITHOUT_ROOT = "Without root, ECS tasks and VPC networks are left out; what needs neither works."
 
 
 def up(config: Config, arguments: argparse.Namespace) -> int:
@@ -30,6 +31,8 @@ def up(config: Config, arguments: argparse.Namespace) -> int:
         print(f"Cloudlet is already running at {there.url} (pid {there.pid}, data in {config.data_dir})")
         return 0
     _check_port(config)
+    if os.geteuid() != 0:
+        print(WITHOUT_ROOT)
     return _detached(config) if arguments.detach else _foreground(config)
 
 
