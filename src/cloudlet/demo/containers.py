@@ -37,7 +37,7 @@ def _without_root(stage: Stage) -> None:
         found = stage.aws("ecr", "describe-repositories")["repositories"]
         stage.say(found[0]["repositoryUri"])
         _delete_repository(stage)
-    stage.say("Left out, since it needs root: building, running, reaching, killing and scaling a service of containers.")
+    stage.say("Left out, since it needs root: building, running, reaching, killing and scaling containers.")
     stage.say("With root: sudo make demo")
 
 
