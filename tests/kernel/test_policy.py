@@ -167,14 +167,14 @@ documents = st.fixed_dictionaries({"Version": st.just("2012-10-17"),
 requests = st.builds("{}:{}".format, st.text("aAb", min_size=1, max_size=2), st.text("aAbB", min_size=1, max_size=4))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(documents, max_size=3), requests, st.text("aAb:/", max_size=6))
 def test_it_agrees_with_the_naive_evaluator(contents: list[dict[str, Any]], action: str, resource: str) -> None:
     parsed = [parse(json.dumps(content)) for content in contents]
     assert decide(parsed, action, resource) == naive_decide(contents, action, resource)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(letters, max_size=3), st.text("aAb:/", max_size=8))
 def test_globs_agree_with_naive_ones(patterns: list[str], text: str) -> None:
     assert glob(patterns)(text) == naive_any(patterns, text)

@@ -138,18 +138,21 @@ def _actions(patterns: list[str]) -> Matcher:
 
 def glob(patterns: Iterable[str]) -> Matcher:
     """Matches a whole text against patterns in which `*` is any run of characters and `?` any one; case counts."""
-    exact, wild = set(), []
+    exact, begins, wild = set(), [], []
     for pattern in patterns:
-        if pattern == "*":
+        if not pattern.strip("*") and pattern:
             return lambda text: True
-        if "*" in pattern or "?" in pattern:
-            wild.append(_expression(pattern))
-        else:
+        if "*" not in pattern and "?" not in pattern:
             exact.add(pattern)
+        elif "?" not in pattern and pattern.find("*") == len(pattern) - 1:
+            begins.append(pattern[:-1])
+        else:
+            wild.append(_expression(pattern))
+    prefixes = tuple(begins)
     if not wild:
-        return frozenset(exact).__contains__
+        return lambda text: text in exact or text.startswith(prefixes)
     found = re.compile("|".join(wild), re.DOTALL).fullmatch
-    return lambda text: text in exact or found(text) is not None
+    return lambda text: text in exact or text.startswith(prefixes) or found(text) is not None
 
 
 def _expression(pattern: str) -> str:
