@@ -75,11 +75,18 @@ class VirtualClock:
         return f"{self.random.getrandbits(4 * length):0{length}x}"
 
 
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody waited for is told, except the end of a simulated process."""
+    if isinstance(context.get("exception"), Exception):
+        loop.default_exception_handler(context)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine to its end in virtual time, and whatever it left behind to its cancellation."""
     loop = VirtualLoop()
     try:
         asyncio.set_event_loop(loop)
+        loop.set_exception_handler(_report)
         return loop.run_until_complete(main)
     finally:
         left = asyncio.all_tasks(loop)

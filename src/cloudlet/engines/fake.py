@@ -62,13 +62,15 @@ class Program:
 class World:
     """The state below the ports, the ports themselves, and what may go wrong with them.
 
-    `trace` is told of every effect. `faults` may be replaced at any time.
+    `trace` is told of every effect. `faults` may be replaced at any time. While `severed`, whoever calls is cut off:
+    a killed process cannot clean up.
     """
 
     def __init__(self, clock: Clock, seed: int = 0, faults: Faults | None = None) -> None:
         self.clock, self.seed, self.faults = clock, seed, faults or Faults()
         self.random = random.Random(seed)
         self.trace: Callable[[str], None] = lambda text: None
+        self.severed = False
         self._timers: set[asyncio.Task[None]] = set()
         self.networks = FakeNetworks(self)
         self.images = FakeImages(self)
@@ -97,6 +99,8 @@ class World:
 
     async def verb(self, what: str, name: str, effect: Callable[[], T], *, makes: bool = False) -> T:
         """One verb of a port: lag, perhaps a fault, the effect all at once, lag, perhaps a lost acknowledgement."""
+        if self.severed:
+            raise asyncio.CancelledError
         faults = self.faults
         try:
             await self._lag(faults)

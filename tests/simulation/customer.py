@@ -1,0 +1,172 @@
+"""The customer: what it asks at random, and what it was promised."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloudlet.kernel.call import Call, Principal
+from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.service import Service
+from cloudlet.services import ec2, ecs, logs
+from tests.simulation.plane import Died, Plane
+
+ACCOUNT = "123456789012"
+ROOT = Principal("root", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
+FAMILIES = {  # family -> (its images, essential first; whether its tasks can run for long)
+    "web": (["web:1"], True), "web-next": (["web:1"], True), "stubborn": (["stubborn:1"], True),
+    "pair": (["web:1", "sidecar:1"], True), "job": (["job:1"], False), "crashing": (["crashing:1"], False),
+    "missing": (["missing:1"], False)}
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What a service was told to be: so many tasks of a family; deleted, or never made, where `desired` is None."""
+
+    desired: int | None
+    family: str = ""
+
+
+@dataclass
+class Promises:
+    """`tasks`: all whose RunTask was answered; `stopped`: all whose StopTask was; `services`: what each may be now
+    (several states where an answer was lost)."""
+
+    tasks: list[str] = field(default_factory=list)
+    stopped: set[str] = field(default_factory=set)
+    services: dict[str, list[ServiceState]] = field(default_factory=dict)
+    rules: dict[tuple[str, int], set[bool]] = field(default_factory=dict)  # (group, port) -> open? (either: lost)
+
+    def copy(self) -> "Promises":
+        """As they stand now."""
+        return Promises(list(self.tasks), set(self.stopped), {k: list(v) for k, v in self.services.items()},
+                        {k: set(v) for k, v in self.rules.items()})
+
+
+class Customer:
+    """Asks the control plane through its operations."""
+
+    def __init__(self, plane: Plane, seed: int) -> None:
+        self.plane, self.random = plane, random.Random(f"customer {seed}")
+        self.promises = Promises()
+        self.subnets: list[str] = []
+        self.groups: list[str] = []
+        self.named = 0
+        self.moves: list[Callable[[], str]] = [
+            self.run_tasks, self.run_tasks, self.run_tasks, self.stop_task, self.stop_task, self.create_service,
+            self.update_service, self.update_service, self.delete_service, self.change_rule, self.change_rule]
+
+    def ask(self, service: Service, operation: str, /, **request: Any) -> Any:
+        """One operation. Raises AwsError, or Died where the process died in it."""
+        call = Call("request", ACCOUNT, "us-east-1", ROOT, self.plane.clock.now(), "http://localhost:4599")
+        with self.plane.store.tx() as tx:
+            return service.operations[operation].run(call, tx, request)
+
+    def settle_in(self) -> None:
+        """What is there before anything goes wrong: a second VPC with a public subnet, groups, definitions."""
+        found = self.ask(ec2.ec2, "DescribeSubnets")["Subnets"]
+        self.subnets = [found[0]["SubnetId"], found[1]["SubnetId"]]
+        vpc = self.ask(ec2.ec2, "CreateVpc", CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+        subnet = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.1.0/28")["Subnet"]["SubnetId"]
+        self.subnets.append(subnet)
+        for vpc_id in (found[0]["VpcId"], vpc):
+            self.groups.append(self.ask(ec2.ec2, "CreateSecurityGroup", GroupName="g", Description="g",
+                                        VpcId=vpc_id)["GroupId"])
+        for family, (images, _) in FAMILIES.items():
+            self.ask(ecs.ecs, "RegisterTaskDefinition", family=family, networkMode="awsvpc", cpu="256", memory="512",
+                     requiresCompatibilities=["FARGATE"],
+                     executionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/execution",
+                     containerDefinitions=[{
+                         "name": f"c{position}", "image": image, "essential": position == 0, "stopTimeout": 5,
+                         "logConfiguration": {"logDriver": "awslogs", "options": {
+                             "awslogs-group": f"/{family}", "awslogs-region": "us-east-1",
+                             "awslogs-stream-prefix": "s"}}}
+                         for position, image in enumerate(images)])
+            self.ask(logs.logs, "CreateLogGroup", logGroupName=f"/{family}")
+        self.ask(ecs.ecs, "CreateCluster", clusterName="default")
+
+    def move(self) -> str:
+        """Does one thing at random; what, in words."""
+        return self.random.choice(self.moves)()
+
+    def network(self) -> dict[str, Any]:
+        """Where a task or service is to be: in one VPC or the other."""
+        own = self.random.random() < 0.3
+        return {"awsvpcConfiguration": {
+            "subnets": self.subnets[2:] if own else self.subnets[:2],
+            "securityGroups": [self.groups[1 if own else 0]] if self.random.random() < 0.7 else [],
+            "assignPublicIp": self.random.choice(("ENABLED", "DISABLED"))}}
+
+    def run_tasks(self) -> str:
+        """RunTask."""
+        family, count = self.random.choice(list(FAMILIES)), self.random.randint(1, 3)
+        answer = self.ask(ecs.ecs, "RunTask", taskDefinition=family, count=count, launchType="FARGATE",
+                          networkConfiguration=self.network())
+        self.promises.tasks += [task["taskArn"] for task in answer["tasks"]]
+        return f"RunTask {count} {family}: {' '.join(task['taskArn'][-6:] for task in answer['tasks'])}"
+
+    def stop_task(self) -> str:
+        """StopTask, of any task it ever heard of."""
+        if not self.promises.tasks:
+            return "nothing to stop"
+        arn = self.random.choice(self.promises.tasks[-12:])
+        self.ask(ecs.ecs, "StopTask", task=arn)
+        self.promises.stopped.add(arn)
+        return f"StopTask {arn[-6:]}"
+
+    def create_service(self) -> str:
+        """CreateService, a few in all."""
+        if self.named >= 3:
+            return self.update_service()
+        self.named += 1
+        family = self.random.choice(["web", "web", "pair", "stubborn", "crashing"])
+        return self._service(f"service{self.named}", ServiceState(self.random.randint(0, 4), family), "CreateService",
+                             launchType="FARGATE", networkConfiguration=self.network())
+
+    def update_service(self) -> str:
+        """UpdateService: another number, another definition, or a new deployment of the same."""
+        if not self.promises.services:
+            return "nothing to update"
+        name = self.random.choice(sorted(self.promises.services))
+        family = self.random.choice(["web", "web-next", "pair", "stubborn"])
+        more = {"forceNewDeployment": True} if self.random.random() < 0.2 else {}
+        return self._service(name, ServiceState(self.random.randint(0, 4), family), "UpdateService", **more)
+
+    def delete_service(self) -> str:
+        """DeleteService, sometimes."""
+        if not self.promises.services or self.random.random() < 0.5:
+            return "nothing to delete"
+        return self._service(self.random.choice(sorted(self.promises.services)), ServiceState(None), "DeleteService")
+
+    def _service(self, name: str, state: ServiceState, operation: str, **request: Any) -> str:
+        known = self.promises.services.setdefault(name, [ServiceState(None)])
+        if operation == "DeleteService":
+            request = {"service": name, "force": True}
+        else:
+            request |= {"serviceName" if operation == "CreateService" else "service": name,
+                        "desiredCount": state.desired, "taskDefinition": state.family}
+        try:
+            self.ask(ecs.ecs, operation, **request)
+        except Died:
+            known.append(state)
+            raise
+        self.promises.services[name] = [state]
+        return f"{operation} {name} {state}"
+
+    def change_rule(self) -> str:
+        """Opens or closes a port in a group."""
+        group, port = self.random.choice(self.groups), self.random.choice((80, 443))
+        known = self.promises.rules.setdefault((group, port), {False})
+        opens = self.random.random() < 0.6
+        operation = f"{'Authorize' if opens else 'Revoke'}SecurityGroupIngress"
+        try:
+            self.ask(ec2.ec2, operation, GroupId=group, IpPermissions=[{
+                "IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+        except Died:
+            known.add(opens)
+            raise
+        except AwsError as error:
+            self.promises.rules[group, port] = {opens}  # a duplicate, or nothing to revoke: so it is that way
+            return f"{operation} {port}: {error.code}"
+        self.promises.rules[group, port] = {opens}
+        return f"{operation} {group} {port}"

@@ -1,0 +1,88 @@
+"""The fake world with a memory: what really ran, said and ended, to be compared with what the control plane tells."""
+
+from collections import defaultdict
+from typing import Literal
+
+from cloudlet.engines.fake import Faults, Program, World
+from tests.simulation.virtual import VirtualClock
+
+PROGRAMS = {  # image -> what its containers do
+    "web:1": Program(("hello", "serving")),
+    "job:1": Program(("working",), exits_after_s=7, exit_code=3),
+    "stubborn:1": Program(("I stay",), stop_code=None),
+    "crashing:1": Program(("oh",), exits_after_s=0.5, exit_code=1),
+    "sidecar:1": Program(("done",), exits_after_s=2, exit_code=0),
+}
+MISSING_IMAGE = "missing:1"
+
+
+class Nature(World):
+    """`said`: each line of each container, in order; `ended`: exit codes; `forgotten`: containers that vanished
+    without the control plane's doing (or came too late to be its doing): of them no more is known than was asked in
+    time."""
+
+    def __init__(self, clock: VirtualClock, seed: int) -> None:
+        super().__init__(clock, seed)
+        self.said: dict[str, list[str]] = defaultdict(list)
+        self.ended: dict[str, int] = {}
+        self.forgotten: set[str] = set()
+        self._write, self._exit, self._start = (self.containers.write, self.containers.exit,
+                                                self.containers._start)
+        self.containers.write = self._writes  # type: ignore[method-assign]
+        self.containers.exit = self._exits  # type: ignore[method-assign]
+        self.containers.programs = PROGRAMS
+        self.images.refusals[MISSING_IMAGE] = "manifest unknown"
+
+    def _writes(self, name: str, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
+        text = f"{len(self.said[name])} {text}"
+        self.said[name].append(text)
+        self._write(name, text, stream)
+
+    def _exits(self, name: str, code: int = 0, *, out_of_memory: bool = False) -> None:
+        self._writes(name, f"exits with {code}", "stderr")
+        self.ended[name] = code
+        self._exit(name, code, out_of_memory=out_of_memory)
+
+    def _late(self, what: str, name: str, effect: object) -> None:
+        self.forgotten.add(name)
+        super()._late(what, name, effect)  # type: ignore[arg-type]
+
+    def reboot(self) -> None:
+        """See `World`."""
+        before = set(self.containers.bodies)
+        super().reboot()
+        self.forgotten |= before - set(self.containers.bodies)
+
+    def chatter(self) -> None:
+        """Some containers say something."""
+        for name in self.containers.running():
+            for _ in range(self.random.choice((0, 0, 1, 3))):
+                self.containers.write(name, "a line of text")
+
+    def mishap(self) -> str:
+        """One container or interface comes to harm. What happened."""
+        running, interfaces = self.containers.running(), sorted(self.networks.interfaces)
+        kind = self.random.choice(("exit", "exit", "memory", "vanish", "interface"))
+        if kind == "interface" and interfaces:
+            name = self.random.choice(interfaces)
+            self.networks.vanish(name)
+        elif running and kind != "interface":
+            name = self.random.choice(running)
+            if kind == "vanish":
+                self.forgotten.add(name)
+                self.containers.vanish(name)
+            else:
+                self.containers.exit(name, 137, out_of_memory=kind == "memory")
+        else:
+            return "nothing"
+        return f"{kind} {name}"
+
+    def worsen(self, seconds: float) -> None:
+        """How bad this seed's engines are, until `calm`."""
+        draw = self.random.choice
+        self.faults = Faults(lag_s=seconds, busy=draw((0, 0.05, 0.2)), lost=draw((0, 0.05, 0.2)),
+                             late=draw((0, 0.5)), deaf=draw((0, 0.3, 1)))
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.faults = Faults(lag_s=0.1)
