@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ("startup", "requests", "tasks", "registry")
+ALL = ("startup", "requests", "tasks", "registry", "containers")
 
 
 def main() -> int:
