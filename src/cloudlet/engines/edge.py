@@ -134,8 +134,9 @@ table {TABLE} {{
 
     # ── VPCs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def join(self, network: str) -> None:
-        """The link between the edge and a VPC's namespace, and the VPC's way out."""
+    def join(self, network: str) -> bool:
+        """The link between the edge and a VPC's namespace, and the VPC's way out. Whether it had to be made, so that no
+        public address leads there yet."""
         port, inside = self._port(network), netns.path_of(network)
         with netns.inside(self.path):
             edge = Netlink()
@@ -143,7 +144,8 @@ table {TABLE} {{
             vpc = Netlink()
         with edge, vpc:
             ours, theirs = edge.link(port), vpc.link(EDGE_LINK)
-            if not (ours and theirs and theirs.peer == ours.index):
+            is_missing = not (ours and theirs and theirs.peer == ours.index)
+            if is_missing:
                 edge.delete_link(port)
                 vpc.delete_link(EDGE_LINK)
                 edge.add_veth(port, UPPER_MAC, EDGE_LINK, LOWER_MAC, inside, MTU)
@@ -155,6 +157,7 @@ table {TABLE} {{
             vpc.set_link(theirs.index, LOWER_MAC)
             vpc.set_neighbour(UPPER_HOP, theirs.index, UPPER_MAC)
             vpc.set_route(ANYWHERE, theirs.index, gateway=UPPER_HOP)
+        return is_missing
 
     def publish(self, network: str, addresses: frozenset[str]) -> frozenset[str]:
         """Exactly these public addresses lead to that VPC; those that no longer do. An address that was another VPC's

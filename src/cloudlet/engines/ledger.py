@@ -1,17 +1,21 @@
 """Which networks and interfaces this installation has, or began to make: files under /run, written before the first
 effect and removed after the last, so that a crash at any instruction leaves nothing that cannot be found."""
 
-import json
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
-from cloudlet.engines.ports import InterfaceSpec
+import msgspec
+
+from cloudlet.engines.ports import Fabric, InterfaceSpec
+
+T = TypeVar("T")
 
 
 class Ledger:
-    """A directory for each network, in it a file for each interface, which holds its spec. All calls are brief."""
+    """A directory for each network, in it a file for each interface, which holds its spec, and the fabric that was last
+    applied. All calls are brief."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -40,10 +44,7 @@ class Ledger:
 
     def add_interface(self, spec: InterfaceSpec) -> None:
         """Notes an interface that is about to be made. Raises FileNotFoundError where its network is unknown."""
-        path = self._file(spec.network, spec.name)
-        draft = path.with_name("." + path.name)
-        draft.write_text(json.dumps(asdict(spec)))
-        os.replace(draft, path)
+        _write(self._file(spec.network, spec.name), spec)
 
     def interface(self, name: str) -> InterfaceSpec | None:
         """What is noted of an interface, in whichever network."""
@@ -51,12 +52,7 @@ class Ledger:
 
     def read(self, network: str, name: str) -> InterfaceSpec | None:
         """What is noted of an interface of that network."""
-        try:
-            return InterfaceSpec(**json.loads(self._file(network, name).read_text()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError):  # not ours, or of another version: it is made anew
-            return None
+        return _read(self._file(network, name), InterfaceSpec)
 
     def interfaces(self, network: str) -> tuple[str, ...]:
         """The names of a network's interfaces."""
@@ -67,8 +63,29 @@ class Ledger:
         for network in self.networks():
             self._file(network, name).unlink(missing_ok=True)
 
+    def write_fabric(self, fabric: Fabric) -> None:
+        """Notes what was applied to a network."""
+        _write(self.network(fabric.network) / "fabric", fabric)
+
+    def fabric(self, network: str) -> Fabric | None:
+        """What was last applied to a network."""
+        return _read(self.network(network) / "fabric", Fabric)
+
     def _file(self, network: str, name: str) -> Path:
         return self.network(network) / "interfaces" / name
+
+
+def _write(path: Path, content: object) -> None:
+    draft = path.with_name("." + path.name)
+    draft.write_bytes(msgspec.json.encode(content))
+    os.replace(draft, path)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):  # or written by another version: it is made anew
+        return None
 
 
 def _listed(directory: Path) -> tuple[str, ...]:

@@ -94,6 +94,8 @@ class Links:
         self._attach(outer, link, spec)
 
     def _attach(self, outer: Netlink, link: Link, spec: InterfaceSpec) -> None:
+        with netns.inside(netns.path_of(spec.network)):
+            sysctl.answer_at_once(link.name)
         outer.set_link(link.index, ROUTER_MAC, GROUP)
         outer.set_neighbour(spec.address, link.index, spec.mac)
         outer.set_route(f"{spec.address}/32", link.index)

@@ -92,7 +92,7 @@ class Netlink:
 
     def add_veth(self, name: str, mac: str, peer_name: str, peer_mac: str, peer_namespace: str, mtu: int,
                  group: int = 0) -> None:
-        """A pair of devices: one here, up; its peer in the namespace of that path, down (it cannot be made otherwise)."""
+        """A pair of devices: one here, up; its peer in the namespace of that path, still down."""
         namespace = os.open(peer_namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             head = struct.pack("=BxHiII", 0, 0, 0, _UP, _UP)

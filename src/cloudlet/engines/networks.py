@@ -35,12 +35,14 @@ _PROGRAMS = ("nft", "nsenter", "dnsmasq")
 
 @dataclass(slots=True)
 class Applied:
-    """What this process last applied to a network, as long as its namespace is the same one."""
+    """What was applied to the namespace that a network has now. The fabric is known from the ledger too; the rest, None
+    until this process has applied it, only saves work."""
 
     inode: int
     fabric: Fabric | None = None
     document: nft.Document | None = None
     public: frozenset[str] | None = None
+    names: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     macs: dict[str, str] = field(default_factory=dict)
 
 
@@ -92,22 +94,25 @@ class FabricNetworks:
             self._edge_inode = netns.inode(self._edge.path)
 
     async def _raise_network(self, spec: NetworkSpec) -> None:
-        """The VPC's namespace: rules before it forwards, then addresses, the way out and DNS."""
+        """The VPC's namespace: rules before it forwards, then addresses, the way out and DNS. What a fabric said of it
+        holds again, where somebody took it away."""
         path = await self._run(netns.create, spec.name)
         applied = self._state(spec.name)
-        if applied is None or not await nft.has_table(path):
-            await self._restore_rules(spec.name)
+        if applied is None:
+            raise Conflict(f"the network {spec.name} went away while it was made")
+        if not await nft.has_table(path):
+            applied.document = None
+            fabric = applied.fabric or Fabric(spec.name, 0, ())
+            await self._apply_rules(applied, await self._places(fabric, applied), fabric)
         await self._run(_make_router, spec)
-        await self._run(self._edge.join, spec.name)
+        if await self._run(self._edge.join, spec.name):
+            applied.public = None
+        if applied.fabric is not None:
+            await self._publish(applied, await self._places(applied.fabric, applied), applied.fabric)
         resolver = self._resolver(spec.name)
         if not await self._run(resolver.is_ready, spec.resolver):
             await resolver.start(spec.resolver)
-
-    async def _restore_rules(self, network: str) -> None:
-        """Rules for a namespace that has none: those last applied, or those that let nothing pass."""
-        applied = self._state(network)
-        document = (applied and applied.document) or security.document(security.NOBODY, (), self._site.public_cidr)
-        await nft.apply(netns.path_of(network), nft.whole(document))
+            await self._run(resolver.settle)
 
     # ── Interfaces ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -137,15 +142,12 @@ class FabricNetworks:
             if applied.fabric is not None and fabric.revision < applied.fabric.revision:
                 return
             places = await self._places(fabric, applied)
-            document = security.document(fabric, places, self._site.public_cidr)
-            await self._apply_rules(fabric.network, applied, document)
-            public = frozenset(place.member.public for place in places if place.member.public)
-            if public != applied.public:
-                await self._run(self._publish, fabric.network, public)
-                applied.public = public
-            if applied.fabric is None or applied.fabric.members != fabric.members:
-                await self._run(self._resolver(fabric.network).write, fabric.members)
-            applied.fabric = fabric
+            await self._apply_rules(applied, places, fabric)
+            await self._publish(applied, places, fabric)
+            await self._name(applied, fabric)
+            if applied.fabric != fabric:
+                await self._run(self._ledger.write_fabric, fabric)
+                applied.fabric = fabric
 
     async def _places(self, fabric: Fabric, applied: Applied) -> list[security.Place]:
         """The members whose interfaces are there or were begun."""
@@ -158,27 +160,40 @@ class FabricNetworks:
     def _read_macs(self, network: str, interfaces: list[str]) -> dict[str, str]:
         return {name: spec.mac.lower() for name in interfaces if (spec := self._ledger.read(network, name))}
 
-    async def _apply_rules(self, network: str, applied: Applied, document: nft.Document) -> None:
+    async def _apply_rules(self, applied: Applied, places: list[security.Place], fabric: Fabric) -> None:
         """Only what has changed where that is known, else all of it."""
-        path = netns.path_of(network)
+        path, document = netns.path_of(fabric.network), security.document(fabric, places, self._site.public_cidr)
         changes = nft.difference(applied.document, document) if applied.document else None
         if changes == "":
             return
-        if changes:
-            try:
-                await nft.apply(path, changes)
-                applied.document = document
-                return
-            except EngineError:
-                applied.document = None  # somebody else was at it: what is there is not what we thought
-        await nft.apply(path, nft.whole(document))
+        applied.document = None  # until it is known what is there
+        try:
+            await nft.apply(path, changes or nft.whole(document))
+        except EngineError:
+            if not changes:
+                raise
+            await nft.apply(path, nft.whole(document))  # somebody else was at it
         applied.document = document
 
-    def _publish(self, network: str, public: frozenset[str]) -> None:
+    async def _publish(self, applied: Applied, places: list[security.Place], fabric: Fabric) -> None:
+        """The edge sends the members' public addresses here, and no others."""
+        public = frozenset(place.member.public for place in places if place.member.public)
+        if public != applied.public:
+            await self._run(self._route_public, fabric.network, public)
+            applied.public = public
+
+    def _route_public(self, network: str, public: frozenset[str]) -> None:
         withdrawn = self._edge.publish(network, public)
         if withdrawn:
             with netns.inside(netns.path_of(network)):
                 conntrack.forget(withdrawn)
+
+    async def _name(self, applied: Applied, fabric: Fabric) -> None:
+        """DNS answers the members' names, and no others."""
+        names = tuple((member.address, member.names) for member in fabric.members)
+        if names != applied.names:
+            await self._run(self._resolver(fabric.network).write, fabric.members)
+            applied.names = names
 
     # ── Taking down ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,14 +271,14 @@ class FabricNetworks:
     # ── How it is done ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _state(self, network: str) -> Applied | None:
-        """What was applied to the namespace that is there now; None where there is none."""
+        """What was applied to a network; None where it has no namespace."""
         inode = netns.inode(netns.path_of(network))
         if inode is None:
             self._applied.pop(network, None)
             return None
         applied = self._applied.get(network)
         if applied is None or applied.inode != inode:
-            applied = self._applied[network] = Applied(inode)
+            applied = self._applied[network] = Applied(inode, self._ledger.fabric(network))
         return applied
 
     def _resolver(self, network: str) -> Resolver:

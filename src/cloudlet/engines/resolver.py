@@ -5,7 +5,11 @@ import os
 import pwd
 import re
 import signal
+import socket
+import struct
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import blake2s
 from pathlib import Path
 
 from cloudlet.engines import netns, process
@@ -14,6 +18,8 @@ from cloudlet.kernel.errors import Busy, Refused
 
 AMAZON_DNS = "169.254.169.253"  # https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
 START_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S, ANSWER_TRIES = 2.0, 200
+_MARKER_ADDRESS = "127.0.0.53"
 UNPRIVILEGED = "nobody"
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
@@ -26,17 +32,18 @@ class Resolver:
         self._hosts, self._pid = directory / "hosts", directory / "dnsmasq.pid"
 
     def is_ready(self, address: str) -> bool:
-        """Whether it runs as it should on that address and on 169.254.169.253. If not, whatever ran is ended."""
+        """Whether it runs as it should on that address and on 169.254.169.253. If not, whatever ran is ended, and
+        all is ready for `start`."""
         command, running = self._command(address), self._running()
         if running and all(self._is_as_wanted(pid, command) for pid in running):
             return True
         self._kill(running)
+        if not self._hosts.exists():
+            self.write(())
         return False
 
     async def start(self, address: str) -> None:
-        """Starts it; it answers when this returns. Raises Unavailable where dnsmasq is not installed."""
-        if not self._hosts.exists():
-            self._hosts.touch(0o644)
+        """Starts it with the names last written. Raises Unavailable where dnsmasq is not installed."""
         result = await process.run(["nsenter", f"--net={netns.path_of(self._network)}", *self._command(address)],
                                    timeout_s=START_TIMEOUT_S)
         if result.status != 0:
@@ -57,14 +64,33 @@ class Resolver:
                 raise Refused(f"{name!r} cannot be a host's name")
         lines = sorted(f"{member.address} {' '.join(member.names)}\n" for member in members if member.names)
         text = "".join(lines)
+        text += f"{_MARKER_ADDRESS} {_marker(text)}\n"
         if self._hosts.exists() and self._hosts.read_text() == text:
             return
         draft = self._hosts.with_name(".hosts")
         draft.write_text(text)
         draft.chmod(0o644)
         os.replace(draft, self._hosts)
-        for pid in self._running():
+        running = self._running()
+        for pid in running:
             os.kill(pid, signal.SIGHUP)
+        if running:
+            self.settle()
+
+    def settle(self) -> None:
+        """Waits until it has read the file as it is now. Raises Busy if it does not."""
+        marker = self._hosts.read_text().split()[-1]
+        with netns.inside(netns.path_of(self._network)):
+            question = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with question:
+            question.settimeout(ANSWER_TIMEOUT_S / ANSWER_TRIES)
+            question.connect((AMAZON_DNS, 53))
+            for _ in range(ANSWER_TRIES):
+                with suppress(OSError):
+                    question.send(_query(marker))
+                    if question.recv(512)[3] & 15 == 0:  # NOERROR, be it to an earlier try
+                        return
+        raise Busy("dnsmasq does not read its new names")
 
     def stop(self) -> None:
         """Ends it, and any that was started twice."""
@@ -101,6 +127,17 @@ class Resolver:
             except ProcessLookupError:
                 pass
         self._pid.unlink(missing_ok=True)
+
+
+def _marker(text: str) -> str:
+    """A name that is answered only once that text was read."""
+    return f"{blake2s(text.encode(), digest_size=8).hexdigest()}.cloudlet.invalid"
+
+
+def _query(name: str) -> bytes:
+    """A question for a name's address (RFC 1035)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">6H", 1, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
 
 
 def _group() -> str:

@@ -203,7 +203,7 @@ def _hooks(public_cidr: str) -> dict[str, Chain]:
     """The chains where packets come in; the same in every VPC."""
     return {
         # What leaves has been allowed to. Beyond the public range there is nothing: say so, instead of letting wait.
-        "leave": Chain((f"ip daddr {public_cidr} accept", "reject with icmp net-unreachable")),
+        "leave": Chain((f"ip daddr {public_cidr} accept", "reject with icmp admin-prohibited")),
         "deliver": Chain((f'oifname "{EDGE_LINK}" goto leave', "oifname vmap @ingress", "drop")),
         "antispoof": Chain((
             f'iifname {{ "lo", "{EDGE_LINK}" }} accept',

@@ -6,11 +6,11 @@ _ROOT = Path("/proc/sys/net")
 
 
 def write(settings: dict[str, str]) -> None:
-    """Sets values by their path below /proc/sys/net; what this kernel does not have is left out."""
+    """Sets values by their path below /proc/sys/net; those of IPv6 where the kernel has it."""
+    has_ipv6 = (_ROOT / "ipv6").exists()
     for name, value in settings.items():
-        path = _ROOT / name
-        if path.exists():
-            path.write_text(value)
+        if has_ipv6 or not name.startswith("ipv6/"):
+            (_ROOT / name).write_text(value)
 
 
 def make_router(*, strict: bool) -> None:
@@ -18,7 +18,6 @@ def make_router(*, strict: bool) -> None:
     Devices that are made later inherit this."""
     settings = {
         "ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1",
-        "ipv4/neigh/default/proxy_delay": "0",  # 0.8 s otherwise, for the first packet of a machine to its neighbour
         "ipv4/ip_forward": "1",
     }
     for scope in ("all", "default"):  # what counts is, per setting, the greater of the two, or both, or either
@@ -28,6 +27,12 @@ def make_router(*, strict: bool) -> None:
                      f"ipv4/conf/{scope}/arp_filter": "0", f"ipv4/conf/{scope}/log_martians": "0"}
     settings["ipv4/conf/default/proxy_arp"] = "0" if strict else "1"
     write(settings)
+
+
+def answer_at_once(link: str) -> None:
+    """Proxy ARP without its delay of up to 0.8 s, which the first packet of a machine to each neighbour would wait for.
+    A namespace has no default for it, so it is set for each device."""
+    write({f"ipv4/neigh/{link}/proxy_delay": "0"})
 
 
 def make_workload() -> None:

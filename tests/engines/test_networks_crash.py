@@ -1,0 +1,261 @@
+"""What is left of a crash, and of other people's hands: found again by name, made whole or removed."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudlet.engines import netns, nft
+from cloudlet.engines.edge import EDGE_LINK
+from cloudlet.engines.netlink import Netlink
+from cloudlet.engines.networks import FabricNetworks
+from cloudlet.engines.ports import InterfaceSpec, Member
+from tests.engines.fabric_ground import (
+    FabricGround,
+    assert_nothing_is_left,
+    fabric_ground,
+    opened,
+    real,
+    routes_of,
+    rule,
+)
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[FabricGround]:
+    with fabric_ground(tmp_path) as found:
+        yield found
+
+
+class Killed(BaseException):
+    """The process ends here: nothing that would clean up runs."""
+
+
+class Reaper:
+    """Ends the process at the n-th thing it does to the world."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left: int | None = None
+        for owner, name in ((Netlink, "ask"), (netns, "create"), (netns, "remove")):
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
+        apply, start = nft.apply, asyncio.create_subprocess_exec
+        async def counted_apply(namespace: str, commands: str) -> None:
+            self.tick()
+            await apply(namespace, commands)
+        async def counted_start(*arguments: Any, **more: Any) -> Any:
+            self.tick()
+            return await start(*arguments, **more)
+        monkeypatch.setattr(nft, "apply", counted_apply)
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", counted_start)
+
+    def tick(self) -> None:
+        if self.left is not None:
+            if self.left <= 0:
+                raise Killed
+            self.left -= 1
+
+    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **more: Any) -> Any:
+            self.tick()
+            return call(*arguments, **more)
+        return counted
+
+    def dies(self, ground: FabricGround, after: int, work: Any) -> bool:
+        """Whether a new control plane dies in the work, after so many effects."""
+        networks = ground.start()
+        self.left = after
+        async def main() -> bool:
+            try:
+                await work(networks)
+            except Killed:
+                return True
+            return False
+        try:
+            return ground.run(main())
+        finally:
+            self.left = None
+
+
+@real
+@pytest.mark.parametrize("stride", [range(1, 40, 4), range(41, 400, 9)], ids=["early", "late"])
+def test_a_crash_while_making_is_repaired(ground: FabricGround, monkeypatch: pytest.MonkeyPatch, stride: range) -> None:
+    reaper, network, spec = Reaper(monkeypatch), ground.network(), ground.interface(10)
+    async def make(networks: FabricNetworks) -> None:
+        await networks.ensure_network(network)
+        await networks.ensure_interface(spec)
+    for after in stride:
+        died = reaper.dies(ground, after, make)
+        owned = ground.run(ground.start().owned())
+        assert not died or set(netns.names(ground.site.installation.prefix)) <= {
+            *owned, f"{ground.site.installation.prefix}edge"}
+        if after % 2:  # the next control plane goes on …
+            ground.run(make(ground.start()))
+            assert ground.run(ground.networks.observe(spec.name))
+            _works(ground, spec)
+        ground.start()
+        ground.clear()  # … or takes away what there is
+        assert_nothing_is_left(ground.site)
+        if not died:
+            return
+
+
+@real
+def test_a_crash_while_removing_is_finished(ground: FabricGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    reaper = Reaper(monkeypatch)
+    async def remove(networks: FabricNetworks) -> None:
+        await networks.destroy_all()
+    for after in range(0, 60, 2):
+        ground.start()
+        ground.build(10, 11)
+        died = reaper.dies(ground, after, remove)
+        ground.start()
+        for name in ground.run(ground.networks.owned()):  # as the sweep does
+            ground.run(ground.networks.destroy(name))
+        if after % 4:
+            ground.clear()
+        if not routes_of(ground.site.public_cidr) or after % 4:
+            assert_nothing_is_left(ground.site)
+        if not died:
+            return
+    raise AssertionError("it takes more than 60 steps to remove two interfaces?")
+
+
+def _works(ground: FabricGround, spec: InterfaceSpec) -> None:
+    public = ground.public(0)
+    ground.apply([Member(spec.name, spec.address, ("sg-a",), public, ("0.0.0.0/0",))], sg_a=opened(rule("ingress")))
+    with ground.server(spec):
+        assert ground.tcp(None, public) == ground.host
+
+
+def _cut_veth(ground: FabricGround, spec: InterfaceSpec) -> None:
+    ground.command(spec, "ip", "link", "delete", "eth0")
+
+
+def _take_namespace(ground: FabricGround, spec: InterfaceSpec) -> None:
+    subprocess.run(["ip", "netns", "delete", spec.name], check=True)
+
+
+def _take_route(ground: FabricGround, spec: InterfaceSpec) -> None:
+    ground.command(ground.network(), "ip", "route", "delete", f"{spec.address}/32")
+
+
+def _take_address(ground: FabricGround, spec: InterfaceSpec) -> None:
+    ground.command(spec, "ip", "address", "delete", f"{spec.address}/32", "dev", "eth0")
+
+
+def _change_mac(ground: FabricGround, spec: InterfaceSpec) -> None:
+    ground.command(spec, "ip", "link", "set", "eth0", "address", "02:00:00:00:00:77")
+
+
+def _set_down(ground: FabricGround, spec: InterfaceSpec) -> None:
+    ground.command(spec, "ip", "link", "set", "eth0", "down")
+
+
+def _forget_neighbour(ground: FabricGround, spec: InterfaceSpec) -> None:
+    ground.command(ground.network(), "ip", "neighbour", "flush", "nud", "permanent", "to", spec.address)
+
+
+@real
+@pytest.mark.parametrize("harm", [_cut_veth, _take_namespace, _take_route, _take_address, _change_mac, _set_down,
+                                  _forget_neighbour], ids=lambda harm: harm.__name__.strip("_"))
+def test_harm_is_seen_and_repaired(ground: FabricGround, harm: Callable[[FabricGround, InterfaceSpec], None]) -> None:
+    spec = ground.build(10)[0]
+    _works(ground, spec)
+    harm(ground, spec)
+    assert ground.run(ground.networks.observe(spec.name)) is None
+    ground.run(ground.networks.ensure_interface(spec))
+    assert ground.run(ground.networks.observe(spec.name))
+    with ground.server(spec):  # the fabric that named it still does
+        assert ground.tcp(None, ground.public(0)) == ground.host
+
+
+@real
+def test_harm_to_a_network_is_repaired(ground: FabricGround) -> None:
+    spec, network = ground.build(10)[0], ground.network()
+    edge = f"{ground.site.installation.prefix}edge"
+    _works(ground, spec)
+    def again() -> None:
+        ground.run(ground.networks.ensure_network(network))
+        with ground.server(spec):
+            assert ground.tcp(None, ground.public(0)) == ground.host
+    subprocess.run(["ip", "netns", "exec", network.name, "nft", "flush", "ruleset"], check=True)
+    again()
+    subprocess.run(["ip", "-n", network.name, "link", "delete", EDGE_LINK], check=True)
+    again()
+    subprocess.run(["ip", "netns", "delete", edge], check=True)
+    again()
+    subprocess.run(["ip", "netns", "exec", network.name, "nft", "flush", "ruleset"], check=True)
+    subprocess.run(["ip", "netns", "delete", edge], check=True)
+    ground.start()  # nor is it forgotten by a control plane that was not there when it was said
+    again()
+    subprocess.run(["ip", "netns", "delete", network.name], check=True)
+    assert ground.run(ground.networks.observe(spec.name)) is None
+    ground.run(ground.networks.ensure_network(network))
+    ground.run(ground.networks.ensure_interface(spec))
+    again()
+
+
+@real
+def test_a_reboot_leaves_names_without_namespaces(ground: FabricGround) -> None:
+    spec, network = ground.build(10)[0], ground.network()
+    for name in netns.names(ground.site.installation.prefix):  # what a /run on disk looks like after a power cut
+        subprocess.run(["umount", netns.path_of(name)], check=True)
+    assert ground.run(ground.start().observe(spec.name)) is None
+    ground.run(ground.networks.ensure_network(network))
+    ground.run(ground.networks.ensure_interface(spec))
+    _works(ground, spec)
+
+
+@real
+def test_the_next_control_plane_finds_everything(ground: FabricGround) -> None:
+    spec = ground.build(10)[0]
+    _works(ground, spec)
+    before = ground.run(ground.networks.observe(spec.name)), set(ground.run(ground.networks.owned()))
+    ground.start()
+    assert (ground.run(ground.networks.observe(spec.name)), set(ground.run(ground.networks.owned()))) == before
+    with ground.server(spec):
+        call = ground.call(None, ground.public(0))
+        assert call
+        with call:
+            ground.build(10)
+            assert call.echoes()
+
+
+@real
+def test_the_guard_comes_first_and_goes_last(ground: FabricGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    ask = Netlink.ask
+    def watched(self: Netlink, *arguments: Any) -> list[bytes]:
+        routes = ground.threads.submit(routes_of, ground.site.public_cidr).result()  # a thread that stays at home
+        seen.append(any("blackhole" in line for line in routes))
+        assert seen[-1] or not routes
+        return ask(self, *arguments)
+    monkeypatch.setattr(Netlink, "ask", watched)
+    ground.build(10)
+    ground.clear()
+    first, last = seen.index(True), len(seen) - 1 - seen[::-1].index(True)
+    assert all(seen[first:last + 1])
+    assert not any(seen[:first]) and first <= 3
+
+
+@real
+def test_many_at_once_do_not_stop_the_loop(ground: FabricGround) -> None:
+    ground.build()
+    specs = [ground.interface(last) for last in range(10, 60)]
+    async def main() -> int:
+        done, turns = asyncio.Event(), 0
+        async def turn() -> None:
+            nonlocal turns
+            while not done.is_set():
+                turns += 1
+                await asyncio.sleep(0)
+        turning = asyncio.create_task(turn())
+        await asyncio.gather(*(ground.networks.ensure_interface(spec) for spec in specs))
+        done.set()
+        await turning
+        return turns
+    assert ground.run(main()) > len(specs)  # others had their turn meanwhile
+    assert all(ground.run(ground.networks.observe(spec.name)) for spec in specs)
