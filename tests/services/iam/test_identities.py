@@ -149,3 +149,17 @@ def test_a_deleted_user_may_nothing(desk: Desk) -> None:
     desk(iam, "DeleteAccessKey", UserName="bob", AccessKeyId=key)
     desk(iam, "DeleteUser", UserName="bob")
     assert desk.refuses(bob, "ecs:RunTask", "*") is not None
+
+
+def test_nobody_reaches_into_another_account_and_root_no_further_than_others(desk: Desk) -> None:
+    _, bob = user(desk)
+    desk(iam, "AttachUserPolicy", UserName="bob", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    foreign = "arn:aws:ecs:us-east-1:210987654321:cluster/x"
+    for principal in (bob, root()):
+        assert desk.refuses(principal, "ecs:RunTask", foreign.replace("210987654321", ACCOUNT)) is None
+        assert desk.refuses(principal, "iam:AttachRolePolicy", "arn:aws:iam::aws:policy/AdministratorAccess") is None
+        assert desk.refuses(principal, "s3:GetObject", "arn:aws:s3:::bucket/key") is None
+        refused = desk.refuses(principal, "ecs:RunTask", foreign)
+        assert refused is not None
+        assert refused.message == (f"User: {principal.arn} is not authorized to perform: ecs:RunTask on resource: "
+                                   f"{foreign} because no resource-based policy allows the ecs:RunTask action")

@@ -20,7 +20,7 @@ ANSWERED_BY_THE_OPERATION = frozenset({"sts:GetCallerIdentity", "sts:AssumeRole"
 
 
 class StoredIdentities:
-    """`kernel.identity.Identities` on the records of IAM. Root may do everything, within its own account."""
+    """`kernel.identity.Identities` on the records of IAM. Root may do everything within its account, and no more."""
 
     def __init__(self, site: Site) -> None:
         self._development_key = site.development_key
@@ -35,11 +35,23 @@ class StoredIdentities:
 
     def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...]) -> Refusal | None:
         """None where the caller's policies, as they stand now, allow the action on every one of the resources."""
-        if call.principal.kind == "root" or action in ANSWERED_BY_THE_OPERATION:
+        if action in ANSWERED_BY_THE_OPERATION:
+            return None
+        for resource in resources:
+            if _is_foreign(resource, call.principal.account):
+                return _refusal(call.principal, action, resource,
+                                f"because no resource-based policy allows the {action} action")
+        if call.principal.kind == "root":
             return None
         if action.startswith("iam:"):
             resources = tuple(_with_path(tx, resource) for resource in resources)
         return refusal(tx, call.principal, action, resources)
+
+
+def _is_foreign(resource: str, account: str) -> bool:
+    """An ARN in another account: only a policy of the resource could allow that, and none can be given here yet."""
+    parts = resource.split(":", 5)
+    return len(parts) == 6 and parts[4] != account and len(parts[4]) == 12 and parts[4].isdigit()
 
 
 def _with_path(tx: Tx, resource: str) -> str:
@@ -119,9 +131,12 @@ def refusal(tx: Tx, principal: Principal, action: str, resources: Iterable[str])
         for kind, policies in (("identity-based", identity), ("session", session)):
             decision = policy.decide(policies, action, resource)
             if decision != "allow":
-                return Refusal(f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} "
-                               + _because(kind, decision, action))
+                return _refusal(principal, action, resource, _because(kind, decision, action))
     return None
+
+
+def _refusal(principal: Principal, action: str, resource: str, because: str) -> Refusal:
+    return Refusal(f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} {because}")
 
 
 def permission(tx: Tx, principal: Principal, action: str, resource: str) -> tuple[Decision, Decision]:
