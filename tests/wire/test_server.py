@@ -10,6 +10,7 @@ import uvloop
 
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Handler, Request, Response
 from cloudlet.wire import connection
+from cloudlet.wire.incoming import BUFFER_HIGH
 from cloudlet.wire.server import Server
 
 Scenario = Callable[["Client"], Awaitable[Any]]
@@ -140,7 +141,7 @@ def test_a_streamed_answer() -> None:
     async def scenario(client: Client) -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /sized HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.0\r\n\r\n")
         assert (await client.response())[2] == b"onetwo"
-        status, headers, body = await client.response()
+        _, headers, body = await client.response()
         assert (body, headers["content-length"]) == (b"onetwo", "6")
         await client.head()
         assert await client.reader.read() == b"onetwo"
@@ -207,7 +208,7 @@ def test_backpressure_towards_the_client_that_sends() -> None:
         assert (await client.response())[2] == b"%d" % total
         await writing
     serve(handler, scenario)
-    assert seen[0] < 4 * connection.BUFFER_HIGH
+    assert seen[0] < 4 * BUFFER_HIGH
 
 
 def test_backpressure_towards_the_handler_that_answers() -> None:
