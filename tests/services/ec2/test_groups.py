@@ -104,7 +104,7 @@ def test_rules_by_id(region: Region) -> None:
     answer = region("RevokeSecurityGroupIngress", GroupId=id, SecurityGroupRuleIds=[rule_id])
     assert answer["RevokedSecurityGroupRules"][0]["CidrIpv4"] == "10.0.0.0/8"
     (named,) = allow(region, id, from_group(peer))
-    assert named["ReferencedGroupInfo"] == {"GroupId": peer, "UserId": "123456789012"}
+    assert named["ReferencedGroupInfo"] == {"GroupId": peer}
     answer = region("RevokeSecurityGroupIngress", GroupId=id, SecurityGroupRuleIds=[named["SecurityGroupRuleId"]])
     assert answer["RevokedSecurityGroupRules"][0]["ReferencedGroupId"] == peer
     assert region.fails("DescribeSecurityGroupRules", SecurityGroupRuleIds=[rule_id])[0] == (

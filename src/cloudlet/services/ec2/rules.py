@@ -39,8 +39,8 @@ def _view(rule: SecurityGroupRule) -> dict[str, Any]:
         "FromPort": -1 if rule.from_port is None else rule.from_port,
         "ToPort": -1 if rule.to_port is None else rule.to_port, "Tags": tag_set(rule.tags),
     }
-    if rule.peer_group:
-        view["ReferencedGroupInfo"] = {"GroupId": rule.peer_group, "UserId": rule.account}
+    if rule.peer_group:  # always the account's own, which goes unsaid: Terraform, told not to ask who it is, takes an
+        view["ReferencedGroupInfo"] = {"GroupId": rule.peer_group}  # account that is named for somebody else's
     optional = {"CidrIpv4": rule.cidr, "CidrIpv6": rule.cidr6, "Description": rule.description}
     return view | {name: value for name, value in optional.items() if value}
 
