@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ("startup", "requests", "tasks", "registry", "containers")
+ALL = ("startup", "requests", "tasks", "registry", "containers", "networks")
 
 
 def main() -> int:

@@ -289,9 +289,16 @@ class FabricNetworks:
         return self._locks.setdefault(name, asyncio.Lock())
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
-        """A blocking call in a thread of our own. What the kernel says becomes what an engine may say."""
+        """A blocking call in a thread of our own. What the kernel says becomes what an engine may say. Who is cancelled
+        meanwhile waits for its end: a lock is never given up while something still happens under it."""
+        effect = asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+            return await asyncio.shield(effect)
+        except asyncio.CancelledError:
+            await asyncio.wait([effect])
+            if not effect.cancelled():
+                effect.exception()  # nobody is left to be told
+            raise
         except OSError as error:
             raise _explained(error) from error
 
