@@ -123,20 +123,37 @@ def test_killed_at_any_moment_of_making_a_container(ground: PodmanGround) -> Non
 
 
 @real
-def test_a_cancelled_ensure_leaves_nothing(ground: PodmanGround) -> None:
+def test_a_cancelled_ensure_leaves_all_or_nothing(ground: PodmanGround) -> None:
     async def main() -> None:
         plane = ground.start()
         for moment in range(6):
             spec = plane.spec("cancelled")
             making = asyncio.create_task(plane.containers.ensure(spec))
             await asyncio.sleep(0.02 * moment)
-            if not making.cancel():
-                await plane.containers.destroy(spec.name)
+            making.cancel()
             await asyncio.gather(making, return_exceptions=True)
-            if (left := await plane.containers.observe(spec.name)) is not None:
-                assert left.state == "created", "made, and nobody knows"
-                await plane.containers.destroy(spec.name)
+            await plane.containers.destroy(spec.name)  # waits for what was begun
+            assert await plane.containers.owned() == ()
             assert (await plane.podman.ask("GET", "/containers/json?all=true")).json == []
+    ground.run(main())
+
+
+@real
+def test_podmans_api_is_killed_at_any_moment(ground: PodmanGround) -> None:
+    async def main() -> None:
+        plane = ground.start()
+        for moment in range(10):
+            spec = plane.spec("unlucky", "echo up; exec sleep 1000")
+            await plane.podman.ask("GET", "/_ping")
+            making = asyncio.create_task(plane.containers.ensure(spec))
+            await asyncio.sleep(0.015 * moment)
+            os.kill(json.loads((plane.podman.runtime / "podman.json").read_text())[0], signal.SIGKILL)
+            await asyncio.gather(making, return_exceptions=True)
+            assert (await again(plane, spec)).state == "running"
+            assert await plane.spoken(spec.name) == ["up"]
+            listed = (await plane.podman.ask("GET", "/containers/json?all=true")).json
+            assert [entry["Names"] for entry in listed] == [[spec.name]]
+            await plane.containers.destroy(spec.name)
     ground.run(main())
 
 

@@ -16,7 +16,6 @@ from cloudlet.engines.images import ImageList, Stored
 from cloudlet.engines.podman import Answer, Podman
 from cloudlet.engines.ports import Container, ContainerSpec, LogChunk, Usage
 from cloudlet.engines.process import Process
-from cloudlet.engines.undo import Undo
 from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused
 from cloudlet.kernel.site import Site
 
@@ -25,7 +24,7 @@ _GONE_S = 15.0  # how long SIGKILL may take (a process may sit in uninterruptibl
 # Podman's answers that say nothing about the container: they may go away by themselves.
 _PASSING = ("resource temporarily unavailable", "database is locked", "timed out", "deadline exceeded",
             "too many open files", "cannot allocate memory", "device or resource busy", "interrupted system call",
-            "context canceled")
+            "context canceled", " in use")  # in use: the name, by a request of a predecessor that came through
 
 
 class PodmanContainers:
@@ -37,6 +36,7 @@ class PodmanContainers:
         self._images = ImageList(podman.storage)
         self._records = Records(podman.data / "state", podman.exits, podman.cgroups)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._ensuring: set[asyncio.Task[Container]] = set()
         self._making: Counter[str] = Counter()  # groups in which a container is on its way
         self._kills: dict[str, asyncio.TimerHandle] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -47,12 +47,24 @@ class PodmanContainers:
     async def ensure(self, spec: ContainerSpec) -> Container:
         """Created and started once; see the port.
 
-        Raises Refused ("CannotCreateContainerError: …", "CannotStartContainerError: …") with the runtime's words,
-        Conflict where the image or the network namespace is not there, Busy where Podman cannot now. In each case
-        nothing is left of it.
+        Raises Refused ("CannotCreateContainerError: …", "CannotStartContainerError: …") with the runtime's words and
+        Conflict where the image or the network namespace is not there; of these nothing is left. After Busy, Podman
+        may be at work still: the container is "created" until it is ensured or destroyed. A caller that is cancelled
+        does not wait any more, and what was begun is finished.
         """
         if not _NAME.fullmatch(spec.name) or not _NAME.fullmatch(spec.group.name):
             raise Refused(f"{spec.name} in {spec.group.name} is no name for a container")
+        ensuring = asyncio.create_task(self._ensure(spec))
+        self._ensuring.add(ensuring)
+        ensuring.add_done_callback(self._ensured)
+        return await asyncio.shield(ensuring)
+
+    def _ensured(self, task: asyncio.Task[Container]) -> None:
+        self._ensuring.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone
+
+    async def _ensure(self, spec: ContainerSpec) -> Container:
         async with self._lock(spec.name):
             record = self._records.find(spec.name)
             if record is None or not record.id:
@@ -76,8 +88,7 @@ class PodmanContainers:
         record = Record(spec.name, group, image_digest=image.digest,
                         stop_signal=_signal(spec.stop_signal or self._images.stop_signal(image) or "SIGTERM"))
         body = self._body(spec, image, record)
-        async with Undo() as undo:
-            undo.add(lambda: self._remove(record, making=1))
+        try:
             try:
                 self._records.save(record)
                 self._records.path(spec.name, "hosts").write_text(_hosts(spec))
@@ -86,14 +97,12 @@ class PodmanContainers:
                 raise Refused(f"CannotCreateContainerError: {failed.strerror or failed}") from None
             self._podman.cgroups.ensure(group, spec.group)
             created = await self._podman.ask("POST", "/containers/create", body)
-            if created.status >= 400 and " in use" in created.complaint:  # a crashed predecessor's request came through
-                raise Busy(f"{spec.name} is being made or removed: {created.complaint}")
             _check(created, "CannotCreateContainerError")
-            started = await self._podman.ask("POST", f"/containers/{spec.name}/start")
-            _check(started, "CannotStartContainerError")
-            record = self._started(record, created.json["Id"])
-            undo.keep()
-        return record
+            _check(await self._podman.ask("POST", f"/containers/{spec.name}/start"), "CannotStartContainerError")
+            return self._started(record, created.json["Id"])
+        except (Refused, Conflict):  # said with certainty: nothing of it is under way any more
+            await self._remove(record, making=1)
+            raise
 
     def _started(self, record: Record, container: str) -> Record:
         """Writes down that it runs, from the files that conmon left when it started it."""
@@ -109,6 +118,7 @@ class PodmanContainers:
 
     async def _recover(self, record: Record) -> Record | None:
         """What became of a container whose making was cut off: adopted if it was started, else removed."""
+        await self._podman.disown()
         found = await self._podman.ask("GET", f"/containers/{record.name}/json")
         if found.status == 200 and record.group and not found.json["State"]["StartedAt"].startswith("0001-"):
             return self._started(record, found.json["Id"])
@@ -257,6 +267,8 @@ class PodmanContainers:
         """Removes a container, running or not, its log, and its group when that is empty."""
         async with self._lock(name):
             record = self._records.find(name)
+            if record is not None and not record.id:
+                await self._podman.disown()
             if record is not None:
                 await self._remove(record, making=0)
 

@@ -108,6 +108,7 @@ class Podman:
         self._pidfile = self.runtime / "podman.json"
         self._slots = asyncio.Semaphore(PARALLEL)
         self._starting = asyncio.Lock()
+        self._started = False  # whether the API's process, if there is one, is ours
 
     # ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,6 +163,7 @@ class Podman:
 
     async def _start(self) -> None:
         await self.stop()
+        self._started = True
         runtime = self._runtime()
         self._configure(runtime)
         said = self.runtime / "podman.log"
@@ -196,6 +198,13 @@ class Podman:
         except (OSError, EOFError, httptools.HttpParserError):
             pass  # it is gone by itself
 
+    async def disown(self) -> None:
+        """Ends an API process that a predecessor of ours started: it may still be doing what that one asked for."""
+        async with self._starting:
+            if not self._started:
+                await self.stop()
+                self._started = True
+
     async def stop(self) -> None:
         """Ends the API's process, if it runs. Containers go on."""
         try:
@@ -224,15 +233,17 @@ class Podman:
                 "DBUS_SESSION_BUS_ADDRESS": ""}
 
     def _runtime(self) -> str:
-        """crun where it works; it refuses to run where cgroups are hybrid, and there it must be runc."""
+        """crun where it works. It refuses to run where cgroups are hybrid, and on version 2 it raises its own limit of
+        locked memory, which takes CAP_SYS_RESOURCE; there it must be runc."""
         if os.geteuid() != 0:
             raise Unavailable("containers need root")
         find("podman")
         find("conmon")
-        for name in ("runc",) if self.cgroups.hybrid else ("crun", "runc"):
+        only_runc = self.cgroups.hybrid or (self.cgroups.unified and not self.may_raise_limits())
+        for name in ("runc",) if only_runc else ("crun", "runc"):
             if _has(name):
                 return find(name)
-        raise Unavailable(f"{'runc' if self.cgroups.hybrid else 'crun'} is not installed ({INSTALLS})")
+        raise Unavailable(f"{'runc' if only_runc else 'crun'} is not installed ({INSTALLS})")
 
     def _configure(self, runtime: str) -> None:
         """Writes all of our configuration."""
