@@ -29,7 +29,7 @@ def test_defaults_are_filled_in_as_aws_does() -> None:
         "name": "web", "image": "web:1", "cpu": 0, "essential": True, "environment": [], "mountPoints": [],
         "volumesFrom": [], "systemControls": [],
         "portMappings": [{"containerPort": 80, "hostPort": 80, "protocol": "tcp"}],
-        "logConfiguration": {"logDriver": "awslogs", "options": AWSLOGS, "secretOptions": []}}]
+        "logConfiguration": {"logDriver": "awslogs", "options": AWSLOGS}}]
     assert document["compatibilities"] == ["EC2", "FARGATE"]
     assert document["volumes"] == document["placementConstraints"] == []
     assert {a["name"] for a in document["requiresAttributes"]} >= {

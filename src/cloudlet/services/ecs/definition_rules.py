@@ -221,7 +221,7 @@ def _logging(given: Input) -> dict[str, Any]:
     if given.get("secretOptions"):
         raise unsupported("The log configuration's secretOptions", ClientException)
     if driver == "json-file" and not options:
-        return {"logDriver": driver, "options": {}, "secretOptions": []}
+        return dict(given)
     if driver not in ("awslogs", "splunk", "awsfirelens"):
         raise ClientException(f"{driver} is not a valid log driver. Must be one of [awslogs,splunk,awsfirelens]")
     if driver != "awslogs":
@@ -233,7 +233,7 @@ def _logging(given: Input) -> dict[str, Any]:
     for option in options:
         if option not in _AWSLOGS_OPTIONS:
             raise unsupported(f"The awslogs option {option}", ClientException)
-    return {"logDriver": driver, "options": dict(options), "secretOptions": []}
+    return dict(given)
 
 
 def _attributes(document: Mapping[str, Any]) -> list[str]:
