@@ -4,10 +4,12 @@ import asyncio
 import errno
 import gc
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from cloudlet.store import blobs as module
 from cloudlet.store.blobs import BlobMissing, Blobs, DigestMismatch, UploadBusy, digest_of
@@ -249,6 +251,73 @@ def test_only_so_many_running_hashes_are_kept(blobs: Blobs, monkeypatch: pytest.
             assert again is not None
             await again.write(chunks(b"!"))
             await again.publish(digest_of(name.encode() + b"!"))
+    asyncio.run(scenario())
+
+
+async def received(client: socket.socket, size: int, delay: float = 0.0) -> bytes:
+    loop, parts = asyncio.get_running_loop(), []
+    while size > 0:
+        part = await loop.sock_recv(client, 1 << 16)
+        assert part, "the connection ended early"
+        parts.append(part)
+        size -= len(part)
+        await asyncio.sleep(delay)
+    return b"".join(parts)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    server, client = socket.socketpair()
+    server.setblocking(False)
+    client.setblocking(False)
+    yield server, client
+    server.close()
+    client.close()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("delay", [0.0, 0.02])  # a client slower than a thread's patience is waited for without one
+def test_sending_to_a_socket(blobs: Blobs, pair: tuple[socket.socket, socket.socket], delay: float,
+                             new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    server, client = pair
+    data = os.urandom((2 << 20) + 17)
+
+    async def scenario() -> None:
+        digest = await put(blobs, data)
+        for start, length in ((0, len(data)), (5, 1_000_000), (7, 0)):
+            reader = blobs.open(digest, start, length)
+            sending = asyncio.ensure_future(reader.send_to(server.fileno(), b"head"))
+            expected = b"head" + data[start:start + length]
+            assert await received(client, len(expected), delay) == expected
+            await sending
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+def test_sending_to_a_client_that_goes_away_or_stalls(blobs: Blobs, pair: tuple[socket.socket, socket.socket],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    server, client = pair
+    monkeypatch.setattr(module, "STALL_S", 0.05)
+
+    async def scenario() -> None:
+        digest = await put(blobs, os.urandom(4 << 20))
+        before = descriptors()
+        with pytest.raises(TimeoutError):
+            await blobs.open(digest).send_to(server.fileno(), b"")
+        monkeypatch.setattr(module, "STALL_S", 60)
+        cancelled = asyncio.ensure_future(blobs.open(digest).send_to(server.fileno(), b""))
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        sending = asyncio.ensure_future(blobs.open(digest).send_to(server.fileno(), b""))
+        await asyncio.sleep(0.05)
+        client.close()
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            await sending
+        await asyncio.sleep(0.05)
+        del cancelled, sending
+        assert descriptors() <= before
     asyncio.run(scenario())
 
 

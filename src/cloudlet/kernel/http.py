@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 Chunks = AsyncIterator[bytes]
 
@@ -25,7 +26,7 @@ class Body:
         return self._chunks
 
     async def read(self, limit: int) -> bytes:
-        """All bytes; raises BodyTooLarge as soon as there are more than `limit`, BodyTruncated where some never come."""
+        """All bytes. Raises BodyTooLarge as soon as there are more than `limit`, BodyTruncated where some do not come."""
         if self.length is not None and self.length > limit:
             raise BodyTooLarge(limit)
         parts, size = [], 0
@@ -60,9 +61,19 @@ class Request:
         return f"{self.scheme}://{self.headers.get('host', 'localhost')}"
 
 
+@runtime_checkable
+class Sendable(Protocol):
+    """A body that can write itself to a socket without a copy in between; it can be iterated over as well."""
+
+    async def send_to(self, descriptor: int, head: bytes) -> None:
+        """Sends `head` and the body to a non-blocking socket, which stays open. Raises OSError where the client has
+        gone or takes nothing for a minute."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body` is bytes, or an iterator of chunks for what is too large to hold."""
+    """`body` is bytes, or an iterator of chunks for what is too large to hold (best one that is `Sendable`)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

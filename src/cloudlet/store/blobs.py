@@ -6,9 +6,11 @@ what is marked sync is one quick system call.
 
 import asyncio
 import ctypes
+import errno
 import hashlib
 import os
 import re
+import select
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 READ_BYTES = 512 << 10  # of one read; two of them are in memory for each download
+SEND_BYTES = 16 << 20  # that a thread sends before others have their turn
+SEND_PATIENCE_MS = 10  # that it waits for a client; a slower one is waited for without a thread
+STALL_S = 60.0  # without progress until a client is given up
 WRITE_BYTES = 1 << 20  # gathered for one write; two of them are in memory for each upload
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
 HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file
@@ -60,9 +65,10 @@ class _File:
 
     __slots__ = ("fd",)
 
-    def __init__(self, path: Path, flags: int) -> None:
+    def __init__(self, source: Path | int, flags: int = 0) -> None:
+        """Opens a path, or duplicates a descriptor."""
         self.fd = -1
-        self.fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        self.fd = os.dup(source) if isinstance(source, int) else os.open(source, flags | os.O_CLOEXEC, 0o600)
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -87,12 +93,11 @@ def _sync_directory(path: Path) -> None:
 
 
 class Reader:
-    """The bytes of an open blob, in chunks; the next is read while the last is sent. Whole even if it is discarded."""
+    """The bytes of an open blob, whole even if it is discarded meanwhile: to iterate over, or to send to a socket."""
 
-    def __init__(self, file: _File, start: int, length: int, run: Callable[..., asyncio.Future[bytes]]) -> None:
-        self._file, self._at, self._end, self._run = file, start, start + length, run
-        self._ahead: asyncio.Future[bytes] | None = None
-        self.length = length
+    def __init__(self, blobs: "Blobs", file: _File, start: int, length: int) -> None:
+        self._blobs, self._file, self._at, self._end = blobs, file, start, start + length
+        self._ahead: asyncio.Future[bytes] | None = None  # the next chunk is read while the last is sent
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -105,13 +110,53 @@ class Reader:
         self._ahead = self._read()
         return chunk
 
-    def _read(self) -> asyncio.Future[bytes]:
-        size = min(READ_BYTES, self._end - self._at)
-        return self._run(_read, self._file, size, self._at)
+    def _read(self) -> "asyncio.Future[bytes]":
+        return self._blobs.run(_read, self._file, min(READ_BYTES, self._end - self._at), self._at)
+
+    async def send_to(self, descriptor: int, head: bytes) -> None:
+        """See `kernel.http.Sendable`: sendfile(2), in a thread for as long as the client keeps up."""
+        socket, at = _File(descriptor), self._at  # of our own: the connection may close while the thread still sends
+        while head or at < self._end:
+            head, at, keeps_up = await asyncio.shield(
+                self._blobs.run(_send, socket, self._file, head, at, self._end))
+            if not keeps_up:
+                await _writable(socket)
 
 
 def _read(file: _File, size: int, at: int) -> bytes:
     return os.pread(file.fd, size, at) if size else b""
+
+
+def _send(socket: _File, file: _File, head: bytes, at: int, end: int) -> tuple[bytes, int, bool]:
+    """Sends for a while; what is left of head and file, and whether the client keeps up."""
+    stop = min(end, at + SEND_BYTES)
+    poll = select.poll()
+    poll.register(socket.fd, select.POLLOUT)
+    while head or at < stop:
+        try:
+            if head:
+                head = head[os.write(socket.fd, head):]
+            else:
+                sent = os.sendfile(socket.fd, file.fd, at, stop - at)
+                if not sent:
+                    raise OSError(errno.EIO, "a blob is shorter than it was")
+                at += sent
+        except BlockingIOError:
+            if not poll.poll(SEND_PATIENCE_MS):
+                return head, at, False
+    return head, at, True
+
+
+async def _writable(socket: _File) -> None:
+    """Until the client takes more. Raises TimeoutError (an OSError) after STALL_S."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(socket.fd, ready.set)
+    try:
+        async with asyncio.timeout(STALL_S):
+            await ready.wait()
+    finally:
+        loop.remove_writer(socket.fd)
 
 
 class Upload:
@@ -269,7 +314,7 @@ class Blobs:
             raise BlobMissing(digest) from None
         size = os.fstat(file.fd).st_size
         start = min(start, size)
-        return Reader(file, start, size - start if length is None else min(length, size - start), self.run)
+        return Reader(self, file, start, size - start if length is None else min(length, size - start))
 
     @contextmanager
     def hold(self, digest: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import cast
 
 import httptools
 
-from cloudlet.kernel.http import Handler, Request, Response
+from cloudlet.kernel.http import Handler, Request, Response, Sendable
 from cloudlet.wire.incoming import BUFFER_HIGH, BUFFER_LOW, Incoming
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers together
@@ -264,8 +264,15 @@ class Connection(asyncio.Protocol):
         sized = "content-length" in response.headers
         chunked = exchange.chunked and not sized
         keep_alive = keep_alive and (sized or chunked)
-        self.write(_head(exchange, response, keep_alive, None, self._owner.now))
+        head = _head(exchange, response, keep_alive, None, self._owner.now)
         assert not isinstance(response.body, bytes)
+        transport = self._transport
+        if (sized and isinstance(response.body, Sendable) and exchange.request.method != "HEAD"
+                and self._scheme == "http" and transport is not None and not transport.get_write_buffer_size()):
+            # Nothing waits in the transport, so the bytes may go around it.
+            await response.body.send_to(transport.get_extra_info("socket").fileno(), head)
+            return keep_alive
+        self.write(head)
         if exchange.request.method == "HEAD":
             return keep_alive
         async for data in response.body:  # where this fails the connection is cut, so that the answer looks cut too
