@@ -11,7 +11,7 @@ from botocore.model import OperationModel
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire.json import query_error
+from cloudlet.wire.json import error_body, query_error
 from cloudlet.wire.protocol import MIB, Located, Message, Parse, Print, Protocol
 from cloudlet.wire.scalars import Malformed, epoch
 from cloudlet.wire.tree import Reader, Writer, kind, number_time
@@ -232,8 +232,7 @@ class Cbor(Protocol):
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
         shape = self.error_shape(error)
-        members = self._writer.of(shape)(error.members) if shape else error.members
-        body = {"__type": error.shape_name or error.code, self.message_name(shape): error.message, **members}
+        body = {"__type": error.shape_name or error.code, **error_body(self, self._writer, error, shape)}
         return Response(error.status, _headers(request_id) | query_error(self._compatible, error), encode(body))
 
 

@@ -41,12 +41,13 @@ class Gateway:
             output = await self.invoker.invoke(operation, call, members, protocol.faults)  # 5 run
             return protocol.print(model, output, request_id)                               # 6 print
         except AwsError as error:
-            return _failure(protocol, request, error, request_id)
-        except (BodyTooLarge, BodyTruncated) as wrong:  # from an operation that reads a stream
-            return _failure(protocol, request, body_fault(wrong, target.protocol), request_id)
+            failure = error
+        except (BodyTooLarge, BodyTruncated) as wrong:  # met by an operation that reads a stream
+            failure = body_fault(wrong, target.protocol)
         except Exception:  # One of the two places that may catch everything; the other is the control loop.
             log.exception("a bug of ours, request %s", request_id)
-            return _failure(protocol, request, InternalFailure(), request_id)
+            failure = InternalFailure()
+        return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
 
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
@@ -75,7 +76,3 @@ class Gateway:
             refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",))
         if refusal is not None:
             raise target.protocol.faults.denied(refusal.message)
-
-
-def _failure(protocol: Protocol | None, request: Request, error: AwsError, request_id: str) -> Response:
-    return protocol.failure(error, request_id) if protocol else stray_failure(request, error, request_id)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from botocore.model import OperationModel, Shape
+from botocore.model import OperationModel, Shape, StructureShape
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
@@ -88,8 +88,13 @@ class Json(Protocol):
 
     def _error_body(self, error: AwsError) -> dict[str, Any]:
         shape = self.error_shape(error)
-        members = self._writer.of(shape)(error.members) if shape else error.members
-        return {"__type": error.shape_name or error.code, self.message_name(shape): error.message, **members}
+        return {"__type": error.shape_name or error.code, **error_body(self, self._writer, error, shape)}
+
+
+def error_body(protocol: Protocol, writer: Writer, error: AwsError, shape: StructureShape | None) -> dict[str, Any]:
+    """An error's message and members as a tree."""
+    known, others = protocol.error_members(error, shape)
+    return {protocol.message_name(shape): error.message, **others, **(writer.of(shape)(known) if shape else {})}
 
 
 def query_error(compatible: bool, error: AwsError) -> dict[str, str]:

@@ -116,6 +116,12 @@ class Protocol(ABC):
         shape: StructureShape = self.service.model.shape_for(name)
         return shape
 
+    def error_members(self, error: AwsError, shape: StructureShape | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The members passed to an error: those of its shape, and others, which AWS also sends here and there."""
+        names = shape.members if shape else ()
+        known = {name: value for name, value in error.members.items() if name in names}
+        return known, {name: value for name, value in error.members.items() if name not in names}
+
     def message_name(self, shape: StructureShape | None) -> str:
         """What an error's shape calls its message: `message` or `Message`."""
         names = shape.members if shape else ()

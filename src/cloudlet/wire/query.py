@@ -211,13 +211,17 @@ class Query(Protocol):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
-        return query_failure(error, request_id, self._xmlns, self._members(error))
+        return query_failure(error, request_id, self._xmlns, error_text(self, self._writer, error))
 
-    def _members(self, error: AwsError) -> str:
-        shape, out = self.error_shape(error), Out()
-        if shape and error.members:
-            self._writer.members(shape)(error.members, out)
-        return "".join(out)
+
+def error_text(protocol: Protocol, writer: Writer, error: AwsError) -> str:
+    """An error's members beside its message, as elements."""
+    shape, out = protocol.error_shape(error), Out()
+    known, others = protocol.error_members(error, shape)
+    if shape:
+        writer.members(shape)(known, out)
+    out += [f"<{name}>{escape(str(value))}</{name}>" for name, value in others.items()]
+    return "".join(out)
 
 
 def query_failure(error: AwsError, request_id: str, xmlns: str, members: str = "") -> Response:

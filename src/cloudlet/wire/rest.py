@@ -16,7 +16,7 @@ from cloudlet.kernel.service import Service
 from cloudlet.wire import json, scalars, tree, xml
 from cloudlet.wire.eventstream import CONTENT_TYPE, compile_events
 from cloudlet.wire.protocol import Located, Message, Parse, Print, Protocol
-from cloudlet.wire.query import parameters, query_failure
+from cloudlet.wire.query import error_text, parameters, query_failure
 from cloudlet.wire.scalars import Malformed
 
 Put = Callable[[Message, dict[str, Any]], None]  # finds one member in a message
@@ -343,10 +343,10 @@ class RestJson(Rest):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
-        shape, name = self.error_shape(error), error.shape_name or error.code
-        members = self._writer.of(shape)(error.members) if shape else error.members
-        headers = {**self.headers(request_id), "content-type": self.content_type, "x-amzn-errortype": name}
-        return Response(error.status, headers, json.encode({self.message_name(shape): error.message, **members}))
+        headers = {**self.headers(request_id), "content-type": self.content_type,
+                   "x-amzn-errortype": error.shape_name or error.code}
+        body = json.error_body(self, self._writer, error, self.error_shape(error))
+        return Response(error.status, headers, json.encode(body))
 
 
 class RestXml(Rest):
@@ -402,11 +402,4 @@ class RestXml(Rest):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
-        return query_failure(error, request_id, self._xmlns, self.error_text(error))
-
-    def error_text(self, error: AwsError) -> str:
-        """An error's further members."""
-        shape, out = self.error_shape(error), list[str]()
-        if shape and error.members:
-            self.writer.members(shape)(error.members, out)
-        return "".join(out)
+        return query_failure(error, request_id, self._xmlns, error_text(self, self.writer, error))

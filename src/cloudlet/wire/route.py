@@ -86,12 +86,16 @@ class Router:
         raise NoSuchService(f"The service '{prefix[:64]}' is not implemented by Cloudlet")
 
     def _unsigned(self, request: Request) -> Sequence[Spoken]:
-        """Whom a request without a scope means: an API version in the query string tells."""
+        """Whom a request without a scope means: an API version in the query string tells, else it can only be S3."""
+        if find_scope(request) is not None:
+            return ()
         for pair in request.query.split("&"):
             if pair.startswith("Version="):
                 found = self._by_version.get(pair[8:])
                 return (found,) if found else ()
-        return ()
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return ()
+        return self._by_scope.get("s3", ())
 
     async def find(self, protocol: Protocol, request: Request) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""

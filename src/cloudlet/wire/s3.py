@@ -9,6 +9,7 @@ from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import scalars, xml
 from cloudlet.wire.protocol import Message, Parse, Print
+from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -107,6 +108,6 @@ class S3(RestXml):
         if error.status == 304:
             return Response(304, headers)
         text = (f"{_DECLARATION}<Error><Code>{error.code}</Code><Message>{xml.escape(error.message)}</Message>"
-                f"{self.error_text(error)}<RequestId>{headers['x-amz-request-id']}</RequestId>"
+                f"{error_text(self, self.writer, error)}<RequestId>{headers['x-amz-request-id']}</RequestId>"
                 f"<HostId>{headers['x-amz-id-2']}</HostId></Error>")
         return Response(error.status, headers, text.encode())
