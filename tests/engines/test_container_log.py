@@ -110,6 +110,22 @@ def test_a_line_written_byte_by_byte_is_one_line(tmp_path: Path) -> None:
     assert [len(line.text) for line in drain(log)] == [20_001, 4]
 
 
+def test_what_was_shipped_is_given_back_to_the_disk(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"".join(record(f"{number:090d}") for number in range(20_000)))
+    blocks = log.stat().st_blocks
+    chunk = read(log, 0, 10_000, ended=False, now=NOW)
+    container_log.forget(log, chunk.next_offset)
+    assert log.stat().st_blocks < blocks
+    texts = [line.text for line in drain(log, offset=chunk.next_offset)]
+    assert texts[0] == f"{len(chunk.lines):090d}"
+    assert len(texts) == 20_000 - len(chunk.lines)
+    late = [line.text for line in drain(log)]  # somebody who asks for what is forgotten goes on with what is there
+    assert late[-1] == texts[-1]
+    assert 0 <= len(late) - len(texts) < 64
+    container_log.forget(tmp_path / "nothing", 4096)
+
+
 def test_chance(tmp_path: Path) -> None:
     """Any mixture, cut anywhere, read with any limit: each stream's text is complete and in order."""
     log = tmp_path / "log"

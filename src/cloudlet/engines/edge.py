@@ -90,6 +90,8 @@ class Edge:
             host.set_neighbour(UPPER_HOP, ours.index, UPPER_MAC)
             host.add_address(ours.index, self._address)
             host.set_route(self.public_cidr, ours.index, gateway=UPPER_HOP, source=self._address, metric=HOST_METRIC)
+            host.await_carrier(self._host_link)
+            inner.await_carrier(HOST_LINK)
 
     # ── The edge itself ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,6 +159,8 @@ table {TABLE} {{
             vpc.set_link(theirs.index, LOWER_MAC)
             vpc.set_neighbour(UPPER_HOP, theirs.index, UPPER_MAC)
             vpc.set_route(ANYWHERE, theirs.index, gateway=UPPER_HOP)
+            edge.await_carrier(port)
+            vpc.await_carrier(EDGE_LINK)
         return is_missing
 
     def publish(self, network: str, addresses: frozenset[str]) -> frozenset[str]:

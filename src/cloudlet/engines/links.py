@@ -81,6 +81,8 @@ class Links:
             inner.set_neighbour(spec.gateway, eth.index, ROUTER_MAC)
             inner.set_route(ANYWHERE, eth.index, gateway=spec.gateway)
             self._attach(outer, link, spec)
+            outer.await_carrier(port)
+            inner.await_carrier(INNER)
 
     def _build_tap(self, outer: Netlink, spec: InterfaceSpec) -> None:
         port = self.port(spec.name)

@@ -5,6 +5,7 @@ Microseconds where running `ip` takes milliseconds: RunTask waits for this.
 
 import errno
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from cloudlet.kernel.errors import Busy
 
 LO = 1  # lo's index in every namespace
 PERMANENT = 0x80  # NUD_PERMANENT
+CARRIER_TRIES, CARRIER_PAUSE_S = 2000, 0.001
 TIMEOUT_S = 10.0  # the kernel answers in microseconds, unless it is taking many namespaces down
 
 _GET, _NEW, _DEL = 2, 0, 1
@@ -26,6 +28,7 @@ _INTERRUPTED = 0x10
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _NESTED = 0x8000
 _UP = 1
+_OPERATIONAL = b"\x06"  # IF_OPER_UP
 _MAIN = 254
 _ONLINK, _FIB_MATCH = 4, 0x2000
 _UNICAST, _BLACKHOLE = 1, 6
@@ -36,11 +39,13 @@ Attributes = dict[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device: `peer` is the index of a veth's other end, in whatever namespace that is."""
+    """A network device: `peer` is the index of a veth's other end, in whatever namespace that is. `carries`: packets
+    given to it are sent."""
 
     index: int
     name: str
     up: bool
+    carries: bool
     mac: str
     peer: int | None
 
@@ -110,6 +115,16 @@ class Netlink:
         self.ask(_LINK + _NEW, struct.pack("=BxHiII", 0, 0, index, _UP, _UP)
                  + (attribute(1, _mac(mac)) if mac else b"")
                  + (attribute(27, struct.pack("=I", group)) if group is not None else b""))
+
+    def await_carrier(self, name: str) -> None:
+        """Waits until packets given to a veth are sent. The end that came up first is told of the other's coming by a
+        worker of the kernel, and drops everything until then. Raises Busy where that takes too long."""
+        for _ in range(CARRIER_TRIES):
+            link = self.link(name)
+            if link is not None and link.carries:
+                return
+            select.select([], [], [], CARRIER_PAUSE_S)
+        raise Busy(f"the link {name} did not come up")
 
     def delete_link(self, name: str) -> None:
         """Removes a device, and a veth's peer with it. What is gone already is fine."""
@@ -291,7 +306,8 @@ def _link(message: bytes) -> Link:
     index, flags = struct.unpack_from("=iI", message, 4)
     found = attributes(message[16:])
     peer = struct.unpack("=I", found[5])[0] if 5 in found else None
-    return Link(index, found[3].rstrip(b"\0").decode(), bool(flags & _UP), found.get(1, b"").hex(":"), peer)
+    return Link(index, found[3].rstrip(b"\0").decode(), bool(flags & _UP), found.get(16) == _OPERATIONAL,
+                found.get(1, b"").hex(":"), peer)
 
 
 def _route(message: bytes) -> Route | None:
