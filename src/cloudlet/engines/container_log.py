@@ -1,5 +1,6 @@
 """Reads a container's output as conmon wrote it: "TIME STREAM P|F TEXT" a line, P where the line goes on."""
 
+import ctypes
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +10,7 @@ from cloudlet.engines.ports import LogChunk, LogLine
 
 BLOCK = 1 << 18
 LINE_MAX = 262_118  # bytes: what CloudWatch Logs took of one event (256 KiB less 26) and the awslogs driver splits at
+KEPT = 64 << 20  # bytes: how much stays behind what was asked for last, should a power cut undo what the reader stored
 HELD_S = 1.0  # how long whole lines of one stream wait for an unfinished line of the other before them
 
 
@@ -86,6 +88,23 @@ class _Reader:
             return self.last
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_KEEP_SIZE_PUNCH_HOLE = 0x1 | 0x2
+
+
+def forget(path: Path, end: int) -> None:
+    """Gives the disk back what lies before `end`; offsets stay as they are. Where the file system cannot, nothing."""
+    try:
+        log = os.open(path, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        _libc.fallocate(log, _KEEP_SIZE_PUNCH_HOLE, 0, end - end % 4096)
+    finally:
+        os.close(log)
+
+
 def size(path: Path) -> int:
     """The length of a log in bytes; 0 where there is none."""
     try:
@@ -112,7 +131,10 @@ def _read(path: Path, offset: int, limit: int, block: int, ended: bool, now: flo
     try:
         with open(path, "rb") as log:
             data = os.pread(log.fileno(), block, offset)
-    except FileNotFoundError:
+            if data[:1] == b"\0":  # forgotten: on from where there is something
+                offset = os.lseek(log.fileno(), offset, os.SEEK_DATA)
+                data = os.pread(log.fileno(), block, offset)
+    except OSError:
         return LogChunk((), offset, ended)
     reader, position, room = _Reader(offset, max(limit, 2)), 0, True
     while room and (end := data.find(b"\n", position) + 1):

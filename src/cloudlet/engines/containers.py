@@ -40,6 +40,7 @@ class PodmanContainers:
         self._making: Counter[str] = Counter()  # groups in which a container is on its way
         self._kills: dict[str, asyncio.TimerHandle] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
+        self._forgotten: dict[str, int] = {}  # how much of the log was given back to the disk
         self._listeners: set[asyncio.Queue[str]] = set()
 
     # ── Making ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +183,9 @@ class PodmanContainers:
         """See the port, and `container_log.read` for how long and unfinished lines are treated."""
         if name in self._watches and container_log.size(self._records.path(name, "log")) == offset:
             return LogChunk((), offset)  # it runs and has said nothing since: no need to look at /proc
+        if offset - self._forgotten.get(name, 0) > 2 * container_log.KEPT:
+            self._forgotten[name] = offset - container_log.KEPT
+            container_log.forget(self._records.path(name, "log"), self._forgotten[name])
         record = self._records.find(name)
         ended = record is None or (bool(record.id) and self._records.observe(record).state == "exited")
         return container_log.read(self._records.path(name, "log"), offset, limit, ended=ended,
@@ -289,6 +293,7 @@ class PodmanContainers:
         if record.cgroup:
             self._podman.cgroups.remove(record.cgroup)
         self._records.forget(record.name)
+        self._forgotten.pop(record.name, None)
         if record.group and self._making[record.group.rpartition("/")[2]] <= making:
             self._podman.cgroups.remove(record.group, whole=False)
 

@@ -284,7 +284,8 @@ class Containers(Protocol):
         ...
 
     async def read_log(self, name: str, offset: int, limit: int = 10_000) -> LogChunk:
-        """At most `limit` lines of output from a byte offset; a partial last line waits until it is whole."""
+        """At most `limit` lines of output from a byte offset; a partial last line waits until it is whole. What lies
+        far (64 MiB) before an offset that was asked for may be forgotten: ask for what is stored, never further."""
         ...
 
     async def usage(self, name: str) -> Usage | None:
