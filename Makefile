@@ -14,20 +14,20 @@ setup-test:
 	@packaging/setup.sh test
 
 demo: setup ## the walk-through: push an image, run it, reach it, kill it, see it come back
-	@.venv/bin/cloudlet demo
+	@packaging/rooted.sh .venv/bin/cloudlet demo
 
 lint: setup-test ## ruff and mypy
 	@.venv/bin/ruff check src tests bench
 	@.venv/bin/mypy
 
 test: setup-test lint ## everything this machine can run, in minutes; says what it could not run
-	@$(PYTHON) -m pytest -m "not slow"
+	@packaging/rooted.sh $(PYTHON) -m pytest -m "not slow"
 
 test-slow: setup-test ## the long suites as well
-	@$(PYTHON) -m pytest
+	@packaging/rooted.sh $(PYTHON) -m pytest
 
 bench: setup-test ## the measurements of bench/README.md
-	@$(PYTHON) -m bench
+	@packaging/rooted.sh $(PYTHON) -m bench
 
 lock: ## resolve packaging/requirements.lock anew from pyproject.toml's ranges
 	@$(PYTHON) -m pip install -q uv
