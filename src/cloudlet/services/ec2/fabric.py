@@ -74,24 +74,27 @@ def snapshot(tx: Tx, name: str, vpc: Vpc) -> Snapshot:
     return Snapshot(
         name, revision.number if revision else 0, vpc, interfaces, tuple(tx.find(RouteTable, vpc=vpc.id)),
         next(iter(tx.find(InternetGateway, vpc=vpc.id)), None),
-        {group: tuple(tx.find(SecurityGroupRule, group=group)) for i in interfaces for group in i.groups})
+        {group: tuple(tx.find(SecurityGroupRule, group=group))
+         for group in sorted({group for i in interfaces for group in i.groups})})
 
 
 def render(seen: Snapshot) -> Fabric:
     """The fabric that the records ask for."""
-    return Fabric(seen.network, seen.revision, tuple(_member(seen, i) for i in seen.interfaces), {
-        group: tuple(rule for each in rules if (rule := _rule(each))) for group, rules in sorted(seen.rules.items())})
+    internet = {subnet: _internet(seen, subnet) for subnet in {i.subnet_id for i in seen.interfaces}}
+    members = tuple(_member(seen, interface, internet[interface.subnet_id]) for interface in seen.interfaces)
+    return Fabric(seen.network, seen.revision, members, {
+        group: tuple(rule for each in rules if (rule := _rule(each))) for group, rules in seen.rules.items()})
 
 
-def _member(seen: Snapshot, interface: NetworkInterface) -> Member:
+def _member(seen: Snapshot, interface: NetworkInterface, internet: tuple[str, ...]) -> Member:
     public = interface.public_ip if seen.gateway else None
     names: tuple[str, ...] = ()
     if seen.vpc.dns_support:
         names = (interface.private_dns_name,)
         if seen.vpc.dns_hostnames and public:  # inside the VPC, a public name means the private address
             names += (public_dns_name(interface.region, public),)
-    return Member(interface.fabric_name, interface.private_ip, interface.groups, public,
-                  _internet(seen, interface.subnet_id), names, interface.source_check)
+    return Member(interface.fabric_name, interface.private_ip, interface.groups, public, internet, names,
+                  interface.source_check)
 
 
 def _internet(seen: Snapshot, subnet_id: str) -> tuple[str, ...]:
