@@ -1,7 +1,9 @@
 """What is left of a crash, and of other people's hands: found again by name, made whole or removed."""
 
 import asyncio
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,38 @@ def test_the_next_control_plane_finds_everything(ground: FabricGround) -> None:
         with call:
             ground.build(10)
             assert call.echoes()
+
+
+_CHILD = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from cloudlet.engines.networks import FabricNetworks
+from cloudlet.engines.ports import Fabric, InterfaceSpec, Member, NetworkSpec, Rule
+from cloudlet.kernel.names import Installation
+from cloudlet.kernel.site import Site
+
+async def main(mark, cidr, public, vpc, eni):
+    networks = FabricNetworks(Site(Installation(mark), Path("/nonexistent"), public_cidr=cidr))
+    await networks.ensure_network(NetworkSpec(vpc, ("10.1.0.0/16",), ("10.1.0.1",), "10.1.0.2"))
+    await networks.ensure_interface(InterfaceSpec(eni, vpc, "10.1.0.10", "10.1.0.1", "0a:00:00:00:01:0a"))
+    everything = tuple(Rule(way, "-1", None, None, "0.0.0.0/0") for way in ("ingress", "egress"))
+    member = Member(eni, "10.1.0.10", ("sg-a",), public, ("0.0.0.0/0",), ("web.internal",))
+    await networks.apply(Fabric(vpc, 1, (member,), {"sg-a": everything}))
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@real
+def test_everything_outlives_the_process_that_made_it(ground: FabricGround) -> None:
+    spec = ground.interface(10)
+    ended = subprocess.run([sys.executable, "-c", _CHILD, ground.site.installation.id, ground.site.public_cidr,
+                            ground.public(0), spec.network, spec.name], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with ground.server(spec):
+        assert ground.tcp(None, ground.public(0)) == ground.host
+    assert ground.resolve(spec, "web.internal") == (0, [spec.address])
+    assert ground.run(ground.networks.observe(spec.name))
 
 
 @real
