@@ -40,7 +40,7 @@ class Desk:
         operation = service.operations[name]
         call = Call("id", account, region, ROOT, self.clock.now(), "http://localhost")
         faults = faults_of(service.name, service.protocols[0])
-        return asyncio.run(self.invoker.invoke(operation, call, request, faults))
+        return asyncio.run(self.invoker.invoke(operation, call, request, faults, lambda tx: None))
 
     @property
     def made(self) -> int:

@@ -12,7 +12,7 @@ from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import Service
 from cloudlet.wire import payload, sigv4
 from cloudlet.wire.faults import InternalFailure
-from cloudlet.wire.invoke import Invoker, Store
+from cloudlet.wire.invoke import Invoker, Permit, Store
 from cloudlet.wire.protocol import Message, Protocol
 from cloudlet.wire.route import Router, Target, body_fault, stray_failure
 
@@ -37,8 +37,8 @@ class Gateway:
             operation, model = target.operation, target.operation.model
             call, message = await self._verify(request, target, request_id)                # 2 verify the signature
             members = protocol.parse(model, message)                                       # 3 parse
-            self._authorise(target, call, members)                                         # 4 authorise
-            output = await self.invoker.invoke(operation, call, members, protocol.faults)  # 5 run
+            permit = self._permit(target, call, members)                                   # 4 authorise, and
+            output = await self.invoker.invoke(operation, call, members, protocol.faults, permit)  # 5 run
             return protocol.print(model, output, request_id)                               # 6 print
         except AwsError as error:
             failure = error
@@ -69,10 +69,13 @@ class Gateway:
                     request.source)
         return call, message
 
-    def _authorise(self, target: Target, call: Call, members: dict[str, object]) -> None:
+    def _permit(self, target: Target, call: Call, members: dict[str, object]) -> Permit:
+        """What raises unless the caller may do this; it is asked in the transaction in which the operation runs."""
         operation = target.operation
         resources = tuple(operation.resources(call, members)) if operation.resources else ()
-        with self.store.tx() as tx:
+
+        def permit(tx: object) -> None:
             refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",))
-        if refusal is not None:
-            raise target.protocol.faults.denied(refusal.message)
+            if refusal is not None:
+                raise target.protocol.faults.denied(refusal.message)
+        return permit

@@ -3,6 +3,7 @@
 DryRun, idempotency tokens, group commit and pages live here, once.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -32,6 +33,9 @@ class Store(Protocol):
         ...
 
 
+Permit = Callable[[Any], None]  # raises, inside a transaction, unless the caller may
+
+
 class Invoker:
     """Runs operations over one store."""
 
@@ -40,23 +44,27 @@ class Invoker:
         self._pagers: dict[tuple[str, str], Pager | None] = {}
         store.create_tables(idempotency.TABLES)
 
-    async def invoke(self, operation: Operation, call: Call, request: dict[str, Any], faults: Faults) -> Any:
-        """The operation's answer. The caller is already allowed to have it."""
-        if request.get("DryRun") and operation.service == "ec2":
-            raise DryRunOperation()
-        if operation.mode == "wait":
-            return await operation.run(call, self._store, request)
-        key = idempotency.key_of(operation, call, request) if operation.mode == "write" else None
+    async def invoke(self, operation: Operation, call: Call, request: dict[str, Any], faults: Faults,
+                     permit: Permit) -> Any:
+        """The operation's answer, if `permit` allows it in the very transaction in which it runs."""
+        waits = operation.mode == "wait"  # a data plane: it owns its transactions
         with self._store.tx() as tx:
-            output = operation.run(call, tx, request) if key is None else self._once(
-                operation, call, tx, request, key, faults)
+            permit(tx)
+            if operation.service == "ec2" and request.get("DryRun"):
+                raise DryRunOperation()
+            output = None if waits else self._run(operation, call, tx, request, faults)
+        if waits:
+            return await operation.run(call, self._store, request)
         if operation.durable:
             await self._store.flush()
         pager = self._pager(operation) if operation.pages else None
         return pager.page(call, request, output, faults) if pager else output
 
-    def _once(self, operation: Operation, call: Call, tx: Any, request: dict[str, Any], key: str,
-              faults: Faults) -> Any:
+    def _run(self, operation: Operation, call: Call, tx: Any, request: dict[str, Any], faults: Faults) -> Any:
+        """Runs it, or finds the answer that a token's first request was given."""
+        key = idempotency.key_of(operation, call, request) if operation.mode == "write" else None
+        if key is None:
+            return operation.run(call, tx, request)
         parameters = idempotency.digest_of(request)
         found = idempotency.find(tx, key, parameters, call.now, faults)
         if found is not None:

@@ -27,7 +27,7 @@ STREAMING = "STREAMING-"
 
 _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
 _SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
-_SIGNATURE = re.compile(r"Signature=([^,\s]+)")
+_SIGNATURE = "Signature="
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -75,8 +75,7 @@ def find_scope(request: Request) -> Scope | None:
     """The scope that a request claims, for routing; None where it claims none or none that can be read."""
     header = request.headers.get("authorization")
     if header is not None:
-        found = _CREDENTIAL.search(header)
-        return _scope(found[1]) if found else None
+        return _claim(header.partition(_SIGNATURE)[0])[0]
     if "X-Amz-Credential=" in request.query:
         for key, value in _pairs(request.query):
             if key == "X-Amz-Credential":
@@ -105,21 +104,28 @@ def read(request: Request, faults: Faults) -> Signed:
 def _of_header(request: Request, header: str, faults: Faults) -> Signed:
     if not header.startswith(ALGORITHM + " "):
         raise faults.incomplete(f"Authorization header must begin with '{ALGORITHM}'; got '{header[:32]}'")
-    found = [pattern.search(header) for pattern in (_CREDENTIAL, _SIGNED, _SIGNATURE)]
-    credential, signed, signature = found
-    if not (credential and signed and signature):
-        raise faults.incomplete(" ".join(
-            f"Authorization header requires '{name}' parameter."
-            for name, match in zip(("Credential", "SignedHeaders", "Signature"), found, strict=True) if not match))
+    claim, _, signature = header.partition(_SIGNATURE)
+    scope, signed = _claim(claim)
+    given = (("Credential", "Credential=" in claim), ("SignedHeaders", signed), ("Signature", signature))
+    if not all(there for _, there in given):
+        raise faults.incomplete(" ".join(f"Authorization header requires '{name}' parameter."
+                                         for name, there in given if not there))
     headers = request.headers
     stamp = headers.get("x-amz-date") or _stamp_of_date(headers.get("date"))
     if not stamp:
         raise faults.incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
-    scope = _scope(credential[1])
     if scope is None:
-        raise faults.incomplete(f"Credential must have exactly 5 slash-delimited elements, got '{credential[1][:128]}'")
-    return Signed(scope, stamp, tuple(signed[1].split(";")), signature[1], headers.get("x-amz-security-token"),
+        raise faults.incomplete("Credential must have exactly 5 slash-delimited elements, e.g."
+                                " keyid/date/region/service/term")
+    return Signed(scope, stamp, signed, signature, headers.get("x-amz-security-token"),
                   headers.get("x-amz-content-sha256"))
+
+
+@lru_cache(maxsize=4096)
+def _claim(text: str) -> tuple[Scope | None, tuple[str, ...]]:
+    """The scope and the signed headers that an Authorization header names before its signature."""
+    credential, signed = _CREDENTIAL.search(text), _SIGNED.search(text)
+    return (_scope(credential[1]) if credential else None), tuple(signed[1].split(";")) if signed else ()
 
 
 def _of_query(request: Request, faults: Faults) -> Signed:
@@ -263,7 +269,7 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
             raise faults.denied(f"There were headers present in the request which were not signed: {loose[0][:128]}")
     key = signing_key(secret, scope.date, scope.region, scope.service)
     for canonical in canonical_requests(request, signed, payload):
-        expected = hmac.new(key, string_to_sign(signed, canonical), "sha256").hexdigest()
+        expected = hmac.digest(key, string_to_sign(signed, canonical), "sha256").hex()
         if hmac.compare_digest(expected.encode(), signed.signature.encode()):
             return key
     raise faults.mismatch()
