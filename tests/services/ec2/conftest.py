@@ -1,7 +1,7 @@
 """EC2 on a store and on engines without a world."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from cloudlet.control.loop import Loop
 from cloudlet.engines.fake import World
+from cloudlet.engines.ports import Engines
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ec2 import controller, create_interface, ec2, find_interface, release_interface
 from cloudlet.services.ec2.records import NetworkInterface
@@ -20,10 +21,12 @@ class Region:
     """One account's EC2 in one region, its loops on fake engines, and what services do to it."""
 
     def __init__(self, desk: Desk, name: str = "us-east-1", account: str = "123456789012",
-                 home: "Region | None" = None) -> None:
-        self.desk, self.name, self.account = desk, name, account
+                 home: "Region | None" = None, engines: Engines | None = None,
+                 run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run) -> None:
+        self.desk, self.name, self.account, self.run = desk, name, account, run
         self.world = home.world if home else World(desk.clock)
-        self.controller = home.controller if home else controller(desk.store, self.world.engines, desk.site)
+        self.controller = (home.controller if home
+                           else controller(desk.store, engines or self.world.engines, desk.site))
 
     def elsewhere(self, name: str = "us-east-1", account: str = "123456789012") -> "Region":
         """Another account or region of the same installation."""
@@ -98,7 +101,7 @@ class Region:
                     return
                 await loop._step(due[0])
             raise AssertionError("the loops do not come to rest")
-        asyncio.run(run())
+        self.run(run())
 
     def look_again(self, kind: str, key: str) -> None:
         """What a sweep does."""
