@@ -1,6 +1,7 @@
 """The path of a request: what reaches an operation, what it answers in each protocol, and each way to be refused."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 import logging
@@ -80,6 +81,10 @@ def declare_services() -> list[Service]:
         if request.get("AlarmNames") == ["missing"]:
             raise cloudwatch.error("ResourceNotFound")("no alarm")
         return {"MetricAlarms": [{"AlarmName": "a", "Threshold": 1.5, "StateUpdatedTimestamp": 1_700_000_000.25}]}
+
+    @cloudwatch.write
+    def put_metric_data(call: Any, tx: Any, request: Any) -> Any:
+        assert len(request["MetricData"]) == 500
 
     @s3.wait
     async def put_object(call: Any, store: Any, request: Any) -> Any:
@@ -265,6 +270,16 @@ def test_every_answer_names_its_request(gateway: Gateway) -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize(("body", "status", "code"), [
+    (gzip.compress(b'{"clusters": ["a"]}'), 200, '"clusterName":"a"'), (b"not gzip", 400, "SerializationException"),
+    (gzip.compress(b'{"clusters": ["a"]}')[:-9], 400, "SerializationException"),
+    (gzip.compress(b" " * 17 * protocol.MIB), 413, "RequestEntityTooLarge")])
+def test_a_compressed_body(gateway: Gateway, body: bytes, status: int, code: str) -> None:
+    headers = {"X-Amz-Target": f"{ECS}.DescribeClusters", "Content-Encoding": "gzip"}
+    response = answer(gateway, signed("ecs", body, headers=headers))
+    assert (response.status, code in text_of(response)) == (status, True), text_of(response)
+
+
 # real clients over a real server
 
 @pytest.fixture(scope="module")
@@ -300,6 +315,11 @@ def test_boto3_speaks_each_protocol(endpoint: str) -> None:
     assert client(endpoint, "sqs").get_queue_url(QueueName="q")["QueueUrl"] == f"{endpoint}/000000000000/q"
     alarm = client(endpoint, "cloudwatch").describe_alarms()["MetricAlarms"][0]
     assert (alarm["Threshold"], alarm["StateUpdatedTimestamp"].timestamp()) == (1.5, 1_700_000_000.25)
+
+
+def test_boto3_compresses_metrics(endpoint: str) -> None:
+    client(endpoint, "cloudwatch").put_metric_data(
+        Namespace="n", MetricData=[{"MetricName": "m" * 20, "Value": float(index)} for index in range(500)])
 
 
 def test_boto3_raises_our_errors(endpoint: str) -> None:

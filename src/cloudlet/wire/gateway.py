@@ -52,7 +52,7 @@ class Gateway:
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
         protocol, message, now = target.protocol, target.message, self.clock.now()
-        faults, whole = protocol.faults, message.body if isinstance(message.body, bytes) else None
+        faults, whole = protocol.faults, message.raw if isinstance(message.body, bytes) else None
         signed = sigv4.read(request, faults)
         sigv4.check_time(signed, now, faults)
         with self.store.tx() as tx:

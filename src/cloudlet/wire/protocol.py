@@ -18,12 +18,14 @@ from cloudlet.wire.validate import Check, Validator, Violation
 @dataclass(frozen=True, slots=True)
 class Message:
     """A routed request: `labels` are the values of the URI's template, decoded; `body` is whole unless the operation
-    takes a stream; `parameters` are those of the query string or the form, decoded."""
+    takes a stream; `parameters` are those of the query string or the form, decoded; `raw` is the body as it was sent,
+    and signed, where that was read whole."""
 
     request: Request
     body: bytes | Body = b""
     labels: Mapping[str, str] = field(default_factory=dict)
     parameters: Sequence[tuple[str, str]] = ()
+    raw: bytes = b""
 
     @property
     def whole(self) -> bytes:

@@ -1,5 +1,6 @@
 """Which service, protocol and operation a request means."""
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -99,15 +100,17 @@ class Router:
 
     async def find(self, protocol: Protocol, request: Request) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
-        body = await _read(protocol, request) if protocol.routes_by_body else b""
+        raw = await _read(protocol, request) if protocol.routes_by_body else b""
         try:
-            located = protocol.locate(request, body)
+            located = protocol.locate(request, _inflated(raw, protocol, request))
+            operation = _operation(protocol, located.name)
+            if operation.model.has_streaming_input:
+                return Target(protocol, operation, Message(request, request.body, located.labels, located.parameters))
+            raw = raw if protocol.routes_by_body else await _read(protocol, request)
+            body = _inflated(raw, protocol, request)
         except Malformed as wrong:
             raise protocol.faults.malformed(str(wrong)) from None
-        operation = _operation(protocol, located.name)
-        whole = body if protocol.routes_by_body else (
-            request.body if operation.model.has_streaming_input else await _read(protocol, request))
-        return Target(protocol, operation, Message(request, whole, located.labels, located.parameters))
+        return Target(protocol, operation, Message(request, body, located.labels, located.parameters, raw))
 
 
 async def _read(protocol: Protocol, request: Request) -> bytes:
@@ -115,6 +118,22 @@ async def _read(protocol: Protocol, request: Request) -> bytes:
         return await request.body.read(protocol.limit)
     except (BodyTooLarge, BodyTruncated) as wrong:
         raise body_fault(wrong, protocol) from None
+
+
+def _inflated(raw: bytes, protocol: Protocol, request: Request) -> bytes:
+    """A body that a client compressed (CloudWatch's PutMetricData does). Raises Malformed."""
+    if request.headers.get("content-encoding") != "gzip" or protocol.takes_unsigned or not raw:
+        return raw
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        body = inflater.decompress(raw, protocol.limit)
+    except zlib.error:
+        raise Malformed("The request's body is not gzip, as its Content-Encoding says") from None
+    if inflater.unconsumed_tail:
+        raise protocol.faults.too_large()
+    if not inflater.eof:
+        raise Malformed("The request's body ended before its gzip stream did")
+    return body
 
 
 def body_fault(wrong: BodyTooLarge | BodyTruncated, protocol: Protocol) -> AwsError:
