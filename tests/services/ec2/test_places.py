@@ -40,6 +40,16 @@ def test_describe_availability_zones(region: Region) -> None:
     assert [z["ZoneName"] for z in tokyo] == ["ap-northeast-1a", "ap-northeast-1c", "ap-northeast-1d"]
 
 
+@pytest.mark.parametrize(("name", "zone_id"), [
+    ("us-gov-west-1", "usgw1-az1"), ("ap-southeast-2", "apse2-az1"), ("il-central-1", "ilc1-az1"), ("home", "home-az1"),
+    ("-", "-az1"),
+])
+def test_zone_ids_of_every_region_somebody_may_name(region: Region, name: str, zone_id: str) -> None:
+    there = region.elsewhere(name)
+    assert there("DescribeAvailabilityZones")["AvailabilityZones"][0]["ZoneId"] == zone_id
+    assert zone_id in [subnet["AvailabilityZoneId"] for subnet in there("DescribeSubnets")["Subnets"]]
+
+
 def test_describe_account_attributes(region: Region) -> None:
     attributes = {a["AttributeName"]: a["AttributeValues"][0]["AttributeValue"]
                   for a in region("DescribeAccountAttributes")["AccountAttributes"]}

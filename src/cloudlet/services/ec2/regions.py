@@ -46,9 +46,11 @@ def zones(region: str) -> tuple[Zone, ...]:
 
 
 def _zone_id_prefix(region: str) -> str:
-    """`use1` for us-east-1, `apne1` for ap-northeast-1, `usgw1` for us-gov-west-1."""
-    *words, number = region.split("-")
-    return words[0] + "".join(_DIRECTIONS.get(word, word[:1]) for word in words[1:]) + number
+    """`use1` for us-east-1, `apne1` for ap-northeast-1; a region that AWS does not have gives its own name."""
+    continent, *words = region.split("-")
+    if not words:
+        return region
+    return continent + "".join(_DIRECTIONS.get(word, word[:1]) for word in words[:-1]) + words[-1]
 
 
 def zone_id(zone_name: str) -> str:
