@@ -105,14 +105,6 @@ def forget(path: Path, end: int) -> None:
         os.close(log)
 
 
-def size(path: Path) -> int:
-    """The length of a log in bytes; 0 where there is none."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
 def read(path: Path, offset: int, limit: int, *, ended: bool, now: float) -> LogChunk:
     """At most `limit` lines (two or more) from an offset that an earlier chunk gave, or 0.
 

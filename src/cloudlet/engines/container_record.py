@@ -60,6 +60,13 @@ class Records:
         """The container's directory, or a file of it."""
         return self._directory / name / file
 
+    def log_size(self, name: str) -> int:
+        """The length of the container's log in bytes, 0 where there is none. Asked often, so its path is plain text."""
+        try:
+            return os.stat(f"{self._directory}/{name}/log").st_size
+        except FileNotFoundError:
+            return 0
+
     def names(self) -> Iterator[str]:
         """Every container that has a directory."""
         try:

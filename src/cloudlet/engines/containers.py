@@ -181,7 +181,7 @@ class PodmanContainers:
 
     async def read_log(self, name: str, offset: int, limit: int = 10_000) -> LogChunk:
         """See the port, and `container_log.read` for how long and unfinished lines are treated."""
-        if name in self._watches and container_log.size(self._records.path(name, "log")) == offset:
+        if name in self._watches and self._records.log_size(name) == offset:
             return LogChunk((), offset)  # it runs and has said nothing since: no need to look at /proc
         if offset - self._forgotten.get(name, 0) > 2 * container_log.KEPT:
             self._forgotten[name] = offset - container_log.KEPT
