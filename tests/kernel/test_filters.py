@@ -52,6 +52,16 @@ def test_matching(filters: list[tuple[str, list[str]]], expected: list[str]) -> 
     assert names(*filters) == expected
 
 
+@pytest.mark.parametrize(("pattern", "text", "expected"), [
+    ("*", "", True), ("?", "", False), ("**a**", "bab", True), ("a*c?e", "abbcde", True), ("a*c?e", "abbcdef", False),
+    ("*ab", "aab", True), (r"\?", "?", True), (r"\?", "x", False), (r"\\*", "\\tail", True), ("a\\", "a", True),
+    ("a**", "a*", True), (r"\a", "a", True), ("*" + "a*" * 100 + "b", "a" * 255, False),
+])
+def test_wildcards(pattern: str, text: str, expected: bool) -> None:
+    found = matching([text], [{"Name": "text", "Values": [pattern]}], {"text": lambda t: t})
+    assert found == ([text] if expected else [])
+
+
 def test_unknown_filter_is_the_customers_error() -> None:
     with pytest.raises(InvalidParameterValue, match="The filter 'colour' is invalid"):
         names(("colour", ["red"]))

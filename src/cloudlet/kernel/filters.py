@@ -1,8 +1,6 @@
 """Filters of Describe operations: names and values, any value of each filter, wildcards, tags."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from cloudlet.kernel.errors import declare
@@ -42,10 +40,10 @@ def _test(one: Mapping[str, Any], fields: Mapping[str, Field[T]],
     if field is None:
         raise InvalidParameterValue(f"The filter '{name}' is invalid")
     exact = {value for value in wanted if not _is_pattern(value)}
-    patterns = [_compiled(value) for value in wanted if _is_pattern(value)]
+    patterns = [_pattern(value) for value in wanted if _is_pattern(value)]
 
     def test(item: T) -> bool:
-        return any(text in exact or any(p.fullmatch(text) for p in patterns) for text in _texts(field(item)))
+        return any(text in exact or any(_matches(p, text) for p in patterns) for text in _texts(field(item)))
     return test
 
 
@@ -78,15 +76,30 @@ def _is_pattern(value: str) -> bool:
     return "*" in value or "?" in value or "\\" in value
 
 
-@lru_cache(maxsize=1024)
-def _compiled(value: str) -> re.Pattern[str]:
+def _pattern(value: str) -> list[str]:
+    """A value's characters, where "*" and "?" as such are wildcards and a character taken literally is doubled."""
     parts, escaped = [], False
     for char in value:
-        if escaped or char not in "*?\\":
-            parts.append(re.escape(char))
-            escaped = False
-        elif char == "\\":
+        if char == "\\" and not escaped:
             escaped = True
+            continue
+        parts.append(char * 2 if escaped or char not in "*?" else char)
+        escaped = False
+    return parts
+
+
+def _matches(pattern: Sequence[str], text: str) -> bool:
+    """Whether all of the text meets the pattern. Goes back only to the last "*", so no pattern takes for ever."""
+    at, star, resumed = 0, -1, 0
+    position = 0
+    while position < len(text):
+        if at < len(pattern) and pattern[at] in ("?", text[position] * 2):
+            at, position = at + 1, position + 1
+        elif at < len(pattern) and pattern[at] == "*":
+            star, resumed, at = at, position, at + 1
+        elif star >= 0:
+            resumed += 1
+            at, position = star + 1, resumed
         else:
-            parts.append(".*" if char == "*" else ".")
-    return re.compile("".join(parts), re.DOTALL)
+            return False
+    return all(part == "*" for part in pattern[at:])
