@@ -1,6 +1,7 @@
 """Containers on Podman: the suite of the ports, and what a container's specification promises."""
 
 import asyncio
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -192,3 +193,26 @@ def test_a_terminal_and_an_open_stdin(ground: PodmanGround) -> None:
         assert seen.state == "running"  # cat waits for more
         await plane.containers.destroy(spec.name)
     ground.run(main())
+
+
+@real
+@pytest.mark.engine("fuse-overlayfs")
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse")
+def test_a_data_directory_on_an_overlay(tmp_path: Path) -> None:
+    """As inside a container, whose own file system is one."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    where = tmp_path / "merged"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,"
+                    f"workdir={tmp_path}/work", str(where)], check=True)
+    try:
+        with podman_ground(where) as ground:
+            async def main() -> None:
+                plane = ground.start()
+                spec = plane.spec("stacked", "echo written > /file; cat /file; exit 3")
+                await plane.containers.ensure(spec)
+                assert await plane.output(spec.name) == ["written"]
+                assert (await plane.ended(spec.name)).exit_code == 3
+            ground.run(main())
+    finally:
+        subprocess.run(["umount", str(where)], check=True)

@@ -116,9 +116,9 @@ def test_killed_at_any_moment_of_making_a_container(ground: PodmanGround) -> Non
         assert [entry["Names"] for entry in listed] == [[name]]
         assert (await plane.spoken(name)).count("up") == 1
         await plane.containers.destroy(name)
-    for moment in range(12):
+    for moment in range(9):
         plane = ground.start()
-        die_in_ensure(ground, plane.name(f"moment {moment}"), 0.012 * moment)
+        die_in_ensure(ground, plane.name(f"moment {moment}"), 0.016 * moment)
         ground.run(after(moment))
 
 
@@ -142,11 +142,11 @@ def test_a_cancelled_ensure_leaves_all_or_nothing(ground: PodmanGround) -> None:
 def test_podmans_api_is_killed_at_any_moment(ground: PodmanGround) -> None:
     async def main() -> None:
         plane = ground.start()
-        for moment in range(10):
+        for moment in range(8):
             spec = plane.spec("unlucky", "echo up; exec sleep 1000")
             await plane.podman.ask("GET", "/_ping")
             making = asyncio.create_task(plane.containers.ensure(spec))
-            await asyncio.sleep(0.015 * moment)
+            await asyncio.sleep(0.018 * moment)
             os.kill(json.loads((plane.podman.runtime / "podman.json").read_text())[0], signal.SIGKILL)
             await asyncio.gather(making, return_exceptions=True)
             assert (await again(plane, spec)).state == "running"

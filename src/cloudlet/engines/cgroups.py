@@ -1,5 +1,6 @@
 """Control groups of both versions: limits that several containers share, and what the kernel counted for each."""
 
+import errno
 import os
 import signal
 from dataclasses import dataclass
@@ -82,14 +83,24 @@ class Cgroups:
         wanted = [name for name in _ORDER if name in have - given]
         if not wanted:
             return
+        control = " ".join(f"+{name}" for name in wanted)
         try:
-            _write(here / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+            _write(here / "cgroup.subtree_control", control)
         except OSError as failed:
-            if here == self.hierarchies[0]:
-                raise Unavailable(
-                    f"the control group at {here} holds processes itself, so groups below it cannot have limits "
-                    f"(in a container, start Cloudlet with the host's cgroup namespace): {failed}") from None
-            raise
+            if here != self.hierarchies[0] or failed.errno != errno.EBUSY:
+                raise
+            # In a container, the group seen as the root is none, and may not hold processes beside groups with limits.
+            self._evacuate(here)
+            _write(here / "cgroup.subtree_control", control)
+
+    def _evacuate(self, root: Path) -> None:
+        """Moves the processes of a container's own group into a group below it, as Docker-in-Docker does."""
+        (root / "init").mkdir(exist_ok=True)
+        for pid in _read(root / "cgroup.procs").split():
+            try:
+                _write(root / "init" / "cgroup.procs", pid)
+            except OSError:
+                continue  # it has ended
 
     def _ensure_v1(self, path: str, spec: GroupSpec) -> None:
         for hierarchy in {self.controllers.get("cpu"), self.controllers.get("memory")} - {None}:

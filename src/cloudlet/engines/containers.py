@@ -92,8 +92,9 @@ class PodmanContainers:
         try:
             try:
                 self._records.save(record)
-                self._records.path(spec.name, "hosts").write_text(_hosts(spec))
-                self._records.path(spec.name, "resolv.conf").write_text(_resolv_conf(spec))
+                for file, text in (("hosts", _hosts(spec)), ("resolv.conf", _resolv_conf(spec))):
+                    self._records.path(spec.name, file).write_text(text)
+                    self._records.path(spec.name, file).chmod(0o644)  # whatever our umask is: any user in it reads them
             except OSError as failed:
                 raise Refused(f"CannotCreateContainerError: {failed.strerror or failed}") from None
             self._podman.cgroups.ensure(group, spec.group)

@@ -129,7 +129,7 @@ class PodmanImages:
             return Image(spec.reference, found.id, found.digest)
         if not is_local(spec.reference) and not self._podman.site.egress:
             raise Refused(f"CannotPullContainerError: {spec.reference} is in a registry outside this machine, and "
-                          "egress is off (start Cloudlet with --egress, or push the image to ECR)")
+                          "egress is off: push the image to a repository of this installation's ECR")
         pull = self._pulls.get(spec.reference)
         if pull is None:
             pull = self._pulls[spec.reference] = asyncio.create_task(self._pull(spec))

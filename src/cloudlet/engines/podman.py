@@ -32,6 +32,7 @@ IDLE_S = 120  # how long the API process stays when nobody asks anything
 PARALLEL = 8  # requests at a time: more only wait for each other's locks on the storage
 _START_S = 20.0
 _PING_S = 5.0
+_LOG_MAX = 1 << 20
 _ROOT = "/v4.0.0/libpod"  # understood by Podman 4 and 5
 _CAP_SYS_RESOURCE = 24
 _NPROC_MAX = 32_768  # Podman 4.3 lowers its own limit to this, so that no child can have more
@@ -167,6 +168,8 @@ class Podman:
         runtime = self._runtime()
         self._configure(runtime)
         said = self.runtime / "podman.log"
+        if said.exists() and said.stat().st_size > _LOG_MAX:
+            said.unlink()
         process = spawn(["podman", "--remote=false", "--runtime-flag", f"root={self.runtime / 'oci'}",
                          "system", "service", f"--time={IDLE_S}", f"unix://{self._socket}"],
                         log=str(said), environment=self.environment,
@@ -248,7 +251,8 @@ class Podman:
     def _configure(self, runtime: str) -> None:
         """Writes all of our configuration."""
         try:
-            for directory in (self.storage, self.data / "tmp", self.runtime / "home/.config/containers", self.exits):
+            for directory in (self.data, self.storage, self.data / "tmp", self.runtime,
+                              self.runtime / "home/.config/containers", self.exits):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             conmon = self.data / "conmon"
             conmon.write_text(_CONMON.replace("{conmon}", find("conmon")))
@@ -267,10 +271,13 @@ class Podman:
                            "volume_path": str(self.storage / "volumes")},
                 "engine.runtimes": {name: [runtime]},
                 "network": {"network_config_dir": str(self.runtime / "networks")}}))
+            overlay = {"skip_mount_home": "true", "mountopt": "nodev"}
+            if _is_overlay(self.storage):  # inside a container: the kernel stacks no overlay on another
+                overlay["mount_program"] = find("fuse-overlayfs")
             (self.runtime / "storage.conf").write_text(_toml({
                 "storage": {"driver": "overlay", "graphroot": str(self.storage),
                             "runroot": str(self.runtime / "runroot")},
-                "storage.options.overlay": {"skip_mount_home": "true", "mountopt": "nodev"}}))
+                "storage.options.overlay": overlay}))
             (self.runtime / "registries.conf").write_text("unqualified-search-registries = []\n")
             (self.runtime / "no-credentials.json").write_text("{}")
             policy = self.runtime / "home/.config/containers/policy.json"
@@ -372,6 +379,16 @@ def _capabilities(kind: str) -> int:
 
 def _bounding_set() -> int:
     return _capabilities("CapBnd")
+
+
+def _is_overlay(path: Path) -> bool:
+    """Whether a directory lies on an overlay file system."""
+    kinds = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split(" ")
+        kinds[Path(where.encode().decode("unicode_escape"))] = kind
+    whole = path.resolve()
+    return next((kinds[above] for above in (whole, *whole.parents) if above in kinds), "") == "overlay"
 
 
 def _toml(tables: Mapping[str, Mapping[str, object]]) -> str:
