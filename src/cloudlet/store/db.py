@@ -18,6 +18,7 @@ from cloudlet.store.directory import Unusable
 from cloudlet.store.flush import Flusher
 from cloudlet.store.records import decode, encode, index_rows, key_of, kinds
 from cloudlet.store.schema import NewerFormat as NewerFormat
+from cloudlet.store.sealing import Seal
 
 T = TypeVar("T")
 
@@ -35,12 +36,12 @@ class OutOfSpace(AwsError):
 
 
 class Tx:
-    """One transaction. `now` is its time in epoch seconds; `token` draws random hex digits."""
+    """One transaction. `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets."""
 
-    __slots__ = ("_db", "clock", "now", "woke")
+    __slots__ = ("_db", "clock", "now", "seal", "woke")
 
-    def __init__(self, db: apsw.Connection, clock: Clock) -> None:
-        self._db, self.clock, self.now, self.woke = db, clock, clock.now(), False
+    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal) -> None:
+        self._db, self.clock, self.seal, self.now, self.woke = db, clock, seal, clock.now(), False
 
     def token(self, length: int = 17) -> str:
         """`length` random lower-case hex digits."""
@@ -187,6 +188,7 @@ class Store:
         self.path = path
         self.on_work: Callable[[], None] = lambda: None
         self._flusher = Flusher(self._sync)
+        self._seal = Seal(Path(path).with_name("seal.key"), clock.token)
         try:
             self._db = apsw.Connection(path)
             try:
@@ -221,7 +223,7 @@ class Store:
 
         Raises OutOfSpace when the disk is full.
         """
-        tx = Tx(self._db, self.clock)
+        tx = Tx(self._db, self.clock, self._seal)
         self._db.execute("begin")
         try:
             yield tx
