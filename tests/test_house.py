@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudlet.app import SERVICES
+from cloudlet.kernel.service import Service
+
 ROOT = Path(__file__).parent.parent / "src" / "cloudlet"
 
 MAY_IMPORT: dict[str, set[str]] = {  # part -> parts it may import (itself always)
@@ -127,3 +130,9 @@ def test_module_keeps_the_rules(path: Path) -> None:
     if not ast.get_docstring(tree):
         problems.append(f"{rel}: open with one sentence that says what it is")
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_every_operation_says_what_permission_it_needs(service: Service) -> None:
+    silent = [name for name, operation in service.operations.items() if operation.resources is None]
+    assert not silent, f"{service.name}: say resources= (any_resource where AWS knows no single one) of {silent}"

@@ -50,7 +50,7 @@ def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: S
     """Joins services, loops and gateway over one store."""
     for tables in TABLES:
         store.create_tables(tables)
-    identities = iam.identities(site)
+    identities = iam.identities(site, SERVICES)
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
                    ecr.controller(store, blobs), logs.controller(store, engines, site),
                    ecs.controller(store, engines, site, clock))

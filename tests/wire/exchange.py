@@ -12,6 +12,7 @@ from botocore.credentials import Credentials
 
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.clock import SystemClock
+from cloudlet.kernel.condition_keys import RequestKeys, nothing_asked
 from cloudlet.kernel.http import Body, Request, Response
 from cloudlet.kernel.identity import Credential, Refusal
 from cloudlet.kernel.service import Service
@@ -35,7 +36,8 @@ class FixedIdentities:
     def credential(self, tx: Any, access_key_id: str) -> Credential | None:
         return self.credentials.get(access_key_id)
 
-    def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...]) -> Refusal | None:
+    def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...],
+                keys: RequestKeys = nothing_asked) -> Refusal | None:
         self.asked.append((action, resources))
         return Refusal(f"User: {call.principal.arn} may not {action}") if action in self.refused else None
 

@@ -11,7 +11,8 @@ class Principal:
     """The identity behind a signature.
 
     `arn` is what GetCallerIdentity answers; `policy_arn` is the IAM user or role whose policies count (for a session:
-    the role, not the session); `session` is the session's policy document where one was passed.
+    the role, not the session); `session` is the session's policy document where one was passed; `facts` are condition
+    keys (in lower case) and values that its credentials carry, such as session tags.
     """
 
     kind: PrincipalKind
@@ -20,6 +21,12 @@ class Principal:
     user_id: str
     policy_arn: str = ""
     session: str | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether its credentials are those of a session."""
+        return any(key == "aws:tokenissuetime" for key, _ in self.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,8 @@ class Call:
     now: float
     endpoint: str  # scheme://host[:port] as the client addressed us; URLs in answers are built from it
     source_ip: str = "127.0.0.1"
+    access_key_id: str = ""
+    user_agent: str = ""
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the caller's account and region, e.g. `call.arn("ecs", "cluster/default")`."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cloudlet.kernel.call import Call, Principal
+from cloudlet.kernel.condition_keys import RequestKeys, nothing_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Identities(Protocol):
         """The credential of an access key, or None where nobody has it (or it is inactive)."""
         ...
 
-    def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...]) -> Refusal | None:
-        """None where the caller's policies, as they stand now, allow the action on every one of the resources."""
+    def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...],
+                keys: RequestKeys = nothing_asked) -> Refusal | None:
+        """None where the policies that count, as they stand now, allow the caller the action on every one of the
+        resources. `keys` gives what conditions may ask of the request; it is called only if one asks."""
         ...

@@ -1,71 +1,196 @@
-"""The evaluation of IAM policies: pure functions of documents, an action and a resource.
+"""The evaluation of IAM policies: pure functions of documents, an action, a resource and what is known of the request.
 
-An explicit Deny wins over any Allow, and what nothing allows is refused. Elements that are not evaluated yet never give
-a permission: an Allow statement with one of them (Condition, NotAction, NotResource, a policy variable) allows nothing,
-and a Deny statement with a Condition denies as if the condition held.
+An explicit Deny wins over any Allow, and what nothing allows is refused.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 
+from cloudlet.kernel.policy_conditions import Holds, compile_conditions
+from cloudlet.kernel.policy_match import (
+    Keys,
+    Matcher,
+    action_matcher,
+    expand,
+    glob,
+    glob_one,
+    has_variables,
+    no_keys,
+)
+
 Decision = Literal["allow", "deny", "none"]
-Trust = Literal["principal", "account", "deny", "none"]
-Matcher = Callable[[str], bool]
+# What a resource policy says: "direct" names the caller beyond its limits (a user, a session), "limited" names a role
+# (whose boundary and session policies still count), "account" names its account (so that its own policies decide).
+Grant = Literal["direct", "limited", "account", "deny", "none"]
+Source = Literal["identity-based policy", "permissions boundary", "session policy", "resource-based policy"]
+Name = tuple[str, str]  # the kind and the name of a principal, e.g. ("Service", "ec2.amazonaws.com")
 
 PARSED_MAX = 2048  # parsed documents that are remembered; a document has at most about 10,000 characters
 NOTHING = '{"Version":"2012-10-17","Statement":[]}'
 EVERYTHING = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
-_VARIABLE = re.compile(r"\$\{[^}]*\}?")
+_EVERYBODY: Name = ("AWS", "*")
+_ORDER: tuple[Grant, ...] = ("none", "account", "limited", "direct")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The Resource or NotResource element: what is fixed, and the patterns whose variables are still open."""
+
+    fixed: Matcher
+    open: tuple[str, ...]
+    negated: bool
+    deny: bool
+
+    def match(self, resource: str, keys: Keys) -> bool:
+        """Whether the statement is about the resource. A variable without a value matches nothing; it excludes
+        nothing from a Deny with NotResource, and everything from an Allow."""
+        if not self.open:
+            return self.fixed(resource) != self.negated
+        expanded = [expand(pattern, keys) for pattern in self.open]
+        found = self.fixed(resource) or any(text is not None and glob_one(text)(resource) for text in expanded)
+        if self.negated and not self.deny and None in expanded:
+            return False
+        return found != self.negated
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement, ready to be asked. `principals` are (kind, name) pairs such as ("Service", "ec2.amazonaws.com")."""
+    """A statement, ready to be asked. `others`: `principals` are those who are not meant (NotPrincipal)."""
 
     deny: bool
     action: Matcher
-    resource: Matcher
-    principals: frozenset[tuple[str, str]]
+    resources: Resources
+    conditions: tuple[Holds, ...]
+    principals: frozenset[Name]
+    others: bool
+    sid: str
+
+    def applies(self, action: str, resource: str, keys: Keys) -> bool:
+        """Whether action (in lower case), resource and conditions fit."""
+        return (self.action(action) and self.resources.match(resource, keys)
+                and all(holds(keys) for holds in self.conditions))
 
 
 Policy = tuple[Statement, ...]
 
 
-def decide(policies: Iterable[Policy], action: str, resource: str) -> Decision:
-    """What identity policies together say of one action on one resource (an ARN, or "*")."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """By which names policies may mean a caller: see Grant. `account` "": it has none (a service)."""
+
+    direct: frozenset[Name]
+    limited: frozenset[Name] = frozenset()
+    account: str = ""
+
+    @property
+    def accounts(self) -> frozenset[Name]:
+        """The names of its account."""
+        return frozenset({("AWS", self.account), ("AWS", f"arn:aws:iam::{self.account}:root")}
+                         if self.account else ())
+
+    def meant_by(self, statement: Statement) -> Grant:
+        """How the statement's Principal means the caller, or its NotPrincipal does not spare it.
+
+        AWS spares from a Deny only whom NotPrincipal names with its account (and a session with its role).
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+        """
+        named, everybody = statement.principals, "limited" if self.limited else "direct"
+        if statement.others:
+            mine = self.direct | self.limited
+            if statement.deny:
+                spared = mine <= named and (not self.account or not self.accounts.isdisjoint(named))
+            else:
+                spared = not named.isdisjoint(mine | self.accounts | {_EVERYBODY})
+            return "none" if spared else everybody  # type: ignore[return-value]
+        if not named.isdisjoint(self.direct):
+            return "direct"
+        if not named.isdisjoint(self.limited):
+            return "limited"
+        if _EVERYBODY in named and any(kind == "AWS" for kind, _ in self.direct):
+            return everybody  # type: ignore[return-value]
+        return "none" if named.isdisjoint(self.accounts) else "account"
+
+
+def decide(policies: Iterable[Policy], action: str, resource: str, keys: Keys = no_keys) -> Decision:
+    """What policies without principals together say of one action on one resource (an ARN, or "*")."""
     action, found = action.lower(), False
     for policy in policies:
         for statement in policy:
-            if (statement.deny or not found) and statement.action(action) and statement.resource(resource):
+            if (statement.deny or not found) and statement.applies(action, resource, keys):
                 if statement.deny:
                     return "deny"
                 found = True
     return "allow" if found else "none"
 
 
-def trust(policy: Policy, action: str, names: Iterable[tuple[str, str]], account: str) -> Trust:
-    """What a role's trust policy says of a caller known by `names`, e.g. ("AWS", its ARN), of `account`.
-
-    "principal": the caller itself is named (or everybody is); "account": only its account is, so that the caller's own
-    policies must allow the action too. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-    """
-    mine = frozenset(names)
-    theirs = frozenset({("AWS", account), ("AWS", f"arn:aws:iam::{account}:root")}) if account else frozenset()
-    if any(kind == "AWS" for kind, _ in mine):
-        mine |= {("AWS", "*")}
-    action, found = action.lower(), "none"
+def granted(policy: Policy, caller: Caller, action: str, resource: str, keys: Keys = no_keys) -> Grant:
+    """What a resource policy says of a caller; of a role's trust policy, with the role as the resource."""
+    action = action.lower()
+    found: Grant = "none"
     for statement in policy:
-        direct, via_account = not mine.isdisjoint(statement.principals), not theirs.isdisjoint(statement.principals)
-        if (direct or via_account) and statement.action(action):
+        grant = caller.meant_by(statement)
+        if grant != "none" and statement.applies(action, resource, keys):
             if statement.deny:
                 return "deny"
-            found = "principal" if direct or found == "principal" else "account"
-    return found  # type: ignore[return-value]
+            found = max(found, grant, key=_ORDER.index)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """All policies that count for a caller. `boundary` and `session`: None where it has none."""
+
+    identity: Sequence[Policy]
+    boundary: Sequence[Policy] | None = None
+    session: Sequence[Policy] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Which kind of policy refused, and whether by an explicit Deny."""
+
+    by: Source
+    explicit: bool
+
+    def because(self, action: str) -> str:
+        """The end of AWS's sentence. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+        if self.explicit:
+            return f"with an explicit deny in {'an' if self.by[0] == 'i' else 'a'} {self.by}"
+        return f"because no {self.by} allows the {action} action"
+
+
+def evaluate(policies: Policies, grant: Grant, action: str, resource: str, keys: Keys = no_keys, *,
+             crosses: bool = False, trust: bool = False) -> Refused | None:
+    """None where one caller may do one thing. `grant` is what the resource's policy says ("none" without one).
+
+    `crosses`: the resource is another account's, so both sides must allow. `trust`: the resource's policy must allow
+    in any case, as a role's trust policy must.
+    """
+    said: tuple[tuple[Source, Decision], ...] = (
+        ("identity-based policy", decide(policies.identity, action, resource, keys)),
+        ("permissions boundary", _limit(policies.boundary, action, resource, keys)),
+        ("session policy", _limit(policies.session, action, resource, keys)),
+        ("resource-based policy", "deny" if grant == "deny" else "allow"))
+    for source, decision in said:
+        if decision == "deny":
+            return Refused(source, True)
+    if grant == "none" and (crosses or trust):
+        return Refused("resource-based policy", False)
+    if grant == "direct" and not crosses:
+        return None
+    for source, decision in said[1 if grant == "limited" and not crosses else 0:]:
+        if decision == "none":
+            return Refused(source, False)
+    return None
+
+
+def _limit(policies: Sequence[Policy] | None, action: str, resource: str, keys: Keys) -> Decision:
+    return "allow" if policies is None else decide(policies, action, resource, keys)
 
 
 @lru_cache(maxsize=PARSED_MAX)
@@ -73,8 +198,7 @@ def parse(document: str) -> Policy:
     """A document that `policy_grammar.check` has accepted, compiled; remembered by its text."""
     content: dict[str, Any] = msgspec.json.decode(document)
     variables = content.get("Version") == "2012-10-17"  # in the older version "${" is only text
-    parsed = (_statement(each, variables) for each in listed(content["Statement"]))
-    return tuple(statement for statement in parsed if statement is not None)
+    return tuple(_statement(each, variables) for each in listed(content["Statement"]))
 
 
 def merge(documents: Iterable[str]) -> str:
@@ -88,81 +212,27 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def principals(element: Any) -> frozenset[tuple[str, str]]:
+def principals(element: Any) -> frozenset[Name]:
     """The (kind, name) pairs of a Principal element; "*" is every AWS principal."""
     if element is None:
         return frozenset()
     if not isinstance(element, Mapping):
-        return frozenset({("AWS", "*")})
+        return frozenset({_EVERYBODY})
     return frozenset((kind, name) for kind, names in element.items() for name in listed(names))
 
 
-def _statement(content: Mapping[str, Any], variables: bool) -> Statement | None:
-    """None for a statement that allows nothing."""
+def _statement(content: Mapping[str, Any], variables: bool) -> Statement:
     deny = content["Effect"] == "Deny"
-    if not deny and not content.keys().isdisjoint(("Condition", "NotAction", "NotResource", "NotPrincipal")):
-        return None
-    action = _actions(listed(content.get("Action", [])))
+    matches = action_matcher(listed(content.get("Action", [])))
     if "NotAction" in content:
-        action = _negated(_actions(listed(content["NotAction"])))
-    patterns = listed(content.get("Resource", "*"))
-    if variables and not deny:
-        patterns = [pattern for pattern in patterns if not _VARIABLE.search(pattern)]
-    elif variables:
-        patterns = [_VARIABLE.sub("*", pattern) for pattern in patterns]
-    resource = glob(patterns)
-    if "NotResource" in content:
-        resource = _negated(glob(p for p in listed(content["NotResource"]) if not (variables and _VARIABLE.search(p))))
-    named = principals("*" if "NotPrincipal" in content else content.get("Principal"))
-    return Statement(deny, action, resource, named)
-
-
-def _negated(matches: Matcher) -> Matcher:
-    return lambda text: not matches(text)
-
-
-def _actions(patterns: list[str]) -> Matcher:
-    """Action patterns by service, since a managed policy may list a thousand; actions are compared in lower case."""
-    by_service: dict[str, list[str]] = {}
-    for pattern in patterns:
-        service = pattern.lower().partition(":")[0]
-        by_service.setdefault("*" if "*" in service or "?" in service else service, []).append(pattern.lower())
-    matchers = {service: glob(group) for service, group in by_service.items()}
-    anywhere = matchers.pop("*", None)
-
-    def matches(action: str) -> bool:
-        of_service = matchers.get(action.partition(":")[0])
-        return (of_service is not None and of_service(action)) or (anywhere is not None and anywhere(action))
-    return matches
-
-
-def glob(patterns: Iterable[str]) -> Matcher:
-    """Matches a whole text against patterns in which `*` is any run of characters and `?` any one; case counts."""
-    exact, begins, wild = set(), [], []
-    for pattern in patterns:
-        if not pattern.strip("*") and pattern:
-            return lambda text: True
-        if "*" not in pattern and "?" not in pattern:
-            exact.add(pattern)
-        elif "?" not in pattern and pattern.find("*") == len(pattern) - 1:
-            begins.append(pattern[:-1])
-        else:
-            wild.append(_expression(pattern))
-    prefixes = tuple(begins)
-    if not wild:
-        return lambda text: text in exact or text.startswith(prefixes)
-    found = re.compile("|".join(wild), re.DOTALL).fullmatch
-    return lambda text: text in exact or text.startswith(prefixes) or found(text) is not None
-
-
-def _expression(pattern: str) -> str:
-    """One pattern as a regular expression that never backtracks into an earlier `*`.
-
-    A customer writes these, so they must not take exponential time: each piece between stars is found at its first
-    place for good (an atomic group), which loses no match because the last piece is anchored by the end of the text.
-    """
-    first, *rest = (re.escape(piece).replace(r"\?", ".") for piece in re.sub(r"\*+", "*", pattern).split("*"))
-    if not rest:
-        return first
-    *middle, last = rest
-    return first + "".join(f"(?>.*?{piece})" for piece in middle) + ".*" + last
+        spared = action_matcher(listed(content["NotAction"]))
+        matches = lambda action: not spared(action)  # noqa: E731
+    negated = "NotResource" in content
+    patterns = listed(content["NotResource"] if negated else content.get("Resource", "*"))
+    still_open = tuple(pattern for pattern in patterns if variables and has_variables(pattern))
+    resources = Resources(glob(pattern for pattern in patterns if pattern not in still_open), still_open, negated, deny)
+    others = "NotPrincipal" in content
+    return Statement(
+        deny, matches, resources,
+        compile_conditions(content.get("Condition", {}), variables=variables, deny=deny),
+        principals(content["NotPrincipal"] if others else content.get("Principal")), others, content.get("Sid", ""))

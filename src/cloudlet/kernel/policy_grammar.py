@@ -9,19 +9,15 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["identity", "trust"]
+from cloudlet.kernel.policy_conditions import OPERATORS
+
+Kind = Literal["identity", "trust", "resource"]
 
 VERSIONS = ("2008-10-17", "2012-10-17")
 _TOP = {"Version", "Id", "Statement"}
 _STATEMENT = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal",
               "Condition"}
 _PRINCIPALS = {"AWS", "Service", "Federated", "CanonicalUser"}
-_OPERATORS = {
-    *(f"{kind}{test}" for kind in ("Numeric", "Date") for test in (
-        "Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals")),
-    "StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike",
-    "StringNotLike", "Bool", "BinaryEquals", "IpAddress", "NotIpAddress", "ArnEquals", "ArnLike", "ArnNotEquals",
-    "ArnNotLike", "Null"}
 _VENDOR = re.compile(r"[a-zA-Z0-9.-]+|\*")
 _SYNTAX = "Syntax errors in policy."
 
@@ -31,7 +27,8 @@ class Malformed(Exception):
 
 
 def check(document: str, kind: Kind) -> None:
-    """Raises Malformed unless the document is an identity policy (also a session's), or a role's trust policy."""
+    """Raises Malformed unless the document is an identity policy (also a session's), a role's trust policy, or the
+    policy of another resource (Resource may be left out: it is that resource)."""
     statements = _statements(document, kind)
     for statement in statements:
         _check_shape(statement)
@@ -41,7 +38,7 @@ def check(document: str, kind: Kind) -> None:
     for statement in statements:
         if not statement.get("Action") and not statement.get("NotAction"):
             raise Malformed("Policy statement must contain actions.")
-        (_check_identity if kind == "identity" else _check_trust)(statement)
+        _CHECKS[kind](statement)
         for action in _texts(statement, "Action") + _texts(statement, "NotAction"):
             _check_action(action)
 
@@ -102,6 +99,15 @@ def _check_trust(statement: Mapping[str, Any]) -> None:
         raise Malformed("AssumeRole policy may only specify STS AssumeRole actions.")
 
 
+def _check_of_resource(statement: Mapping[str, Any]) -> None:
+    if "Principal" not in statement and "NotPrincipal" not in statement:
+        raise Malformed("Missing required field Principal")
+
+
+_CHECKS: dict[Kind, Callable[[Mapping[str, Any]], None]] = {
+    "identity": _check_identity, "trust": _check_trust, "resource": _check_of_resource}
+
+
 def _check_resource(resource: str) -> None:
     if resource == "*":
         return
@@ -151,7 +157,7 @@ def _is_principal(value: Any) -> bool:
 
 def _is_condition(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:").removesuffix("IfExists") in _OPERATORS
+        operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:").removesuffix("IfExists") in OPERATORS
         and isinstance(keys, dict)
         and all(_is_texts(values, lambda each: isinstance(each, str | bool | int | float)) for values in keys.values())
         for operator, keys in value.items())

@@ -1,6 +1,6 @@
 """How a service declares itself on top of AWS's model: one decorated function an operation, one class an error."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
 
@@ -16,7 +16,15 @@ Input = dict[str, Any]
 Output = Any  # a mapping by the output shape's member names; None where the operation answers nothing
 Run = Callable[..., Any]
 Resources = Callable[[Call, Input], Iterable[str]]
+ConditionKeys = Callable[[Call, Input], Mapping[str, str | Iterable[str] | None]]
+TagsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the resource's tags, none where there is no resource
+PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
 F = TypeVar("F", bound=Run)
+
+
+def any_resource(call: Call, request: Input) -> tuple[str, ...]:
+    """The resources of an operation that AWS lets nobody allow on single ones: only "*" matches."""
+    return ("*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,8 @@ class Operation:
 
     `run(call, tx, request)` for the modes "read" and "write" (sync, inside one transaction); `await
     run(call, store, request)` for "wait" (a data plane: it owns its transactions and may hold the request open).
-    `action` is the IAM action; `resources` names the ARNs that the action needs (None: only "*" matches).
+    `action` is the IAM action; `resources` names the ARNs that the action needs (None: only "*" matches); `context`
+    names condition keys of the service's own, such as ecs:cluster (the request's tags are found without it).
     `durable`: answer only after the commit would survive a power cut.
     """
 
@@ -37,6 +46,7 @@ class Operation:
     resources: Resources | None
     durable: bool
     pages: dict[str, Any] | None
+    context: ConditionKeys | None = None
 
 
 class Service:
@@ -53,36 +63,52 @@ class Service:
         self.protocols: tuple[str, ...] = listed + tuple(p for p in protocols if p not in listed)
         self.prefix = prefix or self.model.signing_name
         self.operations: dict[str, Operation] = {}
+        self.tags_of: TagsOf | None = None
+        self.policy_of: PolicyOf | None = None
         self._names = {xform_name(name): name for name in self.model.operation_names}
 
     @overload
     def read(self, fn: F) -> F: ...
     @overload
-    def read(self, *, resources: Resources | None = None, action: str | None = None) -> Callable[[F], F]: ...
-    def read(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
+    def read(self, *, resources: Resources | None = None, action: str | None = None,
+             context: ConditionKeys | None = None) -> Callable[[F], F]: ...
+    def read(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
+             context: ConditionKeys | None = None) -> Any:
         """Declares an operation that changes nothing a customer asked to be changed."""
-        return self._declare(fn, "read", resources, action, False)
+        return self._declare(fn, "read", resources, action, False, context)
 
     @overload
     def write(self, fn: F) -> F: ...
     @overload
     def write(self, *, resources: Resources | None = None, action: str | None = None,
-              durable: bool = False) -> Callable[[F], F]: ...
+              durable: bool = False, context: ConditionKeys | None = None) -> Callable[[F], F]: ...
     def write(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
-              durable: bool = False) -> Any:
+              durable: bool = False, context: ConditionKeys | None = None) -> Any:
         """Declares an operation that writes intent."""
-        return self._declare(fn, "write", resources, action, durable)
+        return self._declare(fn, "write", resources, action, durable, context)
 
     @overload
     def wait(self, fn: F) -> F: ...
     @overload
-    def wait(self, *, resources: Resources | None = None, action: str | None = None) -> Callable[[F], F]: ...
-    def wait(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None) -> Any:
+    def wait(self, *, resources: Resources | None = None, action: str | None = None,
+             context: ConditionKeys | None = None) -> Callable[[F], F]: ...
+    def wait(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
+             context: ConditionKeys | None = None) -> Any:
         """Declares an asynchronous operation: a data plane that owns its transactions."""
-        return self._declare(fn, "wait", resources, action, False)
+        return self._declare(fn, "wait", resources, action, False, context)
+
+    def resource_tags(self, fn: TagsOf) -> TagsOf:
+        """Declares how a resource's tags are found: what conditions on aws:ResourceTag/… are asked of."""
+        self.tags_of = fn
+        return fn
+
+    def resource_policy(self, fn: PolicyOf) -> PolicyOf:
+        """Declares how a resource's own policy is found; it counts in every decision about the resource."""
+        self.policy_of = fn
+        return fn
 
     def _declare(self, fn: F | None, mode: Mode, resources: Resources | None, action: str | None,
-                 durable: bool) -> Any:
+                 durable: bool, context: ConditionKeys | None) -> Any:
         def declare(fn: F) -> F:
             name = self._names.get(fn.__name__)
             if name is None:
@@ -91,7 +117,7 @@ class Service:
                 raise DeclarationError(f"{self.name}.{name} is declared twice")
             self.operations[name] = Operation(
                 self.name, self.model.operation_model(name), fn, mode, action or f"{self.prefix}:{name}", resources,
-                durable, paginators(self.name).get(name))
+                durable, paginators(self.name).get(name), context)
             return fn
         return declare if fn is None else declare(fn)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import Clock
+from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Identities
@@ -66,7 +67,7 @@ class Gateway:
                 else payload.verified(request.body, signed, request.headers, faults))
         principal = credential.principal
         call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
-                    request.source)
+                    request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""))
         return call, message
 
     def _permit(self, target: Target, call: Call, members: dict[str, object]) -> Permit:
@@ -74,8 +75,12 @@ class Gateway:
         operation = target.operation
         resources = tuple(operation.resources(call, members)) if operation.resources else ()
 
+        def keys() -> dict[str, tuple[str, ...]]:
+            own = operation.context(call, members) if operation.context else {}
+            return {**tag_keys(members), **keys_of(own)}
+
         def permit(tx: object) -> None:
-            refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",))
+            refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",), keys)
             if refusal is not None:
                 raise target.protocol.faults.denied(refusal.message)
         return permit

@@ -10,7 +10,13 @@ from cloudlet.kernel.call import Principal
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.iam import iam
 from cloudlet.services.sts import role_credentials, sts
-from cloudlet.services.sts.service import AccessDenied, MalformedPolicyDocument, PackedPolicyTooLarge, ValidationError
+from cloudlet.services.sts.service import (
+    AccessDenied,
+    InvalidParameterValue,
+    MalformedPolicyDocument,
+    PackedPolicyTooLarge,
+    ValidationError,
+)
 from tests.services.desk import ACCOUNT, Desk, root
 
 OTHER = "210987654321"
@@ -140,7 +146,10 @@ def test_durations_that_cannot_be(desk: Desk, seconds: int) -> None:
     ({"Policy": "{"}, MalformedPolicyDocument), ({"Policy": document(ASSUME) + " " * 2048}, PackedPolicyTooLarge),
     ({"PolicyArns": [{"arn": f"arn:aws:iam::{ACCOUNT}:policy/ghost"}]}, MalformedPolicyDocument),
     ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}] * 11}, ValidationError),
-    ({"Tags": [{"Key": "a", "Value": "b"}]}, ValidationError), ({"SourceIdentity": "bob"}, ValidationError),
+    ({"Tags": [{"Key": "a", "Value": "b"}]}, AccessDenied), ({"SourceIdentity": "bob"}, AccessDenied),
+    ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": "A", "Value": "b"}]}, InvalidParameterValue),
+    ({"Tags": [{"Key": "aws:x", "Value": "b"}]}, InvalidParameterValue),
+    ({"TransitiveTagKeys": ["a"]}, InvalidParameterValue), ({"SourceIdentity": "a b"}, ValidationError),
     ({"SerialNumber": "x" * 9, "TokenCode": "123456"}, ValidationError)])
 def test_requests_that_are_refused(desk: Desk, more: dict[str, Any], error: type[AwsError]) -> None:
     role(desk, {"AWS": ACCOUNT})
@@ -174,3 +183,59 @@ def test_role_credentials_are_for_tasks_whose_role_trusts_ecs(desk: Desk) -> Non
     principal = desk.principal(credentials.access_key_id)
     assert principal is not None
     assert principal.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/task/0123456789abcdef"
+
+
+def tagging_role(desk: Desk, name: str, principal: Any) -> str:
+    desk(iam, "CreateRole", RoleName=name, AssumeRolePolicyDocument=document(
+        {"Effect": "Allow", "Principal": principal,
+         "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]}))
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+def test_session_tags_are_what_conditions_see_and_go_on_where_they_are_transitive(desk: Desk) -> None:
+    first, second = (tagging_role(desk, name, {"AWS": ACCOUNT}) for name in ("first", "second"))
+    for name in ("first", "second"):
+        desk(iam, "PutRolePolicy", RoleName=name, PolicyName="p", PolicyDocument=document(
+            {**ASSUME, "Action": "sts:*"},
+            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::${aws:PrincipalTag/team}/*"},
+            {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*",
+             "Condition": {"StringEquals": {"aws:PrincipalTag/stage": "dev", "aws:SourceIdentity": "bob"}}}))
+    answer = assume(desk, arn=first, SourceIdentity="bob", TransitiveTagKeys=["Team"],
+                    Tags=[{"Key": "Team", "Value": "red"}, {"Key": "stage", "Value": "dev"}])
+    assert answer["SourceIdentity"] == "bob"
+    session = desk.principal(answer["Credentials"]["AccessKeyId"])
+    assert session is not None
+    assert desk.refuses(session, "s3:GetObject", "arn:aws:s3:::red/x") is None
+    assert desk.refuses(session, "s3:GetObject", "arn:aws:s3:::blue/x") is not None
+    assert desk.refuses(session, "s3:PutObject", "*") is None
+    chained = desk.principal(assume(desk, session, second)["Credentials"]["AccessKeyId"])
+    assert chained is not None
+    assert desk.refuses(chained, "s3:GetObject", "arn:aws:s3:::red/x") is None
+    assert desk.refuses(chained, "s3:PutObject", "*") is not None  # stage was not passed on
+    with pytest.raises(InvalidParameterValue, match="conflicts with a transitive tag key"):
+        assume(desk, session, second, Tags=[{"Key": "TEAM", "Value": "blue"}])
+    with pytest.raises(ValidationError, match="SourceIdentity cannot be changed"):
+        assume(desk, session, second, SourceIdentity="eve")
+
+
+def test_a_trust_policy_with_conditions(desk: Desk) -> None:
+    desk(iam, "CreateRole", RoleName="app", AssumeRolePolicyDocument=document(
+        {"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "sts:AssumeRole",
+         "Condition": {"StringEquals": {"sts:ExternalId": "secret"}, "StringLike": {"sts:RoleSessionName": "m*"}}}))
+    eve = user(desk, ASSUME, account=OTHER, name="eve")
+    with pytest.raises(AccessDenied):
+        assume(desk, eve)
+    with pytest.raises(AccessDenied):
+        assume(desk, eve, ExternalId="secret", RoleSessionName="eve")
+    assert assume(desk, eve, ExternalId="secret")["AssumedRoleUser"]["Arn"].endswith("/app/me")
+
+
+def test_a_task_role_whose_trust_policy_asks_whom_the_task_is_for(desk: Desk) -> None:
+    desk(iam, "CreateRole", RoleName="app", AssumeRolePolicyDocument=document(
+        {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole",
+         "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:*"},
+                       "StringEquals": {"aws:SourceAccount": ACCOUNT}}}))
+    with desk.store.tx() as tx:
+        assert role_credentials(tx, ROLE, "task", 900, f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/c/1").token
+        with pytest.raises(AccessDenied):
+            role_credentials(tx, ROLE, "task", 900, f"arn:aws:ecs:eu-west-1:{ACCOUNT}:task/c/1")

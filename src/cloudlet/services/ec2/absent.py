@@ -6,7 +6,7 @@ Tools read these lists before they delete a VPC or after they made one. Only wha
 from collections.abc import Iterable
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2.api import ec2, error
 from cloudlet.store.db import Tx
 
@@ -47,7 +47,7 @@ def _declare(name: str, members: str, ids: str, code: str, label: str) -> None:
             raise not_found(f"The {label} ID '{id}' does not exist")
         return {members: []}
     describe.__name__ = name
-    ec2.read(describe)
+    ec2.read(resources=any_resource)(describe)
 
 
 for _name, _absent in _ABSENT.items():

@@ -4,7 +4,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2.api import ec2
 from cloudlet.services.ec2.nouns import described
 from cloudlet.services.ec2.opening import EVERYWHERE
@@ -25,7 +25,7 @@ def _view(tx: Tx, acl: NetworkAcl) -> dict[str, Any]:
                  "SubnetId": subnet.id} for subnet in tx.find(Subnet, vpc=acl.vpc_id)]}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_network_acls(call: Call, tx: Tx, request: Input) -> Output:
     """ACLs by id and filter."""
     views = [_view(tx, acl) for acl in described(tx, call, NetworkAcl, request.get("NetworkAclIds"))]

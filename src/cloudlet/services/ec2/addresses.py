@@ -5,7 +5,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, pool, quotas
 from cloudlet.services.ec2.api import ec2, refuse, touches
 from cloudlet.services.ec2.fabric import refresh_fabric
@@ -136,7 +136,7 @@ def release_address(call: Call, tx: Tx, request: Input) -> Output:
     pool.give_back(tx, elastic.public_ip)
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_addresses(call: Call, tx: Tx, request: Input) -> Output:
     """Elastic IPs by allocation id, by address and by filter."""
     by_address = [_by_address(tx, call, address).id for address in request.get("PublicIps") or ()]
@@ -161,7 +161,7 @@ def _subnet(tx: Tx, call: Call, elastic: ElasticIp) -> str | None:
     return interface.subnet_id if interface else None
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_addresses_attribute(call: Call, tx: Tx, request: Input) -> Output:
     """Reverse DNS names of Elastic IPs: none is set, as none can be."""
     found = described(tx, call, ElasticIp, request.get("AllocationIds"))

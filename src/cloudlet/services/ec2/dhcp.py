@@ -5,7 +5,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api
 from cloudlet.services.ec2.api import ec2, touches
 from cloudlet.services.ec2.nouns import described, find
@@ -41,7 +41,7 @@ def create_dhcp_options(call: Call, tx: Tx, request: Input) -> Output:
     return {"DhcpOptions": _view(options)}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_dhcp_options(call: Call, tx: Tx, request: Input) -> Output:
     """Option sets by id and filter."""
     found = matching(described(tx, call, DhcpOptions, request.get("DhcpOptionsIds")), request.get("Filters"), {

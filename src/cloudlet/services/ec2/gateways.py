@@ -5,7 +5,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2, touches
 from cloudlet.services.ec2.fabric import refresh_fabric
@@ -60,7 +60,7 @@ def detach_internet_gateway(call: Call, tx: Tx, request: Input) -> Output:
     refresh_fabric(tx, vpc.key)
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_internet_gateways(call: Call, tx: Tx, request: Input) -> Output:
     """Gateways by id and filter."""
     found = matching(described(tx, call, InternetGateway, request.get("InternetGatewayIds")), request.get("Filters"), {

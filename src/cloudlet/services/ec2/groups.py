@@ -6,7 +6,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2, touches
 from cloudlet.services.ec2.nouns import arn, described, find
@@ -82,7 +82,7 @@ def _view(group: SecurityGroup, rules: list[SecurityGroupRule]) -> dict[str, Any
     }
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_security_groups(call: Call, tx: Tx, request: Input) -> Output:
     """Groups by id, by name in the default VPC, and by filter."""
     named = [_by_name(tx, call, name).id for name in request.get("GroupNames") or ()]
@@ -140,7 +140,7 @@ def delete_security_group(call: Call, tx: Tx, request: Input) -> Output:
     return {"Return": True, "GroupId": group.id}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_security_group_references(call: Call, tx: Tx, request: Input) -> Output:
     """Groups of peered VPCs that name these: there are none, as VPCs cannot be peered here."""
     for id in request["GroupId"]:
@@ -148,7 +148,7 @@ def describe_security_group_references(call: Call, tx: Tx, request: Input) -> Ou
     return {"SecurityGroupReferenceSet": []}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_stale_security_groups(call: Call, tx: Tx, request: Input) -> Output:
     """Groups that name groups of VPCs no longer peered: there are none, as VPCs cannot be peered here."""
     find(tx, call, Vpc, request["VpcId"])

@@ -8,7 +8,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
 from cloudlet.kernel.names import Installation
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, pool, quotas
 from cloudlet.services.ec2.api import ec2, refuse, touches
 from cloudlet.services.ec2.fabric import join_network, refresh_fabric
@@ -234,7 +234,7 @@ def create_network_interface(call: Call, tx: Tx, request: Input) -> Output:
             "ClientToken": request.get("ClientToken")}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_network_interfaces(call: Call, tx: Tx, request: Input) -> Output:
     """Interfaces by id and filter."""
     names: dict[str, str] = {}

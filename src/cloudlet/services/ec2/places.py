@@ -4,7 +4,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2
 from cloudlet.services.ec2.regions import Zone, opt_in_status, regions, zones
@@ -12,7 +12,7 @@ from cloudlet.services.ec2.vpcs import default_vpc
 from cloudlet.store.db import Tx
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_regions(call: Call, tx: Tx, request: Input) -> Output:
     """Every region; here all of them are open to every account."""
     views = [{"RegionName": name, "Endpoint": f"ec2.{name}.amazonaws.com", "OptInStatus": opt_in_status(name)}
@@ -37,7 +37,7 @@ def _zone_view(zone: Zone) -> dict[str, Any]:
             "OptInStatus": "opt-in-not-required"}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_availability_zones(call: Call, tx: Tx, request: Input) -> Output:
     """The zones of the region."""
     there = zones(call.region)
@@ -58,7 +58,7 @@ def describe_availability_zones(call: Call, tx: Tx, request: Input) -> Output:
     })}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_account_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """What the account has by default, and how much it may have."""
     vpc = default_vpc(tx, call)

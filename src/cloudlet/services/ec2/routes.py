@@ -7,7 +7,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2, refuse, touches
 from cloudlet.services.ec2.fabric import refresh_fabric
@@ -77,7 +77,7 @@ def create_route_table(call: Call, tx: Tx, request: Input) -> Output:
     return {"RouteTable": _view(tx, table), "ClientToken": request.get("ClientToken")}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_route_tables(call: Call, tx: Tx, request: Input) -> Output:
     """Tables by id and filter."""
     routes: Callable[[str], Callable[[RouteTable], Any]] = lambda member: (  # noqa: E731 -- one field, many names

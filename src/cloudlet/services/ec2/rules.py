@@ -6,7 +6,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2, touches
 from cloudlet.services.ec2.fabric import refresh_group
@@ -155,7 +155,7 @@ def revoke_security_group_egress(call: Call, tx: Tx, request: Input) -> Output:
 # ── Rules by id ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_security_group_rules(call: Call, tx: Tx, request: Input) -> Output:
     """Rules by id and filter."""
     found = matching(described(tx, call, SecurityGroupRule, request.get("SecurityGroupRuleIds")),

@@ -7,7 +7,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2, refuse, require, touches
 from cloudlet.services.ec2.fabric import refresh_fabric, reshape_network
@@ -99,7 +99,7 @@ def create_default_subnet(call: Call, tx: Tx, request: Input) -> Output:
     raise api.InvalidSubnetConflict(f"The default VPC '{vpc.id}' has no free range for another default subnet.")
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_subnets(call: Call, tx: Tx, request: Input) -> Output:
     """Subnets by id and filter."""
     count: Callable[[Subnet], int] = lambda s: available(tx, s)  # noqa: E731 -- one of a table of fields

@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2.api import InvalidParameterValue, TagLimitExceeded, ec2
 from cloudlet.services.ec2.nouns import NOUNS, find, noun_of
 from cloudlet.store.db import Tx
@@ -90,7 +90,7 @@ def _named(asked: list[dict[str, str]] | None, key: str, value: str) -> bool:
     return any(tag.get("Key") == key and tag.get("Value", value) == value for tag in asked)
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_tags(call: Call, tx: Tx, request: Input) -> Output:
     """Every tag of everything, one a line."""
     rows = [{"Key": key, "ResourceId": found.id, "ResourceType": noun.resource_type, "Value": value}

@@ -5,7 +5,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, quotas
 from cloudlet.services.ec2.api import ec2, refuse, require, touches
 from cloudlet.services.ec2.fabric import refresh_fabric, reshape_network
@@ -85,7 +85,7 @@ def create_default_vpc(call: Call, tx: Tx, request: Input) -> Output:
     return {"Vpc": vpc_view(make_default_vpc(tx, call, open_region(tx, call).dhcp_options_id), state="pending")}
 
 
-@ec2.read
+@ec2.read(resources=any_resource)
 def describe_vpcs(call: Call, tx: Tx, request: Input) -> Output:
     """VPCs by id and filter."""
     found = matching(described(tx, call, Vpc, request.get("VpcIds")), request.get("Filters"), {

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import any_resource
 from cloudlet.services.ecr.contents import delete_contents, require_repository
 from cloudlet.services.ecr.hosts import registry_host
 from cloudlet.services.ecr.records import Image, Repository, repository_key
@@ -91,7 +92,7 @@ def delete_repository(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, 
     return {"repository": _shown(call, repository)}
 
 
-@ecr.read
+@ecr.read(resources=any_resource)
 def describe_registry(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The registry of the caller, which replicates nowhere."""
     return {"registryId": call.account, "replicationConfiguration": {"rules": []}}

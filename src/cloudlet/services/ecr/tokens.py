@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from cloudlet.kernel.call import Call, Principal
+from cloudlet.kernel.service import any_resource
 from cloudlet.services.ecr.hosts import registry_host
 from cloudlet.services.ecr.service import ecr, registry_of
 from cloudlet.store.db import Tx
@@ -78,7 +79,7 @@ def _signature(key: SigningKey, body: bytes) -> str:
     return hmac.new(key.secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-@ecr.write
+@ecr.write(resources=any_resource)
 def get_authorization_token(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The password for `docker login`, good for twelve hours in this region."""
     registries = request.get("registryIds") or [call.account]

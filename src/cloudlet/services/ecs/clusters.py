@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input
+from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs.api import (
     ClusterContainsServicesException,
     ClusterContainsTasksException,
@@ -61,7 +61,7 @@ def describe_clusters(call: Call, tx: Tx, request: Input) -> Any:
     return {"clusters": found, "failures": failures}
 
 
-@ecs.read
+@ecs.read(resources=any_resource)
 def list_clusters(call: Call, tx: Tx, request: Input) -> Any:
     """The ARNs of all active clusters."""
     return {"clusterArns": [c.arn for c in tx.find(Cluster, f"{call.scope}/") if c.status == "ACTIVE"]}
@@ -98,7 +98,7 @@ def put_cluster_capacity_providers(call: Call, tx: Tx, request: Input) -> Any:
     return {"cluster": view(tx, changed, ("SETTINGS", "TAGS"))}
 
 
-@ecs.read
+@ecs.read(resources=any_resource)
 def describe_capacity_providers(call: Call, tx: Tx, request: Input) -> Any:
     """The two that AWS has made: FARGATE and FARGATE_SPOT (which is never interrupted here)."""
     if request.get("cluster"):

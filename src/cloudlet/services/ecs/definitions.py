@@ -6,7 +6,7 @@ from typing import Any
 
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input
+from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs.api import ClientException, InvalidParameterException, ecs
 from cloudlet.services.ecs.arns import definition_arn, revision
 from cloudlet.services.ecs.definition_rules import normalized
@@ -65,7 +65,7 @@ def describe_task_definition(call: Call, tx: Tx, request: Input) -> Any:
     return answer
 
 
-@ecs.read
+@ecs.read(resources=any_resource)
 def list_task_definitions(call: Call, tx: Tx, request: Input) -> Any:
     """ARNs by family and revision; active ones unless another status is asked for."""
     family, status = request.get("familyPrefix"), request.get("status") or "ACTIVE"
@@ -75,7 +75,7 @@ def list_task_definitions(call: Call, tx: Tx, request: Input) -> Any:
     return {"taskDefinitionArns": [d.arn for d in found]}
 
 
-@ecs.read
+@ecs.read(resources=any_resource)
 def list_task_definition_families(call: Call, tx: Tx, request: Input) -> Any:
     """Family names that begin with a prefix; those with an active revision, without one, or all (the default)."""
     status, active = request.get("status") or "ALL", dict[str, bool]()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input
+from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs import arns, definitions
 from cloudlet.services.ecs.api import (
     InvalidParameterException,
@@ -144,7 +144,7 @@ def describe_services(call: Call, tx: Tx, request: Input) -> Any:
     return {"services": found, "failures": failures}
 
 
-@ecs.read
+@ecs.read(resources=any_resource)
 def list_services(call: Call, tx: Tx, request: Input) -> Any:
     """ARNs of a cluster's services, narrowed by launch type or scheduling strategy."""
     cluster = arns.active_cluster(call, tx, request.get("cluster"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input
+from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs import arns, definitions
 from cloudlet.services.ecs.api import InvalidParameterException, ecs, unsupported
 from cloudlet.services.ecs.fargate import PLATFORM_FAMILY, PLATFORM_VERSION, check_platform, choose_provider, launch_on
@@ -112,7 +112,7 @@ def describe_tasks(call: Call, tx: Tx, request: Input) -> Any:
     return {"tasks": found, "failures": failures}
 
 
-@ecs.read
+@ecs.read(resources=any_resource)
 def list_tasks(call: Call, tx: Tx, request: Input) -> Any:
     """ARNs of a cluster's tasks that should run (or, if asked, should not), narrowed by what the request names."""
     cluster = arns.active_cluster(call, tx, request.get("cluster"))

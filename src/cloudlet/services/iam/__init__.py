@@ -1,26 +1,40 @@
 """IAM: users, roles, policies, access keys and sessions; the front door for whoever must know who may do what."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from cloudlet.control.controller import Controller
-from cloudlet.kernel.identity import Identities
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.identity import Identities, Refusal
+from cloudlet.kernel.service import Service
 from cloudlet.kernel.site import Site
 from cloudlet.services.iam import access_keys, attachments, inline, policies, roles, users
-from cloudlet.services.iam.identities import StoredIdentities, permission
+from cloudlet.services.iam.identities import StoredIdentities
 from cloudlet.services.iam.ids import account_of
+from cloudlet.services.iam.permissions import Permissions, trust_refusal
 from cloudlet.services.iam.policies import find_any as find_policy
 from cloudlet.services.iam.records import Role, User, key_of_arn
 from cloudlet.services.iam.service import iam
-from cloudlet.services.iam.sessions import KIND, Expiry, open_session
+from cloudlet.services.iam.sessions import KIND, Expiry, open_own_session, open_session
 from cloudlet.store.db import Store, Tx
 
 __all__ = ["Role", "User", "access_keys", "account_of", "attachments", "controller", "find_policy", "find_role",
-           "find_user", "iam", "identities", "inline", "open_session", "permission", "policies", "roles", "users"]
+           "find_user", "iam", "identities", "inline", "open_own_session", "open_session", "pass_role_refusal",
+           "policies", "roles", "trust_refusal", "users"]
+_OWN = Permissions((iam,))
 
 
-def identities(site: Site) -> Identities:
-    """What the gateway asks: whose an access key is, and whether its owner may do something now."""
-    return StoredIdentities(site)
+def identities(site: Site, services: Iterable[Service] = (iam,)) -> Identities:
+    """What the gateway asks: whose an access key is, and whether its owner may do something now. `services` are asked
+    for the tags and the policies of their resources."""
+    return StoredIdentities(site, services)
+
+
+def pass_role_refusal(tx: Tx, call: Call, role_arn: str, service: str) -> Refusal | None:
+    """Why the caller may not hand a role to a service (e.g. "ecs-tasks.amazonaws.com"), or None: iam:PassRole, which
+    every operation asks for that takes a role for a service to act with.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html"""
+    return _OWN.refusal(tx, call, "iam:PassRole", (role_arn,), lambda: {"iam:passedtoservice": (service,)})
 
 
 def find_role(tx: Tx, arn: str) -> Role | None:

@@ -1,13 +1,15 @@
-"""IAM's records: users, roles, access keys, sessions, managed policies. Global: their keys begin with the account."""
+"""IAM's records: who there is, with which keys and policies. Global: their keys begin with the account."""
 
 from dataclasses import field
 
 from cloudlet.store.records import record
 
 
-@record("iam.user", indexes={"policy": lambda user: user.attached})
+@record("iam.user", indexes={"policy": lambda user: user.attached, "group": lambda user: user.groups,
+                             "boundary": lambda user: user.boundary or None})
 class User:
-    """`inline` maps a policy's name to its document; `attached` lists managed policies' ARNs in order of attachment."""
+    """`inline` maps a policy's name to its document; `attached` lists managed policies' ARNs in order of attachment;
+    `groups` are keys of groups; `boundary` is a managed policy's ARN, "" for none."""
 
     key: str
     account: str
@@ -18,6 +20,8 @@ class User:
     tags: dict[str, str] = field(default_factory=dict)
     inline: dict[str, str] = field(default_factory=dict)
     attached: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    boundary: str = ""
 
     @property
     def arn(self) -> str:
@@ -25,7 +29,26 @@ class User:
         return f"arn:aws:iam::{self.account}:user{self.path}{self.name}"
 
 
-@record("iam.role", indexes={"policy": lambda role: role.attached})
+@record("iam.group", indexes={"policy": lambda group: group.attached})
+class Group:
+    """A set of users (`User.groups`) who share its policies."""
+
+    key: str
+    account: str
+    id: str
+    name: str
+    path: str
+    created: float
+    inline: dict[str, str] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
+
+    @property
+    def arn(self) -> str:
+        """`arn:aws:iam::ACCOUNT:group/path/name`."""
+        return f"arn:aws:iam::{self.account}:group{self.path}{self.name}"
+
+
+@record("iam.role", indexes={"policy": lambda role: role.attached, "boundary": lambda role: role.boundary or None})
 class Role:
     """`trust` is the document that says who may assume it; `max_session_s` bounds a session's duration."""
 
@@ -41,6 +64,7 @@ class Role:
     tags: dict[str, str] = field(default_factory=dict)
     inline: dict[str, str] = field(default_factory=dict)
     attached: tuple[str, ...] = ()
+    boundary: str = ""
 
     @property
     def arn(self) -> str:
@@ -59,12 +83,23 @@ class AccessKey:
     active: bool = True
 
 
+@record("iam.usage")
+class Usage:
+    """When, where and for which service an access key (by its id) or a role (by its key) was last used."""
+
+    key: str
+    used: float
+    region: str
+    service: str
+
+
 @record("iam.session")
 class Session:
-    """Temporary credentials of an assumed role.
+    """Temporary credentials: of an assumed role, of a user or root itself, or of somebody federated by one of them.
 
-    `role_id` is the role's unique id: a role deleted and made again under the same name does not revive its sessions.
-    `policy` and `policy_arns` are the session policies, which narrow what the role may do.
+    `role` is the key of the role or user ("" for root) and `role_id` its unique id: one deleted and made again under
+    the same name does not revive its sessions. `policy` and `policy_arns` are the session policies, which narrow what
+    it may do; `facts` are condition keys and values that hold for the session, such as its tags.
     """
 
     access_key_id: str
@@ -76,6 +111,9 @@ class Session:
     expires: float
     policy: str | None = None
     policy_arns: tuple[str, ...] = ()
+    kind: str = "role"  # "role", "user", "federated"
+    account: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @record("iam.policy", indexes={"account": lambda policy: policy.account})

@@ -19,9 +19,10 @@ class TemporaryCredentials:
     expires: float
 
 
-def role_credentials(tx: Tx, role_arn: str, session_name: str, duration_s: float) -> TemporaryCredentials:
+def role_credentials(tx: Tx, role_arn: str, session_name: str, duration_s: float,
+                     source_arn: str = "") -> TemporaryCredentials:
     """Credentials of a task's role. Raises AccessDenied, in words a customer may read, where there is no such role or
-    its trust policy does not name ecs-tasks.amazonaws.com."""
-    credential = roles.credentials_for_task(tx, role_arn, session_name, duration_s)
+    its trust policy does not let ecs-tasks.amazonaws.com have it for `source_arn` (the task's ARN: aws:SourceArn)."""
+    credential = roles.credentials_for_task(tx, role_arn, session_name, duration_s, source_arn)
     return TemporaryCredentials(credential.access_key_id, credential.secret, credential.token or "",
                                 credential.expires or 0.0)

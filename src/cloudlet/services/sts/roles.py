@@ -6,11 +6,12 @@ from typing import Any
 
 from cloudlet.kernel import policy, policy_grammar
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.identity import Credential
 from cloudlet.kernel.policy_grammar import Malformed
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.iam import Role, find_policy, find_role, open_session, permission
+from cloudlet.services.iam import Role, find_policy, find_role, open_session, trust_refusal
 from cloudlet.services.sts.service import (
     AccessDenied,
     MalformedPolicyDocument,
@@ -18,6 +19,7 @@ from cloudlet.services.sts.service import (
     ValidationError,
     sts,
 )
+from cloudlet.services.sts.session_tags import Passed, passed_by
 from cloudlet.store.db import Tx
 
 ACTION = "sts:AssumeRole"
@@ -29,54 +31,64 @@ _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 @sts.write(resources=lambda call, request: [request["RoleArn"]])
 def assume_role(call: Call, tx: Tx, request: Input) -> Output:
     """Temporary credentials of a role, where its trust policy and the caller's own policies allow it."""
-    _refuse_unsupported(request)
-    name = _session_name(request["RoleSessionName"])
-    role = find_role(tx, request["RoleArn"])
-    if role is None or not _may_assume(tx, call, role):
-        raise _denied(call, request["RoleArn"])
-    document, arns = _session_policies(tx, role, request)
+    refuse_unsupported(request)
+    name = session_name(request["RoleSessionName"])
+    role, passed = find_role(tx, request["RoleArn"]), passed_by(call, request)
+    if role is None:
+        raise _denied(call, ACTION, request["RoleArn"])
+    _check_trust(tx, call, role, request, passed)
+    document, arns = session_policies(tx, role.account, request)
     credential = open_session(tx, role, name, _duration(call, role, request.get("DurationSeconds")),
-                              policy=document, policy_arns=arns)
+                              policy=document, policy_arns=arns, facts=passed.facts)
     answer: dict[str, Any] = {
         "Credentials": {"AccessKeyId": credential.access_key_id, "SecretAccessKey": credential.secret,
                         "SessionToken": credential.token, "Expiration": credential.expires},
         "AssumedRoleUser": {"AssumedRoleId": credential.principal.user_id, "Arn": credential.principal.arn}}
     if document is not None:
-        answer["PackedPolicySize"] = -(-len(document) * 100 // POLICY_SIZE_MAX)
+        answer["PackedPolicySize"] = packed_size(document)
+    if passed.source_identity:
+        answer["SourceIdentity"] = passed.source_identity
     return answer
 
 
-def credentials_for_task(tx: Tx, role_arn: str, session_name: str, duration_s: float) -> Credential:
-    """Credentials of a role with which ECS runs a task.
+def credentials_for_task(tx: Tx, role_arn: str, session_name: str, duration_s: float, source_arn: str) -> Credential:
+    """Credentials of a role with which ECS runs a task; `source_arn` is what a trust policy may ask for.
 
-    Raises AccessDenied where there is no such role or its trust policy does not name ecs-tasks.amazonaws.com.
+    Raises AccessDenied where there is no such role or its trust policy does not let ecs-tasks.amazonaws.com have it.
     """
-    role, ecs = find_role(tx, role_arn), [("Service", "ecs-tasks.amazonaws.com")]
-    if role is None or policy.trust(policy.parse(role.trust), ACTION, ecs, "") != "principal":
-        raise AccessDenied(
-            f"ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the"
-            " role being passed has the proper trust relationship and permissions and that your IAM user has"
-            " permissions to pass this role.")
-    return open_session(tx, role, session_name, duration_s)
+    role = find_role(tx, role_arn)
+    if role is not None:
+        keys = keys_of({"aws:SourceAccount": role.account, "aws:SourceArn": source_arn or None,
+                        "sts:RoleSessionName": session_name})
+        ecs = policy.Caller(frozenset({("Service", "ecs-tasks.amazonaws.com")}))
+        if policy.granted(policy.parse(role.trust), ecs, ACTION, role.arn, keys.get) == "direct":
+            return open_session(tx, role, session_name, duration_s)
+    raise AccessDenied(
+        f"ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the"
+        " role being passed has the proper trust relationship and permissions and that your IAM user has"
+        " permissions to pass this role.")
 
 
-def _may_assume(tx: Tx, call: Call, role: Role) -> bool:
-    """Within an account the trust policy may name the caller, and nothing more is needed; where it names the account,
-    and from another account in any case, the caller's own policies must allow it too."""
-    caller = call.principal
-    names = {("AWS", caller.arn), ("AWS", caller.policy_arn or caller.arn)}
-    trust = policy.trust(policy.parse(role.trust), ACTION, names, caller.account)
-    if trust not in ("principal", "account"):
-        return False
-    if caller.kind == "root":
-        return True
-    identity, session = permission(tx, caller, ACTION, role.arn)
-    if session != "allow" or identity == "deny":
-        return False
-    return identity == "allow" or (trust == "principal" and caller.account == role.account)
+def _check_trust(tx: Tx, call: Call, role: Role, request: Input, passed: Passed) -> None:
+    """Raises AccessDenied unless the caller may have the role, and may pass what it passes to the session."""
+    def keys() -> dict[str, tuple[str, ...]]:
+        return {**tag_keys(request), **keys_of({
+            "sts:ExternalId": request.get("ExternalId"), "sts:RoleSessionName": request["RoleSessionName"],
+            "sts:SourceIdentity": request.get("SourceIdentity"),
+            "sts:TransitiveTagKeys": request.get("TransitiveTagKeys") or None})}
+
+    for action in (ACTION, *passed.actions):
+        if trust_refusal(tx, call, role, action, keys):
+            raise _denied(call, action, role.arn)
 
 
-def _session_name(name: str) -> str:
+def packed_size(document: str) -> int:
+    """How much of what a session may carry its policy takes, in per cent."""
+    return -(-len(document) * 100 // POLICY_SIZE_MAX)
+
+
+def session_name(name: str) -> str:
+    """A role session's name, if it is one that AWS takes."""
     if not _SESSION_NAME.fullmatch(name):
         raise ValidationError(f"1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy"
                               r" constraint: Member must satisfy regular expression pattern: [\w+=,.@-]*")
@@ -96,7 +108,8 @@ def _duration(call: Call, role: Role, asked: int | None) -> int:
     return seconds
 
 
-def _session_policies(tx: Tx, role: Role, request: Input) -> tuple[str | None, list[str]]:
+def session_policies(tx: Tx, account: str, request: Input) -> tuple[str | None, list[str]]:
+    """The session policies of a request: a document, and ARNs of managed policies of the account."""
     document, arns = request.get("Policy"), [each.get("arn", "") for each in request.get("PolicyArns") or ()]
     if document is not None:
         if len(document) > POLICY_SIZE_MAX:
@@ -110,18 +123,19 @@ def _session_policies(tx: Tx, role: Role, request: Input) -> tuple[str | None, l
         raise ValidationError("1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member"
                               f" must have length less than or equal to {POLICY_ARNS_MAX}")
     for arn in arns:
-        if find_policy(tx, role.account, arn) is None:
+        if find_policy(tx, account, arn) is None:
             raise MalformedPolicyDocument(f"Policy {arn} does not exist or is not attachable.")
     return document, arns
 
 
-def _denied(call: Call, role_arn: str) -> AwsError:
+def _denied(call: Call, action: str, role_arn: str) -> AwsError:
     """The same words whether the role is not there or does not trust the caller, as on AWS."""
-    return AccessDenied(f"User: {call.principal.arn} is not authorized to perform: {ACTION} on resource: {role_arn}")
+    return AccessDenied(f"User: {call.principal.arn} is not authorized to perform: {action} on resource: {role_arn}")
 
 
-def _refuse_unsupported(request: Input, members: Iterable[str] = (
-        "Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity", "ProvidedContexts")) -> None:
+def refuse_unsupported(request: Input, members: Iterable[str] = (
+        "SerialNumber", "TokenCode", "ProvidedContexts")) -> None:
+    """Raises ValidationError where the request sets a member that nothing here would honour."""
     for member in members:
         if request.get(member):
             raise ValidationError(f"{member} is not supported.")
