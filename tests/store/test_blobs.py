@@ -278,7 +278,9 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("delay", [0.0, 0.02])  # a client slower than a thread's patience is waited for without one
 def test_sending_to_a_socket(blobs: Blobs, pair: tuple[socket.socket, socket.socket], delay: float,
-                             new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+                             new_loop: Callable[[], asyncio.AbstractEventLoop],
+                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEND_PATIENCE_MS", 10)
     server, client = pair
     data = os.urandom((2 << 20) + 17)
 
@@ -286,10 +288,10 @@ def test_sending_to_a_socket(blobs: Blobs, pair: tuple[socket.socket, socket.soc
         digest = await put(blobs, data)
         for start, length in ((0, len(data)), (5, 1_000_000), (7, 0)):
             reader = blobs.open(digest, start, length)
-            sending = asyncio.ensure_future(reader.send_to(server.fileno(), b"head"))
             expected = b"head" + data[start:start + length]
-            assert await received(client, len(expected), delay) == expected
-            await sending
+            _, got = await asyncio.wait_for(asyncio.gather(
+                reader.send_to(server.fileno(), b"head"), received(client, len(expected), delay)), 20)
+            assert got == expected
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(scenario())
 

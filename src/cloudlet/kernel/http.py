@@ -26,7 +26,8 @@ class Body:
         return self._chunks
 
     async def read(self, limit: int) -> bytes:
-        """All bytes. Raises BodyTooLarge as soon as there are more than `limit`, BodyTruncated where some do not come."""
+        """All bytes. Raises BodyTooLarge as soon as there are more than `limit`, BodyTruncated where some are missing.
+        """
         if self.length is not None and self.length > limit:
             raise BodyTooLarge(limit)
         parts, size = [], 0
@@ -63,7 +64,7 @@ class Request:
 
 @runtime_checkable
 class Sendable(Protocol):
-    """A body that can write itself to a socket without a copy in between; it can be iterated over as well."""
+    """A body that can write itself to a socket, past the server's buffers; it can be iterated over as well."""
 
     async def send_to(self, descriptor: int, head: bytes) -> None:
         """Sends `head` and the body to a non-blocking socket, which stays open. Raises OSError where the client has

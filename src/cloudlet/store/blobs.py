@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 READ_BYTES = 512 << 10  # of one read; two of them are in memory for each download
 SEND_BYTES = 16 << 20  # that a thread sends before others have their turn
-SEND_PATIENCE_MS = 10  # that it waits for a client; a slower one is waited for without a thread
+SEND_BUFFER_BYTES = 128 << 10
+SEND_PATIENCE_MS = 50  # that it waits for a client; a slower one is waited for without a thread
 STALL_S = 60.0  # without progress until a client is given up
 WRITE_BYTES = 1 << 20  # gathered for one write; two of them are in memory for each upload
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
@@ -114,11 +115,11 @@ class Reader:
         return self._blobs.run(_read, self._file, min(READ_BYTES, self._end - self._at), self._at)
 
     async def send_to(self, descriptor: int, head: bytes) -> None:
-        """See `kernel.http.Sendable`: sendfile(2), in a thread for as long as the client keeps up."""
+        """See `kernel.http.Sendable`: by a thread for as long as the client keeps up."""
         socket, at = _File(descriptor), self._at  # of our own: the connection may close while the thread still sends
         while head or at < self._end:
             head, at, keeps_up = await asyncio.shield(
-                self._blobs.run(_send, socket, self._file, head, at, self._end))
+                self._blobs.send(_send, socket, self._file, head, at, self._end))
             if not keeps_up:
                 await _writable(socket)
 
@@ -128,19 +129,24 @@ def _read(file: _File, size: int, at: int) -> bytes:
 
 
 def _send(socket: _File, file: _File, head: bytes, at: int, end: int) -> tuple[bytes, int, bool]:
-    """Sends for a while; what is left of head and file, and whether the client keeps up."""
+    """Sends for a while; what is left of head and file, and whether the client keeps up.
+
+    By one small buffer that stays in the processor's cache: sendfile(2) costs us less, but a client on this machine
+    then waits for the memory itself, and its time is what counts (measured: a pull took 10 to 20 % longer).
+    """
     stop = min(end, at + SEND_BYTES)
+    buffer = memoryview(bytearray(min(SEND_BUFFER_BYTES, stop - at)))
     poll = select.poll()
     poll.register(socket.fd, select.POLLOUT)
     while head or at < stop:
         try:
             if head:
                 head = head[os.write(socket.fd, head):]
-            else:
-                sent = os.sendfile(socket.fd, file.fd, at, stop - at)
-                if not sent:
-                    raise OSError(errno.EIO, "a blob is shorter than it was")
-                at += sent
+                continue
+            size = os.preadv(file.fd, [buffer[:stop - at]], at)
+            if not size:
+                raise OSError(errno.EIO, "a blob is shorter than it was")
+            at += os.write(socket.fd, buffer[:size])
         except BlockingIOError:
             if not poll.poll(SEND_PATIENCE_MS):
                 return head, at, False
@@ -280,16 +286,22 @@ class Blobs:
         for directory in (self._blobs, self._incoming, self._doomed):
             directory.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self._senders = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs-send")
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._held: Counter[str] = Counter()
 
     def close(self) -> None:
         """Waits for the threads."""
         self._pool.shutdown()
+        self._senders.shutdown()
 
     def run(self, function: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
         """Runs file work in one of our threads."""
         return asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    def send(self, function: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+        """The same for sending, which waits for clients and must not keep others from the disk."""
+        return asyncio.get_running_loop().run_in_executor(self._senders, function, *args)
 
     # ── Blobs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
