@@ -100,6 +100,10 @@ def declare_services() -> list[Service]:
         return {"Body": once(data[:5], data[5:]), "ContentLength": len(data), "ContentType": "text/plain",
                 "Metadata": {"a": "b"}, "LastModified": 1_700_000_000.0}
 
+    @s3.write
+    def put_bucket_tagging(call: Any, tx: Any, request: Any) -> Any:
+        return None
+
     @s3.read
     def list_objects_v2(call: Any, tx: Any, request: Any) -> Any:
         return {"Name": request["Bucket"], "KeyCount": len(objects), "IsTruncated": False,
@@ -223,6 +227,28 @@ def test_limits(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json, "ITEMS_MAX", 1000)
     response = answer(gateway, ecs("DescribeClusters", b'{"clusters": [' + b"[]," * 1000 + b"[]]}"))
     assert (response.status, "too many elements" in text_of(response)) == (400, True)
+
+
+BOMBS = {
+    "json lists": ecs("DescribeClusters", b'{"clusters": ' + b"[" * 2_000_000),
+    "json elements": ecs("DescribeClusters", b'{"clusters": [' + b"{}," * 4_000_000 + b"{}]}"),
+    "parameters": signed("ec2", b"Action=DescribeVpcs&" + b"a=&" * 1_000_000),
+    "names": signed("ec2", b"Action=DescribeVpcs&" + b"".join(b"a%d.b.c.d.e.f.g.h.i.j=&" % i for i in range(90_000))),
+    "cbor": signed("monitoring", b"\xbf\x61a\x9f" + b"\x80" * 3_000_000,
+                   url=f"http://{HOST}/service/{CLOUDWATCH}/operation/DescribeAlarms"),
+    "gzip": signed("ecs", gzip.compress(b" " * 50_000_000), headers={
+        "X-Amz-Target": f"{ECS}.DescribeClusters", "Content-Encoding": "gzip"}),
+    "elements": signed("s3", b"<Tagging>" + b"<a/>" * 900_000 + b"</Tagging>", method="PUT",
+                       url=f"http://{HOST}/bucket?tagging"),
+    "entities": signed("s3", b'<!DOCTYPE a [<!ENTITY b "' + b"b" * 1000 + b'">' + b"".join(
+        b'<!ENTITY c%d "%b">' % (i, (b"&c%d;" % (i - 1) if i else b"&b;") * 10) for i in range(9)) + b"]><Tagging>&c8;"
+        b"</Tagging>", method="PUT", url=f"http://{HOST}/bucket?tagging")}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_no_small_body_becomes_large(gateway: Gateway, bomb: str) -> None:
+    response = answer(gateway, BOMBS[bomb])
+    assert response.status in (400, 413), text_of(response)[:500]
 
 
 def test_each_violation_is_named(gateway: Gateway) -> None:

@@ -17,7 +17,7 @@ from cloudlet.wire.scalars import Malformed, epoch
 from cloudlet.wire.tree import Reader, Writer, kind, number_time
 
 DEPTH_MAX = 64
-ITEMS_MAX = 400_000
+ITEMS_MAX = 200_000
 _BREAK = 0xFF
 _EPOCH_TAG = 1
 _SIMPLE = {20: False, 21: True, 22: None, 23: None}

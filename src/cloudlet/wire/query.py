@@ -15,6 +15,7 @@ from cloudlet.wire.scalars import Malformed
 from cloudlet.wire.xml import Names, Out, Writer, escape
 
 PARAMETERS_MAX = 100_000
+PARTS_MAX = 400_000  # of all parameters' names: each is a node of the tree
 DEPTH_MAX = 32  # dots in one parameter's name
 
 Node = dict[str, Any]  # a parameter's own value stands under ""
@@ -64,9 +65,13 @@ def locate(request: Request, body: bytes) -> Located:
 def tree(pairs: Any) -> Node:
     """Parameters grouped by the parts of their names: `A.member.1=x` is `{"A": {"member": {"1": {"": "x"}}}}`."""
     root: Node = {}
+    count = 0
     for key, value in pairs:
-        node = root
-        for part in key.split(".", DEPTH_MAX):
+        node, parts = root, key.split(".", DEPTH_MAX)
+        count += len(parts)
+        if count > PARTS_MAX:
+            raise Malformed("The request has too many parameters")
+        for part in parts:
             if not part:
                 raise Malformed(f"{key[:64]} is not a parameter's name")
             node = node.setdefault(part, {})

@@ -15,7 +15,7 @@ from cloudlet.kernel.http import Body, Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import json, scalars, tree, xml
 from cloudlet.wire.eventstream import CONTENT_TYPE, compile_events
-from cloudlet.wire.protocol import Located, Message, Parse, Print, Protocol
+from cloudlet.wire.protocol import MIB, Located, Message, Parse, Print, Protocol
 from cloudlet.wire.query import error_text, parameters, query_failure
 from cloudlet.wire.scalars import Malformed
 
@@ -353,6 +353,7 @@ class RestXml(Rest):
     """rest-xml: bodies are XML documents."""
 
     name: ClassVar[str] = "rest-xml"
+    body_limit: ClassVar[int] = 4 * MIB
     content_type: ClassVar[str] = "application/xml"
 
     def __init__(self, service: Service) -> None:

@@ -65,6 +65,8 @@ _JAVA_CLASSES = {
     "Zs": "\\s",
     "P": "!-/:-@\\[-`{-~\u00a1-\u00bf\u2010-\u206f\u3001-\u303f", "S": "$+<=>^`|~\u00a2-\u00b8\u20a0-\u23ff",
 }
+# `(?:-?[a-z0-9]+)*` can cut a word in exponentially many ways; `[a-z0-9]*(?:-[a-z0-9]+)*` says the same in one.
+_HYPHENED = re.compile(r"\(\?:-\?(\[[^\]]+\])\+\)\*")
 
 
 @cache
@@ -72,6 +74,7 @@ def _regex(pattern: str) -> re.Pattern[str] | None:
     """A pattern of the model, which speaks Java; None where Python cannot read it, and then it is not checked."""
     try:
         pattern = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")  # surrogate pairs
+        pattern = _HYPHENED.sub(r"\1*(?:-\1+)*", pattern)
         python = re.sub(r"\\p\{(?:Is)?(\w+)\}", lambda m: _JAVA_CLASSES[m[1]], pattern)
         return re.compile(python, re.ASCII if python == pattern else 0)
     except (re.error, KeyError):
@@ -123,7 +126,7 @@ class Validator:
             found = self.of(member)
             if found is not None:
                 checks[name] = found
-        if not required and not checks:
+        if not required and all(found is check for found in checks.values()):
             self._structures[shape.name] = None
         return self._structures[shape.name]
 

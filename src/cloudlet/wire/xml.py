@@ -14,6 +14,8 @@ Out = list[str]
 Write = Callable[[Any, Out], None]
 Read = Callable[[Any], Any]
 
+ELEMENTS_MAX = 200_000
+
 _SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
 
@@ -160,6 +162,8 @@ class Writer:
 
 def parse(body: bytes) -> Any:
     """The root element of a document. Raises Malformed: not well-formed, a DTD, nested or grown out of proportion."""
+    if body.count(b"<") > 2 * ELEMENTS_MAX:
+        raise Malformed("The XML has too many elements")
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False,
                              remove_comments=True, remove_pis=True)
     try:
