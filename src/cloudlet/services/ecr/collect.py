@@ -11,12 +11,12 @@ from cloudlet.services.ecr.records import Image, Layer, Upload
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
-SWEEP_S = 3600.0
+SWEEP_S = 600.0
 HELD_RETRY_S = 60.0
 
 
 def controller(store: Store, blobs: Blobs) -> Controller:
-    """The registry's loops: by repository, by digest, by upload, and an hourly look for what was left behind."""
+    """The registry's loops: by repository, by digest, by upload, and a regular look for what was left behind."""
     collector = Collector(store, blobs)
     return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload},
                       workers={"ecr.sweep": collector.sweep})
@@ -68,7 +68,7 @@ class Collector:
         return Done()
 
     async def sweep(self) -> None:
-        """Looks for what was left behind, now and every hour."""
+        """Looks for what was left behind, now and every ten minutes."""
         while True:
             await self.look()
             await self._store.clock.sleep(SWEEP_S)
