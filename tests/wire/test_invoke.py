@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError, declare
-from cloudlet.kernel.paging import InvalidToken, cut
 from cloudlet.kernel.service import Service
 from cloudlet.store.db import Store
 from cloudlet.wire.faults import faults_of
@@ -297,25 +294,3 @@ def test_a_page_of_nothing(desk: Desk, listing: Listing, limit: int) -> None:
     with pytest.raises(AwsError) as caught:
         desk(listing.ecs, "ListClusters", maxResults=limit)
     assert code_of(caught) == "InvalidParameterException"
-
-
-@settings(max_examples=200, deadline=None)
-@given(start=st.sets(st.integers(0, 50)), changes=st.lists(st.sets(st.integers(0, 50), max_size=2), max_size=20),
-       limit=st.integers(1, 9))
-def test_nothing_that_stays_is_lost_or_repeated(start: set[int], changes: list[set[int]], limit: int) -> None:
-    present, steady, seen, token = set(start), set(start), list[int](), None
-    steps = iter(changes)
-    while True:
-        page, token = cut(sorted(present), token=token, limit=limit, identity=str)
-        seen += page
-        if token is None:
-            break
-        boundary = {page[-1], min((item for item in present if item > page[-1]), default=-1)}
-        change = next(steps, set())
-        if boundary <= change:  # both neighbours of a boundary at once: no token survives that
-            change = set()
-        present ^= change
-        steady &= present
-    assert [item for item in seen if item in steady] == sorted(steady)
-    with pytest.raises(InvalidToken):
-        cut([1], token="x", limit=1, identity=str)

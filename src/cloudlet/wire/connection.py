@@ -305,6 +305,8 @@ class Connection(asyncio.Protocol):
             self._refuse(self._refusal)
         elif exchange.body.ended:
             self._await_next()
+        else:
+            self.deadline = self._loop.time() + STALL_S
 
     def _await_next(self) -> None:
         self.deadline = self._loop.time() + IDLE_S
