@@ -14,7 +14,7 @@ from cloudlet.services.ecs import clusters, definitions, service_loop, services,
 from cloudlet.services.ecs.api import ecs
 from cloudlet.services.ecs.awslogs import Shipper
 from cloudlet.services.ecs.container_spec import container_name, handle_in
-from cloudlet.services.ecs.credentials import TaskCredentials
+from cloudlet.services.ecs.credentials import task_credentials
 from cloudlet.services.ecs.metadata import Metadata
 from cloudlet.services.ecs.records import Task
 from cloudlet.services.ecs.task_loop import TaskLoop
@@ -29,7 +29,7 @@ def controller(store: Store, engines: Engines, site: Site, clock: Clock | None =
     """The loops of tasks and services, the shipping of logs, and what the engines hold on their behalf."""
     clock = clock or store.clock
     shipper = Shipper(store, engines.containers, site.installation, clock)
-    loop = TaskLoop(store, engines, site, clock, shipper, TaskCredentials())
+    loop = TaskLoop(store, engines, site, clock, shipper, task_credentials(store))
     return Controller(
         reconcilers={"ecs.task": loop.reconcile, "ecs.service": partial(service_loop.reconcile, store),
                      "ecs.definition": partial(definitions.reconcile, store)},
@@ -40,7 +40,7 @@ def controller(store: Store, engines: Engines, site: Site, clock: Clock | None =
 
 def metadata(store: Store, engines: Engines, site: Site, clock: Clock) -> Handler:
     """What tasks reach on 169.254.170.2."""
-    return Metadata(store, engines.containers, site, clock, TaskCredentials()).handle
+    return Metadata(store, engines.containers, site, clock, task_credentials(store)).handle
 
 
 def _containers(installation: Installation, tx: Tx) -> Iterable[str]:

@@ -1,9 +1,11 @@
 """The credentials of task roles: minted when asked for, and renewed well before they end."""
 
+from weakref import WeakKeyDictionary
+
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ecs.records import Task
 from cloudlet.services.sts import TemporaryCredentials, role_credentials
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
 DURATION_S = 6 * 3600  # as the ECS agent gets them
 RENEW_S = 2 * 3600  # before they end; SDKs ask again 15 minutes before
@@ -19,12 +21,21 @@ class TaskCredentials:
         """Credentials of the task's role with more than two hours to live. Raises AwsError where there are none."""
         current = self._current.get(task.key)
         if current is None or current.expires - tx.now < RENEW_S:
-            self._current[task.key] = current = role_credentials(tx, task.task_role, task.id, DURATION_S)
+            self._current[task.key] = current = role_credentials(
+                tx, task.task_role, task.id, DURATION_S, task.arn)
         return current
 
     def forget(self, task: Task) -> None:
         """The task has stopped: nobody asks any more."""
         self._current.pop(task.key, None)
+
+
+_of_store: WeakKeyDictionary[Store, TaskCredentials] = WeakKeyDictionary()
+
+
+def task_credentials(store: Store) -> TaskCredentials:
+    """The one cache over a store: what the loop minted to see that the role is there, the task then reads."""
+    return _of_store.setdefault(store, TaskCredentials())
 
 
 def refusal(task: Task, error: AwsError) -> str:
