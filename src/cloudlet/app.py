@@ -22,7 +22,7 @@ from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ecr, ecs, iam, logs, sts
+from cloudlet.services import ec2, ecr, ecs, iam, logs, secretsmanager, ssm, sts
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.store.directory import DataDirectory
@@ -30,7 +30,7 @@ from cloudlet.store.flush import checkpoints
 from cloudlet.wire.gateway import Gateway
 from cloudlet.wire.server import Server
 
-SERVICES = (sts.sts, iam.iam, ec2.ec2, ecr.ecr, ecs.ecs, logs.logs)
+SERVICES = (sts.sts, iam.iam, ec2.ec2, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm, secretsmanager.secretsmanager)
 TABLES = (logs.TABLES,)
 
 
@@ -53,6 +53,7 @@ def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: S
     identities = iam.identities(site, SERVICES)
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
                    ecr.controller(store, blobs), logs.controller(store, engines, site),
+                   secretsmanager.controller(store, engines, site),
                    ecs.controller(store, engines, site, clock))
     loop = Loop(store, clock, {kind: step for controller in controllers
                                for kind, step in controller.reconcilers.items()})

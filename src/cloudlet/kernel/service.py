@@ -18,6 +18,7 @@ Run = Callable[..., Any]
 Resources = Callable[[Call, Input], Iterable[str]]
 ConditionKeys = Callable[[Call, Input], Mapping[str, str | Iterable[str] | None]]
 TagsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the resource's tags, none where there is no resource
+ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
 F = TypeVar("F", bound=Run)
 
@@ -63,6 +64,7 @@ class Service:
         self.protocols: tuple[str, ...] = listed + tuple(p for p in protocols if p not in listed)
         self.prefix = prefix or self.model.signing_name
         self.operations: dict[str, Operation] = {}
+        self.arn_of: ArnOf | None = None
         self.tags_of: TagsOf | None = None
         self.policy_of: PolicyOf | None = None
         self._names = {xform_name(name): name for name in self.model.operation_names}
@@ -96,6 +98,11 @@ class Service:
              context: ConditionKeys | None = None) -> Any:
         """Declares an asynchronous operation: a data plane that owns its transactions."""
         return self._declare(fn, "wait", resources, action, False, context)
+
+    def resource_arn(self, fn: ArnOf) -> ArnOf:
+        """Declares a resource's ARN in full, where requests may name it in short: policies are asked about that."""
+        self.arn_of = fn
+        return fn
 
     def resource_tags(self, fn: TagsOf) -> TagsOf:
         """Declares how a resource's tags are found: what conditions on aws:ResourceTag/… are asked of."""

@@ -191,6 +191,7 @@ _SERVICES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("logs", "json"): {
         "invalid": _coral(_INVALID_PARAMETER),
         "bad_page": declare("InvalidParameterException", "The specified nextToken is invalid.")},
+    ("ssm", "json"): {"bad_page": declare("InvalidNextToken", "The specified token is not valid.")},
     ("eks", "rest-json"): {
         "invalid": _coral(_INVALID_PARAMETER), "bad_page": declare("InvalidParameterException", "Invalid nextToken"),
         "token_reused": declare("InvalidParameterException",

@@ -13,8 +13,10 @@ from cloudlet.wire.validate import Violation
 
 # How many items a page has where the client does not say, by the services' API references.
 _DEFAULT = 100
-_DEFAULTS = {"ec2": 1000, "elbv2": 400, "logs": 50, "autoscaling": 50, "cloudwatch": 50, "s3": 1000, "sqs": 1000}
-_OPERATION_DEFAULTS = {("ecs", "ListServices"): 10, ("cloudwatch", "ListMetrics"): 500}
+_DEFAULTS = {"ec2": 1000, "elbv2": 400, "logs": 50, "autoscaling": 50, "cloudwatch": 50, "s3": 1000, "sqs": 1000,
+             "ssm": 50}
+_OPERATION_DEFAULTS = {("ecs", "ListServices"): 10, ("cloudwatch", "ListMetrics"): 500,
+                       ("ssm", "GetParametersByPath"): 10}
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 

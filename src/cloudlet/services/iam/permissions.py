@@ -51,6 +51,8 @@ class Permissions:
                 resource = _with_path(tx, resource)
             parts = resource.split(":", 5)
             service = self._services.get(parts[2]) if len(parts) == 6 else None
+            if service is not None and service.arn_of:
+                resource = service.arn_of(tx, resource)
             document = service.policy_of(tx, resource) if service is not None and service.policy_of else None
             owner = parts[4] if len(parts) == 6 and len(parts[4]) == 12 and parts[4].isdigit() else ""
             crosses = bool(owner) and owner != principal.account
