@@ -115,7 +115,9 @@ def spawn(command: Sequence[str], *, log: str, environment: Mapping[str, str] | 
     `directory` is where it stands: never where we happened to be started, which it would keep from being unmounted.
     """
     _detached.difference_update([pid for pid in _detached if _reap(pid)])
-    pid = os.posix_spawn(find(command[0]), list(command), {**os.environ, **(environment or {})}, setsid=True,
+    # posix_spawn cannot change the directory, so env does, and becomes the program.
+    pid = os.posix_spawn(find("env"), ["env", "-C", directory, find(command[0]), *command[1:]],
+                         {**os.environ, **(environment or {})}, setsid=True,
                          setsigdef=[signal.SIGPIPE],  # which Python itself ignores
                          file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                                        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
