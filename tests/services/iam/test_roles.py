@@ -9,6 +9,7 @@ import pytest
 
 from cloudlet.services.iam import iam
 from cloudlet.services.iam.service import (
+    AccessDenied,
     DeleteConflict,
     EntityAlreadyExists,
     InvalidInput,
@@ -29,7 +30,7 @@ def trust(principal: Any = None, **more: Any) -> str:
 def test_create_role_answers_what_get_role_answers(desk: Desk) -> None:
     made = desk(iam, "CreateRole", RoleName="app", Path="/ecs/", AssumeRolePolicyDocument=trust(), Description="d",
                 MaxSessionDuration=7200, Tags=[{"Key": "a", "Value": "b"}])["Role"]
-    assert desk(iam, "GetRole", RoleName="app")["Role"] == made
+    assert desk(iam, "GetRole", RoleName="app")["Role"] == {**made, "RoleLastUsed": {}}
     assert re.fullmatch("AROA[A-Z2-7]{16}", made.pop("RoleId"))
     assert unquote(made.pop("AssumeRolePolicyDocument")) == trust()
     assert made == {"RoleName": "app", "Path": "/ecs/", "Arn": f"arn:aws:iam::{ACCOUNT}:role/ecs/app",
@@ -54,7 +55,9 @@ def test_what_is_not_there(desk: Desk, operation: str) -> None:
 @pytest.mark.parametrize(("request_", "error"), [
     ({"RoleName": "a b"}, ValidationError), ({"Path": "x"}, ValidationError),
     ({"MaxSessionDuration": 3599}, ValidationError), ({"MaxSessionDuration": 43201}, ValidationError),
-    ({"PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"}, InvalidInput),
+    ({"PermissionsBoundary": "arn:aws:iam::aws:policy/Ghost"}, NoSuchEntity),
+    ({"PermissionsBoundary": "arn:aws:s3:::bucket-of-mine"}, InvalidInput),
+    ({"Path": "/aws-service-role/ecs.amazonaws.com/"}, AccessDenied),
     ({"AssumeRolePolicyDocument": "{"}, MalformedPolicyDocument),
     ({"AssumeRolePolicyDocument": "{\u4e2d}"}, ValidationError),
     ({"AssumeRolePolicyDocument": trust(Sid="x" * 2048)}, LimitExceeded),
@@ -117,8 +120,3 @@ def test_tag_role_and_untag_role(desk: Desk) -> None:
     desk(iam, "TagRole", RoleName="app", Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
     desk(iam, "UntagRole", RoleName="app", TagKeys=["a"])
     assert desk(iam, "ListRoleTags", RoleName="app")["Tags"] == [{"Key": "b", "Value": "2"}]
-
-
-def test_list_instance_profiles_for_role_is_empty_since_there_are_none(desk: Desk) -> None:
-    desk(iam, "CreateRole", RoleName="app", AssumeRolePolicyDocument=trust())
-    assert desk(iam, "ListInstanceProfilesForRole", RoleName="app")["InstanceProfiles"] == []

@@ -43,11 +43,6 @@ def test_names_and_paths_that_cannot_be(desk: Desk, request_: dict[str, str]) ->
         desk(iam, "CreateUser", **request_)
 
 
-def test_a_boundary_is_refused(desk: Desk) -> None:
-    with pytest.raises(InvalidInput):
-        desk(iam, "CreateUser", UserName="a", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
-
-
 @pytest.mark.parametrize("operation", ["GetUser", "DeleteUser", "ListUserTags", "ListAccessKeys", "ListUserPolicies",
                                        "ListGroupsForUser", "ListAttachedUserPolicies", "CreateAccessKey"])
 def test_who_is_not_there(desk: Desk, operation: str) -> None:

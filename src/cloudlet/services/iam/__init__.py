@@ -8,7 +8,19 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.identity import Identities, Refusal
 from cloudlet.kernel.service import Service
 from cloudlet.kernel.site import Site
-from cloudlet.services.iam import access_keys, attachments, inline, policies, roles, users
+from cloudlet.services.iam import (
+    access_keys,
+    account,
+    attachments,
+    groups,
+    inline,
+    instance_profiles,
+    passwords,
+    policies,
+    roles,
+    service_linked_roles,
+    users,
+)
 from cloudlet.services.iam.identities import StoredIdentities
 from cloudlet.services.iam.ids import account_of
 from cloudlet.services.iam.permissions import Permissions, trust_refusal
@@ -18,9 +30,33 @@ from cloudlet.services.iam.service import iam
 from cloudlet.services.iam.sessions import KIND, Expiry, open_own_session, open_session
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["Permissions", "Role", "User", "access_keys", "account_of", "attachments", "controller", "find_policy",
-           "find_role", "find_user", "iam", "identities", "inline", "open_own_session", "open_session",
-           "pass_role_refusal", "policies", "roles", "trust_refusal", "users"]
+__all__ = [
+    "Permissions",
+    "Role",
+    "User",
+    "access_keys",
+    "account",
+    "account_of",
+    "attachments",
+    "controller",
+    "find_policy",
+    "find_role",
+    "find_user",
+    "groups",
+    "iam",
+    "identities",
+    "inline",
+    "instance_profiles",
+    "open_own_session",
+    "open_session",
+    "pass_role_refusal",
+    "passwords",
+    "policies",
+    "roles",
+    "service_linked_roles",
+    "trust_refusal",
+    "users",
+]
 _OWN = Permissions((iam,))
 
 

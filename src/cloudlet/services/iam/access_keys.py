@@ -1,11 +1,12 @@
 """Users' access keys: made, switched off and on, deleted. The secret is shown once."""
 
 import dataclasses
+from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.iam.ids import secret_key, unique_id
-from cloudlet.services.iam.records import AccessKey, User
+from cloudlet.services.iam.records import AccessKey, Usage, User
 from cloudlet.services.iam.service import LimitExceeded, NoSuchEntity, ValidationError, iam
 from cloudlet.services.iam.users import named_or_calling_user, the_user
 from cloudlet.store.db import Tx
@@ -49,6 +50,20 @@ def update_access_key(call: Call, tx: Tx, request: Input) -> Output:
 def delete_access_key(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes a key."""
     tx.delete(AccessKey, _find(tx, named_or_calling_user(tx, call, request), request["AccessKeyId"]).id)
+
+
+@iam.read(resources=any_resource)
+def get_access_key_last_used(call: Call, tx: Tx, request: Input) -> Output:
+    """When, where and for which service a key was last used, to the minute."""
+    key = tx.get(AccessKey, request["AccessKeyId"])
+    user = tx.get(User, key.user) if key is not None else None
+    if key is None or user is None or user.account != call.account:
+        raise NoSuchEntity(f"The Access Key with id {request['AccessKeyId']} cannot be found.")
+    usage = tx.get(Usage, key.id)
+    used: dict[str, Any] = {"ServiceName": "N/A", "Region": "N/A"}
+    if usage is not None:
+        used = {"LastUsedDate": usage.used, "ServiceName": usage.service, "Region": usage.region}
+    return {"UserName": user.name, "AccessKeyLastUsed": used}
 
 
 def _find(tx: Tx, user: User, access_key_id: str) -> AccessKey:

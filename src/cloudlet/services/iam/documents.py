@@ -7,7 +7,8 @@ from cloudlet.kernel import policy_grammar
 from cloudlet.kernel.policy_grammar import Malformed
 from cloudlet.services.iam.service import LimitExceeded, MalformedPolicyDocument, ValidationError
 
-MANAGED_SIZE_MAX, ROLE_SIZE_MAX, USER_SIZE_MAX, TRUST_SIZE_MAX = 6144, 10240, 2048, 2048  # without white space
+# Without white space:
+MANAGED_SIZE_MAX, ROLE_SIZE_MAX, GROUP_SIZE_MAX, USER_SIZE_MAX, TRUST_SIZE_MAX = 6144, 10240, 5120, 2048, 2048
 _LETTERS = re.compile(r"[\t\n\r\x20-\xff]+")
 _SPACE = re.compile(r"\s+")
 

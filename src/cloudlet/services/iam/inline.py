@@ -1,13 +1,14 @@
-"""Inline policies: documents that belong to one user or one role."""
+"""Inline policies: documents that belong to one user, one group or one role."""
 
 import dataclasses
 from collections.abc import Mapping
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.iam.documents import ROLE_SIZE_MAX, USER_SIZE_MAX, check, encoded, size
+from cloudlet.services.iam.documents import GROUP_SIZE_MAX, ROLE_SIZE_MAX, USER_SIZE_MAX, check, encoded, size
+from cloudlet.services.iam.groups import find_group, the_group
 from cloudlet.services.iam.naming import check_name
-from cloudlet.services.iam.roles import find_role, the_role
+from cloudlet.services.iam.roles import changeable, find_role, the_role
 from cloudlet.services.iam.service import LimitExceeded, NoSuchEntity, iam
 from cloudlet.services.iam.users import find_user, the_user
 from cloudlet.store.db import Tx
@@ -43,7 +44,7 @@ def delete_user_policy(call: Call, tx: Tx, request: Input) -> Output:
 @iam.write(resources=the_role)
 def put_role_policy(call: Call, tx: Tx, request: Input) -> Output:
     """Adds or replaces a role's inline policy; it counts from the next request, in open sessions too."""
-    role = find_role(tx, call, request["RoleName"])
+    role = changeable(find_role(tx, call, request["RoleName"]))
     tx.put(dataclasses.replace(role, inline=_added(role.inline, request, ROLE_SIZE_MAX, f"role {role.name}")))
 
 
@@ -63,8 +64,35 @@ def list_role_policies(call: Call, tx: Tx, request: Input) -> Output:
 @iam.write(resources=the_role)
 def delete_role_policy(call: Call, tx: Tx, request: Input) -> Output:
     """Removes a role's inline policy."""
-    role = find_role(tx, call, request["RoleName"])
+    role = changeable(find_role(tx, call, request["RoleName"]))
     tx.put(dataclasses.replace(role, inline=_without(role.inline, request["PolicyName"], "role")))
+
+
+@iam.write(resources=the_group)
+def put_group_policy(call: Call, tx: Tx, request: Input) -> Output:
+    """Adds or replaces a group's inline policy; it counts for its users from their next request."""
+    group = find_group(tx, call, request["GroupName"])
+    tx.put(dataclasses.replace(group, inline=_added(group.inline, request, GROUP_SIZE_MAX, f"group {group.name}")))
+
+
+@iam.read(resources=the_group)
+def get_group_policy(call: Call, tx: Tx, request: Input) -> Output:
+    """The document of a group's inline policy."""
+    group = find_group(tx, call, request["GroupName"])
+    return {"GroupName": group.name, **_document(group.inline, request["PolicyName"], "group")}
+
+
+@iam.read(resources=the_group)
+def list_group_policies(call: Call, tx: Tx, request: Input) -> Output:
+    """The names of a group's inline policies."""
+    return {"PolicyNames": sorted(find_group(tx, call, request["GroupName"]).inline)}
+
+
+@iam.write(resources=the_group)
+def delete_group_policy(call: Call, tx: Tx, request: Input) -> Output:
+    """Removes a group's inline policy."""
+    group = find_group(tx, call, request["GroupName"])
+    tx.put(dataclasses.replace(group, inline=_without(group.inline, request["PolicyName"], "group")))
 
 
 def _added(inline: Mapping[str, str], request: Input, size_max: int, owner: str) -> dict[str, str]:

@@ -40,6 +40,16 @@ def role_arn(call: Call, name: str, path: str = "/") -> str:
     return f"arn:aws:iam::{call.account}:role{path}{name}"
 
 
+def group_arn(call: Call, name: str, path: str = "/") -> str:
+    """A group's ARN in the caller's account."""
+    return f"arn:aws:iam::{call.account}:group{path}{name}"
+
+
+def profile_arn(call: Call, name: str, path: str = "/") -> str:
+    """An instance profile's ARN in the caller's account."""
+    return f"arn:aws:iam::{call.account}:instance-profile{path}{name}"
+
+
 def merged_tags(have: Mapping[str, str], given: Iterable[Mapping[str, Any]], quota: str) -> dict[str, str]:
     """Tags after adding those of a request. `quota` is the limit's name in AWS's message, e.g. "TagsPerRole"."""
     given = list(given)

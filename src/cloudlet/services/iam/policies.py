@@ -12,7 +12,7 @@ from cloudlet.services.iam.documents import check_managed, encoded
 from cloudlet.services.iam.ids import unique_id
 from cloudlet.services.iam.managed import AwsPolicy
 from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, tag_list
-from cloudlet.services.iam.records import ManagedPolicy, Role, User
+from cloudlet.services.iam.records import Group, ManagedPolicy, Role, User
 from cloudlet.services.iam.service import (
     AccessDenied,
     DeleteConflict,
@@ -50,9 +50,15 @@ def readable(tx: Tx, call: Call, arn: str) -> AnyPolicy:
     return found
 
 
-def attached_to(tx: Tx, account: str, arn: str) -> list[User | Role]:
-    """The account's users and roles to which a policy is attached."""
-    return [*tx.find(User, f"{account}/", policy=arn), *tx.find(Role, f"{account}/", policy=arn)]
+def attached_to(tx: Tx, account: str, arn: str) -> list[User | Group | Role]:
+    """The account's users, groups and roles to which a policy is attached."""
+    where = f"{account}/"
+    return [*tx.find(User, where, policy=arn), *tx.find(Group, where, policy=arn), *tx.find(Role, where, policy=arn)]
+
+
+def bounded_by(tx: Tx, account: str, arn: str) -> list[User | Role]:
+    """The account's users and roles whose permissions boundary a policy is."""
+    return [*tx.find(User, f"{account}/", boundary=arn), *tx.find(Role, f"{account}/", boundary=arn)]
 
 
 @iam.write(resources=lambda call, request: [_arn(call, request)])
@@ -67,14 +73,14 @@ def create_policy(call: Call, tx: Tx, request: Input) -> Output:
         {"v1": (document, tx.now)}, request.get("Description") or "",
         merged_tags({}, request.get("Tags") or (), "TagsPerPolicy"))
     tx.put(policy)
-    return {"Policy": {**_described(tx, call, policy), **({"Tags": tag_list(policy.tags)} if policy.tags else {})}}
+    return {"Policy": {**described(tx, call, policy), **({"Tags": tag_list(policy.tags)} if policy.tags else {})}}
 
 
 @iam.read(resources=the_policy)
 def get_policy(call: Call, tx: Tx, request: Input) -> Output:
     """A managed policy, without its document."""
     policy = readable(tx, call, request["PolicyArn"])
-    shown = {**_described(tx, call, policy), "Tags": tag_list(policy.tags if isinstance(policy, ManagedPolicy) else {})}
+    shown = {**described(tx, call, policy), "Tags": tag_list(policy.tags if isinstance(policy, ManagedPolicy) else {})}
     if isinstance(policy, ManagedPolicy) and policy.description:
         shown["Description"] = policy.description
     return {"Policy": shown}
@@ -84,19 +90,21 @@ def get_policy(call: Call, tx: Tx, request: Input) -> Output:
 def list_policies(call: Call, tx: Tx, request: Input) -> Output:
     """Managed policies by scope and path; the customer's first."""
     scope, prefix = request.get("Scope") or "All", request.get("PathPrefix") or "/"
-    if request.get("PolicyUsageFilter") == "PermissionsBoundary":
-        return {"Policies": []}  # nothing can have a boundary here yet
     found: list[AnyPolicy] = [*(tx.find(ManagedPolicy, account=call.account) if scope != "AWS" else ()),
                               *(managed.policies().values() if scope != "Local" else ())]
-    shown = [_described(tx, call, policy) for policy in found if policy.path.startswith(prefix)]
-    return {"Policies": [each for each in shown if each["AttachmentCount"] or not request.get("OnlyAttached")]}
+    shown = [described(tx, call, policy) for policy in found if policy.path.startswith(prefix)]
+    use, counts = request.get("PolicyUsageFilter"), ("AttachmentCount", "PermissionsBoundaryUsageCount")
+    if use is not None:
+        count = counts[use == "PermissionsBoundary"]
+        shown = [each for each in shown if each[count]]
+    return {"Policies": [each for each in shown if not request.get("OnlyAttached") or any(map(each.get, counts))]}
 
 
 @iam.write(resources=the_policy)
 def delete_policy(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes a policy that is attached to nobody and has one version left."""
     policy = _own(tx, call, request["PolicyArn"])
-    if attached_to(tx, call.account, policy.arn):
+    if attached_to(tx, call.account, policy.arn) or bounded_by(tx, call.account, policy.arn):
         raise DeleteConflict("Cannot delete a policy attached to entities.")
     if len(policy.versions) > 1:
         raise DeleteConflict("This policy has more than one version. Before you delete a policy, you must delete the "
@@ -208,9 +216,10 @@ def _version(policy: ManagedPolicy, name: str) -> dict[str, Any]:
     return {"VersionId": name, "IsDefaultVersion": name == policy.default, "CreateDate": policy.versions[name][1]}
 
 
-def _described(tx: Tx, call: Call, policy: AnyPolicy) -> dict[str, Any]:
+def described(tx: Tx, call: Call, policy: AnyPolicy) -> dict[str, Any]:
+    """A managed policy as answers carry it, without its document."""
     default = policy.version if isinstance(policy, AwsPolicy) else policy.default
     return {"PolicyName": policy.name, "PolicyId": policy.id, "Arn": policy.arn, "Path": policy.path,
             "DefaultVersionId": default, "AttachmentCount": len(attached_to(tx, call.account, policy.arn)),
-            "PermissionsBoundaryUsageCount": 0, "IsAttachable": True, "CreateDate": policy.created,
-            "UpdateDate": policy.updated}
+            "PermissionsBoundaryUsageCount": len(bounded_by(tx, call.account, policy.arn)), "IsAttachable": True,
+            "CreateDate": policy.created, "UpdateDate": policy.updated}

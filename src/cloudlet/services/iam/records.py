@@ -1,8 +1,18 @@
 """IAM's records: who there is, with which keys and policies. Global: their keys begin with the account."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from cloudlet.store.records import record
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A login profile: `digest` is scrypt's of the password with `salt`, both in hex; `stale`: it must be changed."""
+
+    salt: str
+    digest: str
+    created: float
+    stale: bool
 
 
 @record("iam.user", indexes={"policy": lambda user: user.attached, "group": lambda user: user.groups,
@@ -22,6 +32,7 @@ class User:
     attached: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     boundary: str = ""
+    password: Password | None = None
 
     @property
     def arn(self) -> str:
@@ -137,6 +148,54 @@ class ManagedPolicy:
     def document(self) -> str:
         """The document of the default version: the one that counts."""
         return self.versions[self.default][0]
+
+
+@record("iam.instance_profile", indexes={"role": lambda profile: profile.role or None})
+class InstanceProfile:
+    """What hands a role to an instance; `role` is the role's key, "" while there is none."""
+
+    key: str
+    account: str
+    id: str
+    name: str
+    path: str
+    created: float
+    role: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """`arn:aws:iam::ACCOUNT:instance-profile/path/name`."""
+        return f"arn:aws:iam::{self.account}:instance-profile{self.path}{self.name}"
+
+
+@record("iam.role_deletion")
+class RoleDeletion:
+    """The deletion of a service-linked role, which has succeeded; `key` is the account and the task's id."""
+
+    key: str
+
+
+@record("iam.oidc_provider", indexes={"account": lambda provider: provider.account})
+class OidcProvider:
+    """An OpenID Connect provider whose tokens may be exchanged for a role's credentials; `url` without its scheme."""
+
+    arn: str
+    account: str
+    url: str
+    created: float
+    client_ids: tuple[str, ...] = ()
+    thumbprints: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@record("iam.account", indexes={"alias": lambda account: account.alias or None})
+class Account:
+    """What is set for a whole account. `passwords` is the policy for passwords by the API's member names."""
+
+    id: str
+    alias: str = ""
+    passwords: dict[str, int | bool] | None = None
 
 
 def entity_key(account: str, name: str) -> str:

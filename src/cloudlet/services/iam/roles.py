@@ -7,23 +7,27 @@ import msgspec
 
 from cloudlet.kernel import policy
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Input, Output
+from cloudlet.services.iam.boundaries import asked_boundary, shown_boundary
 from cloudlet.services.iam.documents import check_trust, encoded
 from cloudlet.services.iam.ids import unique_id
 from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, role_arn, tag_list
-from cloudlet.services.iam.records import Role, User, entity_key, key_of_arn
+from cloudlet.services.iam.records import InstanceProfile, OidcProvider, Role, Usage, User, entity_key, key_of_arn
 from cloudlet.services.iam.service import (
+    AccessDenied,
     DeleteConflict,
     EntityAlreadyExists,
     MalformedPolicyDocument,
     NoSuchEntity,
+    UnmodifiableEntity,
     ValidationError,
     iam,
-    refuse_unsupported,
 )
 from cloudlet.store.db import Tx
 
 SESSION_MIN_S, SESSION_MAX_S = 3600, 43200
+SERVICE_PATH = "/aws-service-role/"
 
 
 def the_role(call: Call, request: Input) -> list[str]:
@@ -40,7 +44,7 @@ def find_role(tx: Tx, call: Call, name: str) -> Role:
 
 
 def described(role: Role, *, listed: bool = False) -> dict[str, Any]:
-    """A role as answers carry it; lists leave the tags out."""
+    """A role as answers carry it; lists leave the tags and the boundary out."""
     shown: dict[str, Any] = {
         "Path": role.path, "RoleName": role.name, "RoleId": role.id, "Arn": role.arn, "CreateDate": role.created,
         "AssumeRolePolicyDocument": encoded(role.trust), "MaxSessionDuration": role.max_session_s}
@@ -48,14 +52,22 @@ def described(role: Role, *, listed: bool = False) -> dict[str, Any]:
         shown["Description"] = role.description
     if role.tags and not listed:
         shown["Tags"] = tag_list(role.tags)
-    return shown
+    return shown if listed else {**shown, **shown_boundary(role.boundary)}
+
+
+def last_used(tx: Tx, role: Role) -> dict[str, Any]:
+    """When and where a role's credentials were last used."""
+    usage = tx.get(Usage, role.key)
+    known = usage is not None and usage.used >= role.created
+    return {"RoleLastUsed": {"LastUsedDate": usage.used, "Region": usage.region} if usage and known else {}}
 
 
 @iam.write(resources=lambda call, request: [role_arn(call, request["RoleName"], request.get("Path") or "/")])
 def create_role(call: Call, tx: Tx, request: Input) -> Output:
     """Makes a role that those may assume whom the trust policy names."""
-    refuse_unsupported(request, "PermissionsBoundary")
     name, path = check_name("roleName", request["RoleName"]), check_path(request.get("Path") or "/")
+    if path.startswith(SERVICE_PATH):
+        raise AccessDenied("Roles under the path /aws-service-role/ are made by CreateServiceLinkedRole.")
     trust = check_trust(request["AssumeRolePolicyDocument"])
     _check_principals(tx, trust)
     if tx.get(Role, entity_key(call.account, name)) is not None:
@@ -63,7 +75,7 @@ def create_role(call: Call, tx: Tx, request: Input) -> Output:
     role = Role(
         entity_key(call.account, name), call.account, unique_id(tx, "AROA", call.account), name, path, tx.now, trust,
         request.get("Description") or "", _duration(request.get("MaxSessionDuration")),
-        merged_tags({}, request.get("Tags") or (), "TagsPerRole"))
+        merged_tags({}, request.get("Tags") or (), "TagsPerRole"), boundary=asked_boundary(tx, call, request))
     tx.put(role)
     return {"Role": described(role)}
 
@@ -71,7 +83,8 @@ def create_role(call: Call, tx: Tx, request: Input) -> Output:
 @iam.read(resources=the_role)
 def get_role(call: Call, tx: Tx, request: Input) -> Output:
     """A role with its trust policy."""
-    return {"Role": described(find_role(tx, call, request["RoleName"]))}
+    role = find_role(tx, call, request["RoleName"])
+    return {"Role": {**described(role), **last_used(tx, role)}}
 
 
 @iam.read(resources=lambda call, request: [role_arn(call, "", request.get("PathPrefix") or "/")])
@@ -104,7 +117,7 @@ def update_role_description(call: Call, tx: Tx, request: Input) -> Output:
 @iam.write(resources=the_role)
 def update_assume_role_policy(call: Call, tx: Tx, request: Input) -> Output:
     """Changes who may assume the role; sessions that are open stay open."""
-    role = find_role(tx, call, request["RoleName"])
+    role = changeable(find_role(tx, call, request["RoleName"]))
     trust = check_trust(request["PolicyDocument"])
     _check_principals(tx, trust)
     tx.put(dataclasses.replace(role, trust=trust))
@@ -114,6 +127,10 @@ def update_assume_role_policy(call: Call, tx: Tx, request: Input) -> Output:
 def delete_role(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes a role without policies; its sessions end at once."""
     role = find_role(tx, call, request["RoleName"])
+    if role.path.startswith(SERVICE_PATH):
+        raise _unmodifiable(role)
+    if tx.find(InstanceProfile, role=role.key, limit=1):
+        raise DeleteConflict("Cannot delete entity, must remove roles from instance profile first.")
     if role.attached:
         raise DeleteConflict("Cannot delete entity, must detach all policies first.")
     if role.inline:
@@ -141,11 +158,16 @@ def list_role_tags(call: Call, tx: Tx, request: Input) -> Output:
     return {"Tags": tag_list(find_role(tx, call, request["RoleName"]).tags)}
 
 
-@iam.read(resources=the_role)
-def list_instance_profiles_for_role(call: Call, tx: Tx, request: Input) -> Output:
-    """None: no instance profile can be made here yet."""
-    find_role(tx, call, request["RoleName"])
-    return {"InstanceProfiles": []}
+def changeable(role: Role) -> Role:
+    """The role, unless only its service may change it (a service-linked role)."""
+    if role.path.startswith(SERVICE_PATH):
+        raise _unmodifiable(role)
+    return role
+
+
+def _unmodifiable(role: Role) -> AwsError:
+    return UnmodifiableEntity(f"Cannot perform the operation on the protected role '{role.name}' - this role is only"
+                              " modifiable by AWS")
 
 
 def _duration(seconds: int | None) -> int:
@@ -165,6 +187,8 @@ def _check_principals(tx: Tx, trust: str) -> None:
         for kind, name in sorted(policy.principals(statement["Principal"])):
             if kind == "AWS" and not _exists(tx, name):
                 raise MalformedPolicyDocument(f'Invalid principal in policy: "AWS":"{name}"')
+            if kind == "Federated" and name.startswith("arn:") and tx.get(OidcProvider, name) is None:
+                raise MalformedPolicyDocument(f'Invalid principal in policy: "FEDERATED":"{name}"')
             if kind == "Service" and not name.endswith((".amazonaws.com", ".amazon.com")):
                 raise MalformedPolicyDocument(f'Invalid principal in policy: "SERVICE":"{name}"')
 

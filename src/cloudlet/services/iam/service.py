@@ -11,9 +11,12 @@ AccessDenied = iam.error("AccessDenied", status=403)
 DeleteConflict = iam.error("DeleteConflictException")
 EntityAlreadyExists = iam.error("EntityAlreadyExistsException")
 InvalidInput = iam.error("InvalidInputException")
+InvalidUserType = iam.error("InvalidUserTypeException")
 LimitExceeded = iam.error("LimitExceededException")
 MalformedPolicyDocument = iam.error("MalformedPolicyDocumentException")
 NoSuchEntity = iam.error("NoSuchEntityException")
+PasswordPolicyViolation = iam.error("PasswordPolicyViolationException")
+UnmodifiableEntity = iam.error("UnmodifiableEntityException")
 ValidationError = iam.error("ValidationError", status=400)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
+from cloudlet.services.iam.boundaries import asked_boundary, shown_boundary
 from cloudlet.services.iam.ids import unique_id
 from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, tag_list, user_arn
 from cloudlet.services.iam.records import AccessKey, User, entity_key
@@ -14,7 +15,6 @@ from cloudlet.services.iam.service import (
     NoSuchEntity,
     ValidationError,
     iam,
-    refuse_unsupported,
 )
 from cloudlet.store.db import Tx
 
@@ -40,20 +40,22 @@ def named_or_calling_user(tx: Tx, call: Call, request: Input) -> User:
     return find_user(tx, call, name if name is not None else call.principal.policy_arn.rpartition("/")[2])
 
 
-def described(user: User, *, tags: bool = True) -> dict[str, Any]:
-    """A user as answers carry it; lists leave the tags out."""
+def described(user: User, *, listed: bool = False) -> dict[str, Any]:
+    """A user as answers carry it; lists leave the tags and the boundary out."""
     shown = {"Path": user.path, "UserName": user.name, "UserId": user.id, "Arn": user.arn, "CreateDate": user.created}
-    return {**shown, "Tags": tag_list(user.tags)} if tags and user.tags else shown
+    if listed:
+        return shown
+    return {**shown, **shown_boundary(user.boundary), **({"Tags": tag_list(user.tags)} if user.tags else {})}
 
 
 @iam.write(resources=lambda call, request: [user_arn(call, request["UserName"], request.get("Path") or "/")])
 def create_user(call: Call, tx: Tx, request: Input) -> Output:
     """Makes a user, who may do nothing yet."""
-    refuse_unsupported(request, "PermissionsBoundary")
     name, path = check_name("userName", request["UserName"]), check_path(request.get("Path") or "/")
     _refuse_taken(tx, call, name)
     user = User(entity_key(call.account, name), call.account, unique_id(tx, "AIDA", call.account), name, path,
-                tx.now, merged_tags({}, request.get("Tags") or (), "TagsPerUser"))
+                tx.now, merged_tags({}, request.get("Tags") or (), "TagsPerUser"),
+                boundary=asked_boundary(tx, call, request))
     tx.put(user)
     return {"User": described(user)}
 
@@ -71,7 +73,7 @@ def list_users(call: Call, tx: Tx, request: Input) -> Output:
     """The account's users under a path."""
     prefix = request.get("PathPrefix") or "/"
     users = tx.find(User, f"{call.account}/")
-    return {"Users": [described(user, tags=False) for user in users if user.path.startswith(prefix)]}
+    return {"Users": [described(user, listed=True) for user in users if user.path.startswith(prefix)]}
 
 
 def _old_and_new(call: Call, request: Input) -> list[str]:
@@ -96,8 +98,12 @@ def update_user(call: Call, tx: Tx, request: Input) -> Output:
 
 @iam.write(resources=the_user)
 def delete_user(call: Call, tx: Tx, request: Input) -> Output:
-    """Deletes a user that has neither keys nor policies."""
+    """Deletes a user that has neither keys nor a password, neither policies nor groups."""
     user = find_user(tx, call, request["UserName"])
+    if user.groups:
+        raise DeleteConflict("Cannot delete entity, must remove users from group first.")
+    if user.password is not None:
+        raise DeleteConflict("Cannot delete entity, must delete login profile first.")
     if user.attached:
         raise DeleteConflict("Cannot delete entity, must detach all policies first.")
     if user.inline:
@@ -125,13 +131,6 @@ def untag_user(call: Call, tx: Tx, request: Input) -> Output:
 def list_user_tags(call: Call, tx: Tx, request: Input) -> Output:
     """A user's tags."""
     return {"Tags": tag_list(find_user(tx, call, request["UserName"]).tags)}
-
-
-@iam.read(resources=the_user)
-def list_groups_for_user(call: Call, tx: Tx, request: Input) -> Output:
-    """None: no group can be made here yet."""
-    find_user(tx, call, request["UserName"])
-    return {"Groups": []}
 
 
 def _refuse_taken(tx: Tx, call: Call, name: str) -> None:
