@@ -84,6 +84,16 @@ def test_a_shape_without_demands_has_no_check() -> None:
     assert Validator(Demands()).of(MODEL.shape_for("Free")) is None
 
 
+def test_a_sensitive_value_is_not_repeated() -> None:
+    check = Validator(Demands()).of(service_model("secretsmanager").shape_for("CreateSecretRequest"))
+    assert check is not None
+    found: list[Violation] = []
+    check({"Name": "x", "SecretString": "hunter2" * 10_000}, "", found)
+    assert [each.sentence() for each in found] == [
+        f"Value at 'secretString' {SAYS} have length less than or equal to 65536"]
+    assert "hunter2" not in repr(found) + found[0].shown
+
+
 def test_violations_and_values_are_shown_within_bounds() -> None:
     found = sentences({"Name": "a" * 10_000, "Tags": [{}] * 10_000})
     assert len(found) <= VIOLATIONS_MAX + 1

@@ -5,7 +5,7 @@ Compiled once per input shape; a shape that demands nothing costs nothing.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -26,14 +26,17 @@ class Violation:
     kind: str  # required, length, range, pattern, enum
     constraint: str
     value: Any = None
+    secret: bool = False  # the value is nobody's to read, and left out
 
     @property
     def shown(self) -> str:
         """The value, cut where it is long."""
-        return _shown(self.value)
+        return "" if self.secret else _shown(self.value)
 
     def sentence(self) -> str:
         """AWS's sentence for it."""
+        if self.secret:
+            return f"Value at '{self.path}' failed to satisfy constraint: {self.constraint}"
         shown = "null" if self.value is None else f"'{_shown(self.value)}'"
         return f"Value {shown} at '{self.path}' failed to satisfy constraint: {self.constraint}"
 
@@ -89,7 +92,11 @@ class Validator:
         self._structures: dict[str, Check | None] = {}
 
     def of(self, shape: Shape) -> Check | None:
-        """The check for one shape; None where it demands nothing."""
+        """The check for one shape; None where it demands nothing. No violation repeats a value that is sensitive."""
+        found = self._of(shape)
+        return _hushed(found) if found is not None and shape.metadata.get("sensitive") else found
+
+    def _of(self, shape: Shape) -> Check | None:
         match shape:
             case StructureShape():
                 return self._structure(shape)
@@ -182,6 +189,14 @@ class Validator:
                 violations.append(Violation(
                     path, path, "pattern", f"Member must satisfy regular expression pattern: {said}", value))
         return check
+
+
+def _hushed(check: Check) -> Check:
+    def hushed(value: Any, path: str, violations: list[Violation]) -> None:
+        found: list[Violation] = []
+        check(value, path, found)
+        violations.extend(replace(violation, value=None, secret=True) for violation in found)
+    return hushed
 
 
 def _length(shape: Shape) -> Check | None:
