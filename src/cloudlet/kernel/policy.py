@@ -21,6 +21,7 @@ from cloudlet.kernel.policy_match import (
     glob_one,
     has_variables,
     no_keys,
+    variables_of,
 )
 
 Decision = Literal["allow", "deny", "none"]
@@ -199,6 +200,20 @@ def parse(document: str) -> Policy:
     content: dict[str, Any] = msgspec.json.decode(document)
     variables = content.get("Version") == "2012-10-17"  # in the older version "${" is only text
     return tuple(_statement(each, variables) for each in listed(content["Statement"]))
+
+
+def keys_in(document: str) -> dict[str, str]:
+    """The condition keys that a document asks for, as operators' keys or variables: lower case → as written."""
+    content: dict[str, Any] = msgspec.json.decode(document)
+    names: list[str] = []
+    for statement in listed(content["Statement"]):
+        for keys in statement.get("Condition", {}).values():
+            names += keys
+            for values in keys.values():
+                names += [name for value in listed(values) for name in variables_of(str(value))]
+        for member in ("Resource", "NotResource"):
+            names += [name for text in listed(statement.get(member, [])) for name in variables_of(text)]
+    return {name.lower(): name for name in names}
 
 
 def merge(documents: Iterable[str]) -> str:

@@ -30,6 +30,12 @@ def has_variables(text: str) -> bool:
     return "${" in text and _VARIABLE.search(text) is not None
 
 
+def variables_of(text: str) -> list[str]:
+    """The keys of the variables in a pattern, as written."""
+    found = (inner for inner in _VARIABLE.findall(text) if inner not in _ESCAPES)
+    return [default[1] if (default := _WITH_DEFAULT.fullmatch(inner)) else inner.strip() for inner in found]
+
+
 def expand(text: str, keys: Keys) -> str | None:
     """A pattern with its variables replaced; None where one has neither a value nor a default.
 

@@ -239,3 +239,53 @@ def test_a_task_role_whose_trust_policy_asks_whom_the_task_is_for(desk: Desk) ->
         assert role_credentials(tx, ROLE, "task", 900, f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/c/1").token
         with pytest.raises(AccessDenied):
             role_credentials(tx, ROLE, "task", 900, f"arn:aws:ecs:eu-west-1:{ACCOUNT}:task/c/1")
+
+
+def test_get_session_token(desk: Desk) -> None:
+    bob = user(desk, {"Effect": "Allow", "Action": ["ecs:*", "iam:*", "sts:*"], "Resource": "*"})
+    credentials = desk(sts, "GetSessionToken", bob)["Credentials"]
+    assert credentials["Expiration"] == desk.clock.now() + 43200
+    session = desk.principal(credentials["AccessKeyId"])
+    assert session is not None
+    assert desk(sts, "GetCallerIdentity", session)["Arn"] == bob.arn
+    assert desk.refuses(session, "ecs:RunTask", "*") is None
+    assert desk.refuses(session, "s3:GetObject", "*") is not None
+    assert desk.refuses(session, "iam:GetUser", "*") is not None  # not without a device
+    assert desk.refuses(session, "sts:GetFederationToken", "*") is not None
+    desk(iam, "PutUserPolicy", UserName="bob", PolicyName="p", PolicyDocument=document(
+        {"Effect": "Allow", "Action": "*", "Resource": "*",
+         "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}))
+    assert desk.refuses(session, "ecs:RunTask", "*") is not None  # a permission that was taken away a second ago
+    with pytest.raises(AccessDenied, match="Cannot call GetSessionToken with session credentials"):
+        desk(sts, "GetSessionToken", session)
+    assert desk(sts, "GetSessionToken", root(), DurationSeconds=7200)["Credentials"][
+        "Expiration"] == desk.clock.now() + 3600
+    for seconds in (899, 129601):
+        with pytest.raises(ValidationError):
+            desk(sts, "GetSessionToken", bob, DurationSeconds=seconds)
+
+
+def test_get_federation_token(desk: Desk) -> None:
+    bob = user(desk, {"Effect": "Allow", "Action": ["s3:*", "ecs:*"], "Resource": "*"})
+    policy = document({"Effect": "Allow", "Action": ["s3:Get*", "sqs:*"], "Resource": "*",
+                       "Condition": {"StringEquals": {"aws:PrincipalTag/team": "red"}}})
+    answer = desk(sts, "GetFederationToken", bob, Name="guest", Policy=policy, Tags=[{"Key": "team", "Value": "red"}])
+    assert answer["FederatedUser"] == {"Arn": f"arn:aws:sts::{ACCOUNT}:federated-user/guest",
+                                       "FederatedUserId": f"{ACCOUNT}:guest"}
+    guest = desk.principal(answer["Credentials"]["AccessKeyId"])
+    assert guest is not None
+    assert desk(sts, "GetCallerIdentity", guest)["Arn"] == answer["FederatedUser"]["Arn"]
+    assert desk.refuses(guest, "s3:GetObject", "*") is None
+    for action in ("s3:PutObject", "sqs:SendMessage", "iam:GetUser"):
+        assert desk.refuses(guest, action, "*") is not None
+    bare = desk.principal(desk(sts, "GetFederationToken", bob, Name="guest")["Credentials"]["AccessKeyId"])
+    assert bare is not None
+    assert desk.refuses(bare, "s3:GetObject", "*") is not None
+    with pytest.raises(ValidationError):
+        desk(sts, "GetFederationToken", bob, Name="a b")
+    with pytest.raises(AccessDenied):
+        desk(sts, "GetFederationToken", guest, Name="guest")
+    credentials = desk(sts, "GetFederationToken", root(), Name="xy", Policy=policy)["Credentials"]
+    of_root = desk.principal(credentials["AccessKeyId"])
+    assert of_root is not None
+    assert desk.refuses(of_root, "ecs:RunTask", "*") is not None

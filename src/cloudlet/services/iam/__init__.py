@@ -19,6 +19,7 @@ from cloudlet.services.iam import (
     policies,
     roles,
     service_linked_roles,
+    simulation,
     users,
 )
 from cloudlet.services.iam.identities import StoredIdentities
@@ -31,31 +32,10 @@ from cloudlet.services.iam.sessions import KIND, Expiry, open_own_session, open_
 from cloudlet.store.db import Store, Tx
 
 __all__ = [
-    "Permissions",
-    "Role",
-    "User",
-    "access_keys",
-    "account",
-    "account_of",
-    "attachments",
-    "controller",
-    "find_policy",
-    "find_role",
-    "find_user",
-    "groups",
-    "iam",
-    "identities",
-    "inline",
-    "instance_profiles",
-    "open_own_session",
-    "open_session",
-    "pass_role_refusal",
-    "passwords",
-    "policies",
-    "roles",
-    "service_linked_roles",
-    "trust_refusal",
-    "users",
+    "Permissions", "Role", "User", "access_keys", "account", "account_of", "attachments", "controller", "find_policy",
+    "find_role", "find_user", "groups", "iam", "identities", "inline", "instance_profiles", "open_own_session",
+    "open_session", "pass_role_refusal", "passwords", "policies", "roles", "service_linked_roles", "simulation",
+    "trust_refusal", "users",
 ]
 _OWN = Permissions((iam,))
 
