@@ -25,7 +25,7 @@ def main() -> int:
         virtual += report.virtual_s
         if report.complaint:
             failed += 1
-            print(f"seed {seed}: {report.complaint[:600]}")
+            print(f"seed {seed}: {report.complaint[-1500:]}")
     print(f"{failed} failed; {virtual:.0f} virtual seconds in {time.monotonic() - began:.1f} s; {dict(did)}")
     return 1 if failed else 0
 

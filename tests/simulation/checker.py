@@ -5,11 +5,10 @@ from typing import Any
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services import ec2, ecs, logs
-from cloudlet.services.ecs.container_spec import container_name
 from cloudlet.services.ecs.records import Task
 from cloudlet.store import queue
 from tests.simulation.customer import FAMILIES, Customer, ServiceState
-from tests.simulation.nature import Nature
+from tests.simulation.nature import Nature, Whose
 from tests.simulation.plane import Plane
 
 
@@ -28,24 +27,28 @@ class Checker:
         """What the loop last said of a key."""
         return str([work for work in queue.waiting(self.plane.store, 10_000) if work.key == key])
 
-    def name(self, task: Task, position: int) -> str:
-        return container_name(self.plane.site.installation, task, position)
-
     def glance(self) -> None:
-        """Nothing is ever told that was not so: no status without an observation, no exit code made up."""
-        for task in self.tasks():
-            for position, container in enumerate(task.containers):
-                name = self.name(task, position)
+        """What holds at every moment: no promise forgotten, no status without an observation, no exit code made up."""
+        tasks, promises = self.tasks(), self.customer.promises
+        by_arn = {task.arn: task for task in tasks}
+        lost = [arn for arn in promises.tasks if arn not in by_arn]
+        assert not lost, f"RunTask was answered, and the task is gone: {lost[0]}"
+        ignored = [arn for arn in promises.stopped if by_arn[arn].desired != "STOPPED"]
+        assert not ignored, f"StopTask was answered, and the task is to run: {ignored[0]}"
+        for task in tasks:
+            for container in task.containers:
+                names = self.nature.names.get((task.arn, container.name), [])
                 if container.status == "RUNNING" or task.status == "RUNNING":
-                    assert self.nature.containers.starts[name], f"{name} is told to run and was never started"
+                    assert names, f"{container.name} of {task.id} is told to run and was never started"
                 if container.exit_code is not None:
-                    assert container.exit_code == self.nature.ended.get(name), f"{name} did not end with that code"
+                    codes = {self.nature.ended.get(name) for name in names}
+                    assert container.exit_code in codes, f"{container.name} of {task.id} did not end with that code"
             if task.status == "STOPPED":
                 assert task.stop_code, f"{task.id} stopped without a code"
                 assert task.stopped_reason, f"{task.id} stopped without a reason"
-        twice = [name for name, count in self.nature.containers.starts.items()
-                 if count > 1 and name not in self.nature.forgotten]
-        assert not twice, f"started twice: {twice}"
+        for whose, names in self.nature.names.items():
+            starts = sum(self.nature.containers.starts[name] for name in names)
+            assert starts <= 1 or self.nature.is_forgotten(whose), f"started {starts} times: {whose} as {names}"
 
     def check(self) -> None:
         """Everything."""
@@ -63,13 +66,10 @@ class Checker:
         self.check_logs(tasks)
 
     def check_tasks(self, tasks: list[Task]) -> None:
-        promises, by_arn = self.customer.promises, {task.arn: task for task in tasks}
-        lost = [arn for arn in promises.tasks if arn not in by_arn]
-        assert not lost, f"RunTask was answered, and the task is gone: {lost[0]}"
-        ignored = [arn for arn in promises.stopped if by_arn[arn].status != "STOPPED"]
-        assert not ignored, f"StopTask was answered, and the task is {by_arn[ignored[0]].status}: {ignored[0]}"
+        stopped = self.customer.promises.stopped
         for task in tasks:
             assert task.status in ("RUNNING", "STOPPED"), f"{task.id} hangs in {task.status}: {self.work(task.key)}"
+            assert task.status == "STOPPED" or task.arn not in stopped, f"StopTask was answered, and {task.id} runs"
             if task.service:
                 continue
             family = task.revision.partition(":")[0]
@@ -99,11 +99,16 @@ class Checker:
                     assert len(service[0]["deployments"]) == 1, f"{name} keeps old deployments"
 
     def check_containers(self, tasks: list[Task]) -> None:
-        wanted = {self.name(task, position): container.status == "RUNNING"
-                  for task in tasks if task.status != "STOPPED" for position, container in enumerate(task.containers)}
-        there = {name: body.seen.state == "running" for name, body in self.nature.containers.bodies.items()}
-        there |= {name: False for name in self.nature.forgotten if wanted.get(name) is False}  # its end was seen before
-        assert wanted == there, f"containers: {_difference(wanted, there)}"
+        wanted = {(task.arn, container.name): [container.status == "RUNNING"]
+                  for task in tasks if task.status != "STOPPED" for container in task.containers}
+        there: dict[Whose, list[bool]] = defaultdict(list)
+        for body in self.nature.containers.bodies.values():
+            there[self.nature.whose(body.spec)].append(body.seen.state == "running")
+        for whose in wanted.keys() | there.keys():
+            if wanted.get(whose) == [False] and whose not in there and self.nature.is_forgotten(whose):
+                continue  # its end was seen before
+            assert wanted.get(whose) == there.get(whose), (
+                f"{whose[1]} of {whose[0]}: wanted {wanted.get(whose)}, there {there.get(whose)} (does it run?)")
 
     def check_networks(self, tasks: list[Task]) -> None:
         networks, told = self.nature.networks, self.customer.ask(ec2.ec2, "DescribeNetworkInterfaces")
@@ -149,15 +154,15 @@ class Checker:
     def check_logs(self, tasks: list[Task]) -> None:
         for task in tasks:
             family = task.revision.partition(":")[0]
-            for position, container in enumerate(task.containers):
-                name = self.name(task, position)
+            for container in task.containers:
+                whose = task.arn, container.name
                 got = self._lines(f"/{family}", f"s/{container.name}/{task.id}")
-                said = self.nature.said.get(name, [])
-                if name in self.nature.forgotten:
+                said = [line for name in self.nature.names.get(whose, ()) for line in self.nature.said[name]]
+                if self.nature.is_forgotten(whose):
                     rest = iter(said)
-                    assert all(line in rest for line in got), f"the log of {name} is not what it said: {got} {said}"
+                    assert all(line in rest for line in got), f"the log of {whose} is not what it said: {got} {said}"
                 else:
-                    assert got == said, f"the log of {name} has {len(got)} lines of {len(said)}: {got} {said}"
+                    assert got == said, f"the log of {whose} has {len(got)} lines of {len(said)}: {got} {said}"
 
     def _lines(self, group: str, stream: str) -> list[str]:
         request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
@@ -176,7 +181,3 @@ class Checker:
                 return lines
             token = answer["nextForwardToken"]
 
-
-def _difference(wanted: dict[str, bool], there: dict[str, bool]) -> str:
-    return " ".join(f"{name}: wanted {wanted.get(name)}, there {there.get(name)};"
-                    for name in sorted(wanted.keys() | there.keys()) if wanted.get(name) != there.get(name))

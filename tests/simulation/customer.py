@@ -8,7 +8,8 @@ from typing import Any
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Service
-from cloudlet.services import ec2, ecs, logs
+from cloudlet.services import ec2, ecr, ecs, logs
+from cloudlet.services.ecr.records import Image, Repository, Tag
 from tests.simulation.plane import Died, Plane
 
 ACCOUNT = "123456789012"
@@ -16,7 +17,8 @@ ROOT = Principal("root", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
 FAMILIES = {  # family -> (its images, essential first; whether its tasks can run for long)
     "web": (["web:1"], True), "web-next": (["web:1"], True), "stubborn": (["stubborn:1"], True),
     "pair": (["web:1", "sidecar:1"], True), "job": (["job:1"], False), "crashing": (["crashing:1"], False),
-    "missing": (["missing:1"], False)}
+    "missing": (["missing:1"], False), "pushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:1"], True),
+    "unpushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:2"], False)}
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Customer:
         self.groups: list[str] = []
         self.named = 0
         self.moves: list[Callable[[], str]] = [
-            self.run_tasks, self.run_tasks, self.run_tasks, self.stop_task, self.stop_task, self.create_service,
-            self.update_service, self.update_service, self.delete_service, self.change_rule, self.change_rule]
+            self.run_tasks, self.run_tasks, self.stop_task, self.stop_task, self.stop_task, self.create_service,
+            self.update_service, self.update_service, self.delete_service, self.change_rule]
 
     def ask(self, service: Service, operation: str, /, **request: Any) -> Any:
         """One operation. Raises AwsError, or Died where the process died in it."""
@@ -84,6 +86,13 @@ class Customer:
                          for position, image in enumerate(images)])
             self.ask(logs.logs, "CreateLogGroup", logGroupName=f"/{family}")
         self.ask(ecs.ecs, "CreateCluster", clusterName="default")
+        self.ask(ecr.ecr, "CreateRepository", repositoryName="app")
+        repository, digest = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
+        with self.plane.store.tx() as tx:  # as a push leaves it
+            assert tx.get(Repository, repository)
+            tx.put(Image(f"{repository}@{digest}", repository, digest, "application/vnd.oci.image.manifest.v1+json",
+                         None, 1, (), (), None, tx.now))
+            tx.put(Tag(f"{repository}:1", f"{repository}@{digest}"))
 
     def move(self) -> str:
         """Does one thing at random; what, in words."""
@@ -99,17 +108,20 @@ class Customer:
 
     def run_tasks(self) -> str:
         """RunTask."""
-        family, count = self.random.choice(list(FAMILIES)), self.random.randint(1, 3)
+        family = self.random.choice([*FAMILIES, "web", "web", "pair", "stubborn"])
+        count = self.random.randint(1, 3)
         answer = self.ask(ecs.ecs, "RunTask", taskDefinition=family, count=count, launchType="FARGATE",
                           networkConfiguration=self.network())
         self.promises.tasks += [task["taskArn"] for task in answer["tasks"]]
         return f"RunTask {count} {family}: {' '.join(task['taskArn'][-6:] for task in answer['tasks'])}"
 
     def stop_task(self) -> str:
-        """StopTask, of any task it ever heard of."""
+        """StopTask, preferably of a task that is just being made, when the loops write as well."""
         if not self.promises.tasks:
-            return "nothing to stop"
-        arn = self.random.choice(self.promises.tasks[-12:])
+            return self.run_tasks()
+        recent = self.ask(ecs.ecs, "DescribeTasks", tasks=self.promises.tasks[-12:])["tasks"]
+        moving = [task for task in recent if task["lastStatus"] not in ("RUNNING", "STOPPED")]
+        arn = self.random.choice(moving or recent)["taskArn"]
         self.ask(ecs.ecs, "StopTask", task=arn)
         self.promises.stopped.add(arn)
         return f"StopTask {arn[-6:]}"
@@ -126,7 +138,7 @@ class Customer:
     def update_service(self) -> str:
         """UpdateService: another number, another definition, or a new deployment of the same."""
         if not self.promises.services:
-            return "nothing to update"
+            return self.run_tasks()
         name = self.random.choice(sorted(self.promises.services))
         family = self.random.choice(["web", "web-next", "pair", "stubborn"])
         more = {"forceNewDeployment": True} if self.random.random() < 0.2 else {}
@@ -135,7 +147,7 @@ class Customer:
     def delete_service(self) -> str:
         """DeleteService, sometimes."""
         if not self.promises.services or self.random.random() < 0.5:
-            return "nothing to delete"
+            return self.stop_task()
         return self._service(self.random.choice(sorted(self.promises.services)), ServiceState(None), "DeleteService")
 
     def _service(self, name: str, state: ServiceState, operation: str, **request: Any) -> str:

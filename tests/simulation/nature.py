@@ -3,7 +3,8 @@
 from collections import defaultdict
 from typing import Literal
 
-from cloudlet.engines.fake import Faults, Program, World
+from cloudlet.engines.fake import Body, Faults, Program, World
+from cloudlet.engines.ports import ContainerSpec
 from tests.simulation.virtual import VirtualClock
 
 PROGRAMS = {  # image -> what its containers do
@@ -16,13 +17,18 @@ PROGRAMS = {  # image -> what its containers do
 MISSING_IMAGE = "missing:1"
 
 
+Whose = tuple[str, str]  # a task's ARN and the name of one of its containers, as their labels say
+
+
 class Nature(World):
-    """`said`: each line of each container, in order; `ended`: exit codes; `forgotten`: containers that vanished
-    without the control plane's doing (or came too late to be its doing): of them no more is known than was asked in
-    time."""
+    """`names`: under which names each container of a task was ever started (the labels tell, so that this does not
+    rest on how names are made); `said`: each line under each name, in order; `ended`: exit codes; `forgotten`:
+    what vanished without the control plane's doing (or came too late to be its doing): of that no more is known than
+    was asked in time."""
 
     def __init__(self, clock: VirtualClock, seed: int) -> None:
         super().__init__(clock, seed)
+        self.names: dict[Whose, list[str]] = defaultdict(list)
         self.said: dict[str, list[str]] = defaultdict(list)
         self.ended: dict[str, int] = {}
         self.forgotten: set[str] = set()
@@ -30,8 +36,24 @@ class Nature(World):
                                                 self.containers._start)
         self.containers.write = self._writes  # type: ignore[method-assign]
         self.containers.exit = self._exits  # type: ignore[method-assign]
+        self.containers._start = self._starts  # type: ignore[method-assign]
         self.containers.programs = PROGRAMS
         self.images.refusals[MISSING_IMAGE] = "manifest unknown"
+
+    def whose(self, spec: ContainerSpec) -> Whose:
+        """Whose container that is."""
+        labels = dict(spec.labels)
+        return labels["com.amazonaws.ecs.task-arn"], labels["com.amazonaws.ecs.container-name"]
+
+    def is_forgotten(self, whose: Whose) -> bool:
+        """Whether it vanished, or came late."""
+        return not self.forgotten.isdisjoint(self.names.get(whose, ()))
+
+    def _starts(self, spec: ContainerSpec) -> Body:
+        known = self.names[self.whose(spec)]
+        if spec.name not in known:
+            known.append(spec.name)
+        return self._start(spec)
 
     def _writes(self, name: str, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
         text = f"{len(self.said[name])} {text}"

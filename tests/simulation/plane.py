@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cloudlet.control.controller import Controller
-from cloudlet.control.loop import Loop, supervise
-from cloudlet.control.sweep import Sweep
+from cloudlet.app import assemble
+from cloudlet.control.loop import supervise
 from cloudlet.engines.fake import World
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ecs, iam, logs
+from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store, Tx
 from tests.simulation.virtual import VirtualClock
 
@@ -73,25 +72,19 @@ class Plane:
         self.directory = Path(tempfile.mkdtemp(prefix="cloudlet-simulation-", dir=memory))
         self.path = self.directory / "cloudlet.db"
         self.site = Site(Installation("51b1a7"), self.directory, port=4599)
-        self.lives = 0
+        self.blobs = Blobs(self.directory / "blobs")
         self.store: MortalStore
         self._tasks: list[asyncio.Task[Any]] = []
 
     def boot(self) -> None:
         """A new process starts and adopts what it finds."""
-        self.lives += 1
         self.store = MortalStore(str(self.path), self.clock)
         self.store.on_death = self._cut
-        self.store.create_tables(logs.TABLES)
-        engines = self.world.engines
-        controllers: tuple[Controller, ...] = (
-            iam.controller(self.store, engines, self.site), ec2.controller(self.store, engines, self.site),
-            logs.controller(self.store, engines, self.site), ecs.controller(self.store, engines, self.site))
-        self.loop = Loop(self.store, self.clock, {
-            kind: step for controller in controllers for kind, step in controller.reconcilers.items()})
-        self.sweep = Sweep(self.store, self.clock, engines, controllers)
-        workers = {"loop": self.loop.run, **self.sweep.workers,
-                   **{name: worker for controller in controllers for name, worker in controller.workers.items()}}
+        plane = assemble(self.store, self.blobs, self.clock, self.world.engines, self.site)
+        self.loop = plane.loop
+        workers = {"loop": plane.loop.run, **plane.sweep.workers,
+                   **{name: worker for controller in plane.controllers for name, worker in controller.workers.items()}}
+        del workers["ecr.sweep"]  # looks at real files in real threads, whose timing no seed decides
         self._tasks = [asyncio.ensure_future(supervise(name, worker, self.clock)) for name, worker in workers.items()]
 
     async def kill(self) -> None:
@@ -120,4 +113,5 @@ class Plane:
         self.path.write_bytes(image)
 
     def clean(self) -> None:
+        self.blobs.close()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -7,18 +7,22 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ecs import awslogs
+from cloudlet.store.db import Tx
 from tests.simulation.checker import Checker
 from tests.simulation.customer import Customer
 from tests.simulation.nature import Nature
 from tests.simulation.plane import Died, Plane
 from tests.simulation.virtual import VirtualClock, run
 
-MOVES = 40
-SETTLE_S, SETTLE_MAX_S = 20.0, 1500.0
+MOVES = 32
+SETTLE_S, SETTLE_MAX_S = 20.0, 600.0
 STEADY_S = 70.0  # longer than a sweep: what has settled must stay so
+NO_SECOND_LOOK = 4  # every fourth seed's control plane looks at everything at its start only, not each minute: a lost
+# wake-up shows there, which elsewhere would merely make things slow
 
 
 @dataclass
@@ -47,7 +51,8 @@ def play(seed: int, trace: Callable[[str], None] | None = None) -> Report:
 
 class _Scenario:
     def __init__(self, seed: int, report: Report, trace: Callable[[str], None]) -> None:
-        self.report, self._trace = report, trace
+        self.report, self._trace, self.calm = report, trace, False
+        self.second_look = seed % NO_SECOND_LOOK > 0
         self.random = random.Random(f"scenario {seed}")
         self.clock = VirtualClock(seed)
         self.nature = Nature(self.clock, seed)
@@ -60,6 +65,16 @@ class _Scenario:
         self._trace(f"{asyncio.get_running_loop().time():9.3f}  {text}")
 
     async def play(self) -> None:
+        every = Tx.enqueue_all
+
+        def enqueue_all(tx: Tx, over_s: float = 0.0) -> None:
+            if self.second_look or not over_s:
+                every(tx, over_s)
+
+        with patch.object(Tx, "enqueue_all", enqueue_all):
+            await self._play()
+
+    async def _play(self) -> None:
         self.nature.trace = lambda text: None if text.startswith("read_log") else self.say(f"    {text}")
         try:
             self.plane.boot()
@@ -128,7 +143,7 @@ class _Scenario:
             # What was forgotten on the disk may have been shipped and destroyed since: nobody can ship it again.
             self.nature.forgotten |= set(self.nature.said) - set(self.nature.containers.bodies)
         await asyncio.sleep(self.random.choice((0, 0.5, 5)))
-        if self.random.random() < 0.3:
+        if not self.calm and self.random.random() < 0.3:
             self.say(f"meanwhile {self.nature.mishap()}")
         self.plane.boot()
         self.say("boot")
@@ -137,12 +152,13 @@ class _Scenario:
         """Nothing goes wrong any more: soon everything must be as promised, and stay so."""
         self.say("calm")
         self.nature.calm()
+        self.calm = True
+        if not self.second_look or self.random.random() < 0.5:
+            await self.reborn("killed")
         self.plane.store.fuse = None
         deadline = self.clock.now() + SETTLE_MAX_S
         while True:
             await asyncio.sleep(SETTLE_S)
-            if self.plane.store.dead:
-                await self.reborn("died in a transaction")
             try:
                 self.checker.check()
             except AssertionError as error:
@@ -151,5 +167,6 @@ class _Scenario:
                     raise
             else:
                 break
-        await asyncio.sleep(STEADY_S)
-        self.checker.check()
+        if self.random.random() < 0.5:
+            await asyncio.sleep(STEADY_S)
+            self.checker.check()
