@@ -7,7 +7,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 
 SERVICES = ("sts", "iam", "ec2", "ecr", "ecs", "eks", "elbv2", "autoscaling", "application-autoscaling", "cloudwatch",
-            "logs", "s3", "sqs", "sns", "rds")
+            "logs", "s3", "sqs", "sns", "rds", "ssm", "secretsmanager")
 TEXTS = ("a", "b c", "é&=<>+%", "x.y/z", '"q"', "line\nbreak", "1;2, 3", "日本 ~!*'()", "]]>&amp;")
 PLAIN = ("a", "b-c", "x.y", "Zz9")
 DEPTH_MAX, NODES_MAX = 5, 60

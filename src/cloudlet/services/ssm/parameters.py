@@ -143,14 +143,15 @@ def _data_type(asked: str | None) -> str:
 
 def _make_room(tx: Tx, parameter: Parameter) -> None:
     """Drops the oldest version where there are as many as may be. Raises ParameterMaxVersionLimitExceeded."""
-    kept = tx.find(Former, f"{parameter.key}:")
-    for former in kept[:max(0, len(kept) + 2 - VERSIONS_MAX)]:
-        if former.version.labels:
-            raise ParameterMaxVersionLimitExceeded(
-                f"You attempted to create a new version of {parameter.name} by calling the PutParameter API with the"
-                f" overwrite flag. Version {former.version.number}, the oldest version, can't be deleted because it has"
-                " a label associated with it. Move the label to another version of the parameter, and try again.")
-        tx.delete(Former, former.key)
+    oldest = tx.get(Former, former_key(parameter, parameter.current.number - VERSIONS_MAX + 1))
+    if oldest is None:
+        return
+    if oldest.version.labels:
+        raise ParameterMaxVersionLimitExceeded(
+            f"You attempted to create a new version of {parameter.name} by calling the PutParameter API with the"
+            f" overwrite flag. Version {oldest.version.number}, the oldest version, can't be deleted because it has"
+            " a label associated with it. Move the label to another version of the parameter, and try again.")
+    tx.delete(Former, oldest.key)
 
 
 @ssm.write(resources=the_parameter)

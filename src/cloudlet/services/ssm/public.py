@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cloudlet.kernel.names import Arn
-from cloudlet.services.ssm.names import Reference, parameter_arn
+from cloudlet.services.ssm.names import PUBLIC, Reference, parameter_arn
 from cloudlet.store.db import Tx
 
 
@@ -43,7 +43,7 @@ def published(tx: Tx, region: str) -> list[PublicParameter]:
 def find_public(tx: Tx, reference: Reference) -> PublicParameter | None:
     """The public parameter that a request names, without a version or in the one that is there."""
     arn = Arn.parse(reference.text)
-    if arn is not None and arn.account:
+    if not reference.names[-1].startswith(PUBLIC) or (arn is not None and arn.account):
         return None
     for each in published(tx, reference.region):
         if each.name in reference.names:
