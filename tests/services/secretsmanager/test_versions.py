@@ -132,6 +132,9 @@ def test_a_workloads_reference_is_read(desk: Desk) -> None:
             "5432", "true", '{"a": [1]}', 'ä"b']
         assert read(f"{arn}::AWSPREVIOUS:") == read(f"{arn}:::{IDS[0]}") == "one"
         assert read("app/db").startswith('{"user"')
+        assert read_value(tx, ACCOUNT, "eu-west-1", f"{arn}:user::") == "admin"
+        with pytest.raises(AwsError, match="can't find the specified secret"):
+            read_value(tx, "210987654321", "us-east-1", arn)
         for reference, words in [(f"{arn}:nope::", "did not contain json key nope"),
                                  (f"{arn}:user:AWSPREVIOUS:", "not a JSON object"), (f"{arn}:a:b:c:d", "more than"),
                                  (f"{arn}::AWSPENDING:", "staging label: AWSPENDING"), ("nope", "can't find")]:

@@ -149,7 +149,8 @@ def test_a_workloads_reference_is_read(desk: Desk) -> None:
         assert read_value(tx, ACCOUNT, "us-east-1", "/app/db/password") == "value of /app/db/password"
         assert read_value(tx, ACCOUNT, "eu-west-1", f"{arn}/db/password") == "value of /app/db/password"
         assert read_value(tx, ACCOUNT, "us-east-1", "/app/name:1") == "value of /app/name"
-        with pytest.raises(AwsError, match="Parameter nope not found"):
-            read_value(tx, ACCOUNT, "us-east-1", "nope")
+        for account, reference in ((ACCOUNT, "nope"), ("210987654321", f"{arn}/name")):
+            with pytest.raises(AwsError, match=f"Parameter {reference} not found"):
+                read_value(tx, account, "us-east-1", reference)
     assert door.permission(ACCOUNT, "us-east-1", "/app/name:1") == ("ssm:GetParameters", f"{arn}/name")
     assert door.permission(ACCOUNT, "eu-west-1", f"{arn}/name") == ("ssm:GetParameters", f"{arn}/name")

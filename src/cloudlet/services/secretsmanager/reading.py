@@ -19,6 +19,7 @@ from cloudlet.services.secretsmanager.records import (
     check_own,
     find_active,
     lookup,
+    lookup_arn,
     partial_arn,
     the_secret,
 )
@@ -125,8 +126,8 @@ def read_value(tx: Tx, account: str, region: str, reference: str) -> str:
     nobody. Raises ResourceNotFound, InvalidRequest, InvalidParameter, SealFailure, in words a customer may read.
     """
     secret_id, key, stage, version_id = _parts(reference)
-    secret = lookup(tx, account, region, secret_id)
-    if secret is None:
+    secret = _referred(tx, account, region, secret_id)
+    if secret is None or secret.account != account:
         raise ResourceNotFound()
     check_active(secret)
     value = shown(tx, secret, version_id or None, stage or None)
@@ -138,11 +139,16 @@ def read_value(tx: Tx, account: str, region: str, reference: str) -> str:
 def permission(tx: Tx, account: str, region: str, reference: str) -> tuple[str, str]:
     """The action and the resource that reading `reference` needs of an execution role."""
     secret_id = _parts(reference)[0]
-    secret = lookup(tx, account, region, secret_id)
+    secret = _referred(tx, account, region, secret_id)
     if secret is not None:
         return "secretsmanager:GetSecretValue", secret.arn
     return "secretsmanager:GetSecretValue", (
         secret_id if secret_id.startswith("arn:") else partial_arn(account, region, secret_id))
+
+
+def _referred(tx: Tx, account: str, region: str, secret_id: str) -> Secret | None:
+    """An ARN may name a secret of another region, which a request to a region's endpoint may not."""
+    return lookup_arn(tx, secret_id) if secret_id.startswith("arn:") else lookup(tx, account, region, secret_id)
 
 
 def _parts(reference: str) -> tuple[str, str, str, str]:

@@ -90,6 +90,8 @@ def read_value(tx: Tx, account: str, region: str, reference: str) -> str:
     public = find_public(tx, parsed)
     if public is not None:
         return public.value
+    if parsed.account != account:
+        raise ParameterNotFound(f"Parameter {reference} not found.")  # nobody shares parameters
     parameter = find(tx, parsed, any_version=True)
     return value_of(tx, parameter, _selected(tx, parameter, parsed), decrypt=True)
 
