@@ -178,7 +178,8 @@ class Customer:
             known.add(opens)
             raise
         except AwsError as error:
-            self.promises.rules[group, port] = {opens}  # a duplicate, or nothing to revoke: so it is that way
+            if error.code in ("InvalidPermission.Duplicate", "InvalidPermission.NotFound"):
+                self.promises.rules[group, port] = {opens}  # so it is that way already
             return f"{operation} {port}: {error.code}"
         self.promises.rules[group, port] = {opens}
         return f"{operation} {group} {port}"

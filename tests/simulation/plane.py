@@ -15,7 +15,7 @@ from cloudlet.engines.fake import World
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from cloudlet.store.blobs import Blobs
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import OutOfSpace, Store, Tx
 from tests.simulation.virtual import VirtualClock
 
 
@@ -24,11 +24,12 @@ class Died(BaseException):
 
 
 class MortalStore(Store):
-    """A store whose process dies (`fuse`) at the n-th transaction from now: right before its commit, or right after."""
+    """A store whose process dies (`fuse`) at the n-th transaction from now: right before its commit, or right after;
+    and whose disk may be `full`: then nothing can be written."""
 
     fuse: int | None = None
     before_commit = False
-    dead = False
+    dead = full = False
     on_death: Callable[[], object]
 
     @contextmanager
@@ -39,7 +40,10 @@ class MortalStore(Store):
             self.fuse -= 1
         burnt = self.fuse == 0
         with super().tx() as tx:
+            before = self._db.total_changes()
             yield tx
+            if self.full and self._db.total_changes() != before:
+                raise OutOfSpace
             if burnt and self.before_commit:
                 self.die()
         if burnt:
@@ -85,6 +89,7 @@ class Plane:
         workers = {"loop": plane.loop.run, **plane.sweep.workers,
                    **{name: worker for controller in plane.controllers for name, worker in controller.workers.items()}}
         del workers["ecr.sweep"]  # looks at real files in real threads, whose timing no seed decides
+        self.reset = plane.sweep.reset
         self._tasks = [asyncio.ensure_future(supervise(name, worker, self.clock)) for name, worker in workers.items()]
 
     async def kill(self) -> None:

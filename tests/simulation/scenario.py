@@ -38,7 +38,7 @@ class Report:
 def play(seed: int, trace: Callable[[str], None] | None = None) -> Report:
     """Plays one seed."""
     report = Report(seed)
-    logging.getLogger("cloudlet").setLevel(logging.ERROR if trace is None else logging.INFO)
+    logging.getLogger("cloudlet").setLevel(logging.CRITICAL if trace is None else logging.INFO)
     awslogs.TICK_S, awslogs.QUIET_S = 2.0, 4.0  # the same story in fewer steps
     try:
         run(_Scenario(seed, report, trace or (lambda text: None)).play())
@@ -110,7 +110,13 @@ class _Scenario:
             self.say(what)
         elif dice < 0.78:
             self.did(f"mishap: {self.nature.mishap()}")
-        elif dice < 0.86:
+        elif dice < 0.80:
+            self.plane.store.full = not self.plane.store.full
+            self.did(f"disk: full is {self.plane.store.full}")
+        elif dice < 0.81:
+            self.did("clock set back")
+            self.clock.offset -= self.random.choice((3, 600))
+        elif dice < 0.87:
             self.did("the process will die in a transaction")
             self.plane.store.fuse = self.random.randint(1, 25)
             self.plane.store.before_commit = self.random.random() < 0.5
@@ -155,7 +161,7 @@ class _Scenario:
         self.calm = True
         if not self.second_look or self.random.random() < 0.5:
             await self.reborn("killed")
-        self.plane.store.fuse = None
+        self.plane.store.fuse, self.plane.store.full = None, False
         deadline = self.clock.now() + SETTLE_MAX_S
         while True:
             await asyncio.sleep(SETTLE_S)
@@ -170,3 +176,8 @@ class _Scenario:
         if self.random.random() < 0.5:
             await asyncio.sleep(STEADY_S)
             self.checker.check()
+        elif self.second_look and self.random.random() < 0.5:
+            self.did("reset")
+            self.plane.reset()
+            await asyncio.sleep(STEADY_S)
+            self.checker.check_nothing_left()

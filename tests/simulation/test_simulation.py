@@ -12,7 +12,7 @@ from tests.simulation.scenario import Report, play
 
 EXPECTED = ("RunTask", "StopTask", "CreateService", "UpdateService", "DeleteService", "killed", "stopped", "rebooted",
             "power cut", "died in a transaction", "mishap", "AuthorizeSecurityGroupIngress",
-            "RevokeSecurityGroupIngress")
+            "RevokeSecurityGroupIngress", "disk", "clock set back", "reset")
 
 
 def play_all(seeds: range) -> list[Report]:

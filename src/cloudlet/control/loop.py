@@ -33,6 +33,7 @@ class Loop:
         self.busy: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._last = 0.0
+        self._mute = False  # outcomes cannot be written, and the log says so already
         store.on_work = self._wake.set
 
     async def run(self) -> None:
@@ -70,9 +71,12 @@ class Loop:
                 await self._answer(work)
             except Exception as error:  # One of the two places that may catch everything; the other is the gateway.
                 queue.fail(self.store, work, self._complaint(work, error))
+            self._mute = False
         except Exception as error:
             # Not even that could be written (a full disk): the question stays as it was, and must not be asked at once.
-            log.error("%s %s: cannot write the outcome: %s", work.kind, work.key, error)
+            if not self._mute:
+                log.error("%s %s: cannot write the outcome (nor of others, from now on): %s", work.kind, work.key, error)
+            self._mute = True
             await self.clock.sleep(STORE_RETRY_S)
         finally:
             self.busy.pop((work.kind, work.key), None)
@@ -110,7 +114,7 @@ async def supervise(name: str, worker: Callable[[], Awaitable[None]], clock: Clo
         try:
             await worker()
             log.warning("the worker %s ended", name)
-        except EngineError as error:
+        except (EngineError, AwsError) as error:
             log.warning("the worker %s failed: %s: %s", name, type(error).__name__, error)
         except Exception:
             log.exception("the worker %s failed", name)
