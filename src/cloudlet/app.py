@@ -112,8 +112,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     """
     directory = DataDirectory(config.data_dir)
     clock = SystemClock()
-    site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
-                development_key=config.development_key)
+    site = Site(directory.installation, config.data_dir, config.port, config.public_cidr)
     store = Store(str(config.database), clock)
     blobs = Blobs(config.data_dir / "blobs")
     handlers: dict[str, Handler] = {}

@@ -31,11 +31,6 @@ class Config:
         return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
 
     @property
-    def development_key(self) -> bool:
-        """Whether the well-known key `test`/`test` is honoured: on loopback always, elsewhere only when allowed."""
-        return self.is_loopback or self.allow_development_key
-
-    @property
     def endpoint(self) -> str:
         """Where clients on this machine reach us."""
         host = "localhost" if self.is_loopback or self.host in ("0.0.0.0", "::") else self.host
@@ -98,11 +93,16 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None)
         given = flags.get(name)
         return str(given) if given is not None else environment.get(f"CLOUDLET_{name.upper()}") or default
 
+    host = _host(setting("host", "127.0.0.1"))
+    allowed = _flag("CLOUDLET_ALLOW_DEVELOPMENT_KEY", setting("allow_development_key", ""))
+    if not (host == "localhost" or ipaddress.ip_address(host).is_loopback or allowed):
+        raise BadSetting(f"listening on {host} lets others in, and the key test/test is known to everybody; if that is "
+                         "what you want, add --allow-development-key")
     data_dir = Path(setting("data_dir", str(_default_data_dir(environment, os.geteuid() == 0))))
     return Config(
         data_dir=data_dir.expanduser().absolute(),
-        host=_host(setting("host", "127.0.0.1")),
+        host=host,
         port=_port(setting("port", str(DEFAULT_PORT))),
         public_cidr=_public_cidr(setting("public_cidr", "203.0.113.0/24")),
-        allow_development_key=_flag("CLOUDLET_ALLOW_DEVELOPMENT_KEY", setting("allow_development_key", "")),
+        allow_development_key=allowed,
     )
