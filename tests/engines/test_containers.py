@@ -151,10 +151,10 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(ground: PodmanGround, chan
 def test_many_at_once(ground: PodmanGround) -> None:
     async def main() -> None:
         plane = ground.start()
-        specs = [plane.spec(f"many {n}", group=GroupSpec(plane.name(f"task {n % 8}"))) for n in range(24)]
+        specs = [plane.spec(f"many {n}", group=GroupSpec(plane.name(f"task {n % 8}"))) for n in range(16)]
         made = await asyncio.gather(*map(plane.containers.ensure, specs))
         assert {container.state for container in made} == {"running"}
-        assert len({container.pid for container in made}) == 24
+        assert len({container.pid for container in made}) == 16
         assert set(await plane.containers.owned()) == {spec.name for spec in specs}
         await asyncio.gather(*(plane.containers.destroy(spec.name) for spec in specs))
         assert await plane.containers.owned() == ()

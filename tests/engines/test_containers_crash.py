@@ -116,9 +116,9 @@ def test_killed_at_any_moment_of_making_a_container(ground: PodmanGround) -> Non
         assert [entry["Names"] for entry in listed] == [[name]]
         assert (await plane.spoken(name)).count("up") == 1
         await plane.containers.destroy(name)
-    for moment in range(9):
+    for moment in range(5):
         plane = ground.start()
-        die_in_ensure(ground, plane.name(f"moment {moment}"), 0.016 * moment)
+        die_in_ensure(ground, plane.name(f"moment {moment}"), 0.03 * moment)
         ground.run(after(moment))
 
 
