@@ -138,19 +138,30 @@ def _send(socket: _File, file: _File, head: bytes, at: int, end: int) -> tuple[b
     buffer = memoryview(bytearray(min(SEND_BUFFER_BYTES, stop - at)))
     poll = select.poll()
     poll.register(socket.fd, select.POLLOUT)
-    while head or at < stop:
-        try:
-            if head:
-                head = head[os.write(socket.fd, head):]
-                continue
-            size = os.preadv(file.fd, [buffer[:stop - at]], at)
-            if not size:
-                raise OSError(errno.EIO, "a blob is shorter than it was")
-            at += os.write(socket.fd, buffer[:size])
-        except BlockingIOError:
-            if not poll.poll(SEND_PATIENCE_MS):
-                return head, at, False
-    return head, at, True
+
+    def send(data: memoryview) -> int:
+        """How much of it the client took before it fell behind."""
+        sent = 0
+        while sent < len(data):
+            try:
+                sent += os.write(socket.fd, data[sent:])
+            except BlockingIOError:
+                if not poll.poll(SEND_PATIENCE_MS):
+                    break
+        return sent
+
+    taken = send(memoryview(head))
+    if taken < len(head):
+        return head[taken:], at, False
+    while at < stop:
+        size = os.preadv(file.fd, [buffer[:stop - at]], at)
+        if not size:
+            raise OSError(errno.EIO, "a blob is shorter than it was")
+        taken = send(buffer[:size])
+        at += taken
+        if taken < size:
+            return b"", at, False
+    return b"", at, True
 
 
 async def _writable(socket: _File) -> None:
