@@ -15,6 +15,7 @@ from cloudlet.control.sweep import Sweep
 from cloudlet.engines.containers import PodmanContainers
 from cloudlet.engines.doors import Close, ControlDoors, OpenDoor
 from cloudlet.engines.images import PodmanImages
+from cloudlet.engines.keysets import LocalKeySets
 from cloudlet.engines.networks import FabricNetworks
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Engines
@@ -79,7 +80,8 @@ class Machinery:
         podman, networks = Podman(site), FabricNetworks(site)
         containers = PodmanContainers(podman, site)
         doors = ControlDoors(networks, open_door, {"metadata": 80, "api": site.port})
-        return cls(podman, containers, networks, Engines(networks, PodmanImages(podman), containers, doors))
+        return cls(podman, containers, networks, Engines(networks, PodmanImages(podman), containers, doors,
+                                                           LocalKeySets()))
 
     async def probe(self) -> dict[str, str]:
         """What is wrong with each engine; "" where it works."""

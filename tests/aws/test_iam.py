@@ -113,9 +113,32 @@ def test_bad_input_is_the_customers_fault(cloudlet: Cloudlet, operation: str, re
     assert 400 <= refused.value.response["ResponseMetadata"]["HTTPStatusCode"] < 500
 
 
+def test_groups_profiles_and_the_whole_account(cloudlet: Cloudlet) -> None:
+    iam = cloudlet.client("iam")
+    iam.create_user(UserName="ann", PermissionsBoundary=EXECUTION)
+    iam.create_group(GroupName="devs")
+    iam.add_user_to_group(GroupName="devs", UserName="ann")
+    iam.attach_group_policy(GroupName="devs", PolicyArn=EXECUTION)
+    iam.create_login_profile(UserName="ann", Password="Correct1horse")
+    iam.create_instance_profile(InstanceProfileName="web")
+    iam.update_account_password_policy(MinimumPasswordLength=8)
+    assert iam.get_account_password_policy()["PasswordPolicy"]["MinimumPasswordLength"] == 8
+    assert iam.get_account_summary()["SummaryMap"]["Groups"] == 1
+    pages = iam.get_paginator("get_account_authorization_details").paginate(PaginationConfig={"PageSize": 1})
+    users = [user for page in pages for user in page["UserDetailList"]]
+    assert [user["GroupList"] for user in users if user["UserName"] == "ann"] == [["devs"]]
+    answer = iam.simulate_principal_policy(PolicySourceArn=iam.get_user(UserName="ann")["User"]["Arn"],
+                                           ActionNames=["ecr:GetAuthorizationToken", "ecr:PutImage"])
+    assert [each["EvalDecision"] for each in answer["EvaluationResults"]] == ["allowed", "implicitDeny"]
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    cloudlet.client("sts", key=key["AccessKeyId"], secret=key["SecretAccessKey"]).get_caller_identity()
+    used = iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"]
+    assert (used["ServiceName"], used["Region"]) == ("sts", "us-east-1")
+
+
 def test_what_is_not_built_says_so(cloudlet: Cloudlet) -> None:
     with pytest.raises(ClientError) as refused:
-        cloudlet.client("iam").create_group(GroupName="g")
+        cloudlet.client("iam").create_virtual_mfa_device(VirtualMFADeviceName="m")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 

@@ -1,11 +1,17 @@
 """STS as boto3 sees it: who calls, and sessions that may what they may and end when they end."""
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.issuer import Issuer
 from tests.running import Cloudlet
 
 
@@ -92,3 +98,23 @@ def test_bad_input_is_the_customers_fault(cloudlet: Cloudlet, role: str, request
     with pytest.raises(ClientError) as refused:
         cloudlet.client("sts").assume_role(**{"RoleArn": role, "RoleSessionName": "me", **request_})
     assert 400 <= refused.value.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+
+
+def test_a_token_is_exchanged_in_a_request_that_nobody_signed(cloudlet: Cloudlet, tmp_path: Path) -> None:
+    iam = cloudlet.client("iam")
+    stranger = boto3.client("sts", endpoint_url=cloudlet.url, region_name="us-east-1",
+                            config=Config(signature_version=UNSIGNED, proxies={}))
+    with Issuer(tmp_path) as issuer:
+        arn = iam.create_open_id_connect_provider(
+            Url=issuer.url, ClientIDList=["app"], ThumbprintList=[issuer.thumbprint])["OpenIDConnectProviderArn"]
+        role = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=document(
+            Principal={"Federated": arn}, Action="sts:AssumeRoleWithWebIdentity"))["Role"]["Arn"]
+        now = int(time.time())
+        token = issuer.keys[0].token({"iss": issuer.url, "sub": "me", "aud": "app", "iat": now, "exp": now + 60})
+        answer = stranger.assume_role_with_web_identity(RoleArn=role, RoleSessionName="me", WebIdentityToken=token)
+        assert cloudlet.client("sts", **session(answer)).get_caller_identity()["Arn"] == (
+            "arn:aws:sts::000000000000:assumed-role/pipeline/me")
+        with pytest.raises(ClientError, match="InvalidIdentityToken"):
+            stranger.assume_role_with_web_identity(RoleArn=role, RoleSessionName="me", WebIdentityToken=token[:-4])
+    with pytest.raises(ClientError, match="MissingAuthenticationToken"):
+        stranger.get_caller_identity()

@@ -313,6 +313,21 @@ class Doors(Protocol):
         ...
 
 
+# ── Keys of identity providers ───────────────────────────────────────────────────────────────────────────────────
+
+
+class KeySets(Protocol):
+    """Where OpenID Connect providers publish the keys that sign their tokens."""
+
+    async def fetch(self, issuer: str, thumbprints: tuple[str, ...]) -> str:
+        """The JSON Web Key Set of the provider `https://…`, as text. `thumbprints` are SHA-1 digests (hex) of
+        certificates that are trusted beside those that the machine trusts.
+
+        Raises Busy where the provider does not answer, Refused where it may not be asked or says nothing of use.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
     """All ports, as the app plugged them in."""
@@ -321,3 +336,4 @@ class Engines:
     images: Images
     containers: Containers
     doors: Doors
+    keysets: KeySets | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-PrincipalKind = Literal["root", "user", "role", "federated", "service"]
+PrincipalKind = Literal["root", "user", "role", "federated", "service", "anonymous"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class Principal:
     def is_temporary(self) -> bool:
         """Whether its credentials are those of a session."""
         return any(key == "aws:tokenissuetime" for key, _ in self.facts)
+
+
+ANONYMOUS = Principal("anonymous", "", "anonymous", "anonymous")
 
 
 @dataclass(frozen=True, slots=True)

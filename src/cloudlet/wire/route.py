@@ -95,7 +95,7 @@ class Router:
                 found = self._by_version.get(pair[8:])
                 return (found,) if found else ()
         if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            return ()
+            return self._by_scope.get("sts", ())  # of the services that speak so, the one that takes unsigned requests
         return self._by_scope.get("s3", ())
 
     async def find(self, protocol: Protocol, request: Request) -> Target:
@@ -103,7 +103,7 @@ class Router:
         raw = await _read(protocol, request) if protocol.routes_by_body else b""
         try:
             located = protocol.locate(request, _inflated(raw, protocol, request))
-            operation = _operation(protocol, located.name)
+            operation = _operation(protocol, located.name, find_scope(request) is not None)
             if operation.model.has_streaming_input:
                 return Target(protocol, operation, Message(request, request.body, located.labels, located.parameters))
             raw = raw if protocol.routes_by_body else await _read(protocol, request)
@@ -143,9 +143,11 @@ def body_fault(wrong: BodyTooLarge | BodyTruncated, protocol: Protocol) -> AwsEr
     return protocol.faults.malformed("The request's body ended before its announced length")
 
 
-def _operation(protocol: Protocol, name: str) -> Operation:
+def _operation(protocol: Protocol, name: str, claims_to_be_signed: bool) -> Operation:
     service = protocol.service
     found = service.operations.get(name)
+    if service.name == "sts" and not claims_to_be_signed and (found is None or found.model.auth_type != "none"):
+        raise NoService()
     if found is not None:
         return found
     if name in service.model.operation_names:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 from cloudlet.control.outcome import Again, Done
 from cloudlet.services.iam import Role, controller, find_role, iam, open_session
@@ -78,7 +79,7 @@ def test_expired_sessions_are_forgotten(desk: Desk) -> None:
     made = role(desk)
     with desk.store.tx() as tx:
         key = open_session(tx, made, "me", 900).access_key_id
-    forget = controller(desk.store, None, desk.site).reconcilers["iam.session"]
+    forget = controller(desk.store, SimpleNamespace(keysets=None), desk.site).reconcilers["iam.session"]
     assert asyncio.run(forget(key)) == Again(900.0)
     desk.clock.time += 900
     assert asyncio.run(forget(key)) == Done()

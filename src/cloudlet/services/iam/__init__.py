@@ -15,6 +15,7 @@ from cloudlet.services.iam import (
     groups,
     inline,
     instance_profiles,
+    oidc_providers,
     passwords,
     policies,
     roles,
@@ -26,16 +27,42 @@ from cloudlet.services.iam.identities import StoredIdentities
 from cloudlet.services.iam.ids import account_of
 from cloudlet.services.iam.permissions import Permissions, trust_refusal
 from cloudlet.services.iam.policies import find_any as find_policy
-from cloudlet.services.iam.records import Role, User, key_of_arn
+from cloudlet.services.iam.records import OidcKeys, OidcProvider, Role, User, key_of_arn
 from cloudlet.services.iam.service import iam
 from cloudlet.services.iam.sessions import KIND, Expiry, open_own_session, open_session
 from cloudlet.store.db import Store, Tx
 
 __all__ = [
-    "Permissions", "Role", "User", "access_keys", "account", "account_of", "attachments", "controller", "find_policy",
-    "find_role", "find_user", "groups", "iam", "identities", "inline", "instance_profiles", "open_own_session",
-    "open_session", "pass_role_refusal", "passwords", "policies", "roles", "service_linked_roles", "simulation",
-    "trust_refusal", "users",
+    "OidcKeys",
+    "OidcProvider",
+    "Permissions",
+    "Role",
+    "User",
+    "access_keys",
+    "account",
+    "account_of",
+    "attachments",
+    "controller",
+    "find_policy",
+    "find_role",
+    "find_user",
+    "groups",
+    "iam",
+    "identities",
+    "inline",
+    "instance_profiles",
+    "look_for_keys",
+    "oidc_providers",
+    "open_own_session",
+    "open_session",
+    "pass_role_refusal",
+    "passwords",
+    "policies",
+    "roles",
+    "service_linked_roles",
+    "simulation",
+    "trust_refusal",
+    "users",
 ]
 _OWN = Permissions((iam,))
 
@@ -66,5 +93,11 @@ def find_user(tx: Tx, arn: str) -> User | None:
 
 
 def controller(store: Store, engines: Any, site: Site) -> Controller:
-    """IAM's one loop: expired sessions are forgotten."""
-    return Controller({KIND: Expiry(store).reconcile})
+    """IAM's loops: expired sessions are forgotten, and the keys of identity providers kept."""
+    keeper = oidc_providers.KeyKeeper(store, engines.keysets)
+    return Controller({KIND: Expiry(store).reconcile, oidc_providers.KIND: keeper.reconcile})
+
+
+def look_for_keys(tx: Tx, provider: OidcProvider) -> None:
+    """Has an identity provider asked for its keys now, e.g. since a token bears one that is not known."""
+    tx.enqueue(oidc_providers.KIND, provider.arn)

@@ -10,7 +10,8 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.condition_keys import RequestKeys
 from cloudlet.kernel.policy_match import Keys
 
-_KINDS = {"root": "Account", "user": "User", "role": "AssumedRole", "federated": "FederatedUser", "service": "Service"}
+_KINDS = {"root": "Account", "user": "User", "role": "AssumedRole", "federated": "FederatedUser", "service": "Service",
+          "anonymous": "Anonymous"}
 _PRINCIPAL_TAG, _RESOURCE_TAG = "aws:principaltag/", "resourcetag/"
 TagsOf = Callable[[], Mapping[str, str]]
 

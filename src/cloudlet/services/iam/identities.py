@@ -17,7 +17,8 @@ from cloudlet.store.db import Tx
 DEVELOPMENT_ACCOUNT = "000000000000"
 DEVELOPMENT_SECRET = "test"
 # What anybody may do (AWS: "no permissions are required"), and AssumeRole, which weighs the trust policy as well.
-ANSWERED_BY_THE_OPERATION = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeRole"})
+ANSWERED_BY_THE_OPERATION = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeRole",
+                                       "sts:AssumeRoleWithWebIdentity"})
 
 
 class StoredIdentities:

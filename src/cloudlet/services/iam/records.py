@@ -176,7 +176,19 @@ class RoleDeletion:
     key: str
 
 
-@record("iam.oidc_provider", indexes={"account": lambda provider: provider.account})
+@record("iam.oidc_keys")
+class OidcKeys:
+    """The keys with which a provider signs, as it published them when it was last asked: at `asked` (epoch seconds),
+    for the `tries`th time. `keys` is "" where it never did; `problem` says why it did not answer the last time."""
+
+    provider: str
+    asked: float
+    tries: int
+    keys: str = ""
+    problem: str = ""
+
+
+@record("iam.oidc_provider", reconciled=True, indexes={"account": lambda provider: provider.account})
 class OidcProvider:
     """An OpenID Connect provider whose tokens may be exchanged for a role's credentials; `url` without its scheme."""
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from cloudlet.services.sts import caller, own_sessions, roles
+from cloudlet.services.sts import caller, own_sessions, roles, web_identity
 from cloudlet.services.sts.service import sts
 from cloudlet.store.db import Tx
 
-__all__ = ["TemporaryCredentials", "caller", "own_sessions", "role_credentials", "roles", "sts"]
+__all__ = ["TemporaryCredentials", "caller", "own_sessions", "role_credentials", "roles", "sts", "web_identity"]
 
 
 @dataclass(frozen=True, slots=True)

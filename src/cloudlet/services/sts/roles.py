@@ -38,7 +38,7 @@ def assume_role(call: Call, tx: Tx, request: Input) -> Output:
         raise _denied(call, ACTION, request["RoleArn"])
     _check_trust(tx, call, role, request, passed)
     document, arns = session_policies(tx, role.account, request)
-    credential = open_session(tx, role, name, _duration(call, role, request.get("DurationSeconds")),
+    credential = open_session(tx, role, name, duration_of(call, role, request),
                               policy=document, policy_arns=arns, facts=passed.facts)
     answer: dict[str, Any] = {
         "Credentials": {"AccessKeyId": credential.access_key_id, "SecretAccessKey": credential.secret,
@@ -95,8 +95,10 @@ def session_name(name: str) -> str:
     return name
 
 
-def _duration(call: Call, role: Role, asked: int | None) -> int:
-    seconds = DURATION_S if asked is None else asked
+def duration_of(call: Call, role: Role, request: Input) -> int:
+    """How long a role's session lasts, in seconds."""
+    asked = request.get("DurationSeconds")
+    seconds: int = DURATION_S if asked is None else asked
     if seconds < DURATION_MIN_S:
         raise ValidationError(f"1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy"
                               f" constraint: Member must have value greater than or equal to {DURATION_MIN_S}")

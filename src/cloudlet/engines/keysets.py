@@ -1,0 +1,110 @@
+"""The keys of OpenID Connect providers on this machine: the `KeySets` port over HTTPS.
+
+https://openid.net/specs/openid-connect-discovery-1_0.html
+"""
+
+import asyncio
+import hashlib
+import ssl
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cloudlet.kernel.errors import Busy, Refused
+
+TIMEOUT_S, BYTES_MAX, PORT = 5.0, 1 << 20, 443
+HOSTS = Path("/etc/hosts")
+
+
+class _Discovery(msgspec.Struct):
+    issuer: str
+    jwks_uri: str
+
+
+class LocalKeySets:
+    """Asks only providers on loopback addresses: nothing leaves the machine."""
+
+    async def fetch(self, issuer: str, thumbprints: tuple[str, ...]) -> str:
+        """See `ports.KeySets`."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                found = await _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration", thumbprints)
+                discovery = msgspec.json.decode(found, type=_Discovery)
+                if discovery.issuer != issuer:
+                    raise Refused(f"{issuer} says that it is {discovery.issuer[:255]}")
+                return (await _get(discovery.jwks_uri, thumbprints)).decode()
+        except TimeoutError as error:
+            raise Busy(f"{issuer} did not answer within {TIMEOUT_S:.0f} s") from error
+        except ssl.SSLError as error:
+            raise Refused(f"the certificate of {issuer} is not trusted, and is none of its thumbprints") from error
+        except OSError as error:
+            raise Busy(f"{issuer} cannot be reached: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(f"{issuer} did not answer with an OpenID Connect configuration") from error
+
+
+async def _get(url: str, thumbprints: tuple[str, ...]) -> bytes:
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname or "", parts.port or PORT
+    except ValueError:
+        raise Refused(f"{url} is no URL") from None
+    if parts.scheme != "https" or not host:
+        raise Refused(f"{url} is not an https URL")
+    address = _local_address(host)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    head = f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode("latin-1")
+    reader, writer = await _connect(address, host, port, thumbprints)
+    try:
+        writer.write(head)
+        await writer.drain()
+        answer = await reader.read(BYTES_MAX)
+        while len(answer) < BYTES_MAX and (more := await reader.read(BYTES_MAX - len(answer))):
+            answer += more
+    finally:
+        writer.transport.abort()
+    status, _, rest = answer.partition(b"\r\n")
+    if status.split(b" ")[1:2] != [b"200"]:
+        raise Refused(f"{url} answered {status[:64].decode('latin-1')}")
+    return rest.partition(b"\r\n\r\n")[2]
+
+
+def _local_address(host: str) -> str:
+    """The loopback address that a name stands for by /etc/hosts. No name server is asked: not even a question leaves
+    the machine. Raises Refused where it stands for none."""
+    addresses = [host]
+    if host == "localhost" or host.endswith(".localhost"):
+        addresses = ["127.0.0.1"]
+    elif not _is_loopback(host):
+        lines = (line.partition("#")[0].lower().split() for line in HOSTS.read_text().splitlines())
+        addresses = [line[0] for line in lines if host in line[1:]]
+    if not addresses or not all(map(_is_loopback, addresses)):
+        raise Refused(f"{host} is not on this machine: identity providers elsewhere are not asked")
+    return addresses[0]
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+async def _connect(address: str, host: str, port: int,
+                   thumbprints: tuple[str, ...]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to whom the machine's certificates, or the thumbprints, vouch for."""
+    try:
+        return await asyncio.open_connection(address, port, ssl=ssl.create_default_context(), server_hostname=host)
+    except ssl.SSLCertVerificationError:
+        if not thumbprints:
+            raise
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the thumbprint is compared instead
+    reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=host)
+    certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    if hashlib.sha1(certificate or b"").hexdigest() not in {text.lower() for text in thumbprints}:
+        writer.transport.abort()
+        raise ssl.SSLError("no thumbprint fits")
+    return reader, writer
