@@ -75,7 +75,7 @@ class Loop:
         except Exception as error:
             # Not even that could be written (a full disk): the question stays as it was, and must not be asked at once.
             if not self._mute:
-                log.error("%s %s: cannot write the outcome (nor of others, from now on): %s", work.kind, work.key, error)
+                log.error("%s %s: cannot write the outcome (nor others from now on): %s", work.kind, work.key, error)
             self._mute = True
             await self.clock.sleep(STORE_RETRY_S)
         finally:
