@@ -18,7 +18,7 @@ from tests.simulation.nature import Nature
 from tests.simulation.plane import Died, Plane
 from tests.simulation.virtual import VirtualClock, run
 
-MOVES = 32
+MOVES = 28
 SETTLE_S, SETTLE_MAX_S = 20.0, 600.0
 STEADY_S = 70.0  # longer than a sweep: what has settled must stay so
 NO_SECOND_LOOK = 4  # every fourth seed's control plane looks at everything at its start only, not each minute: a lost
