@@ -5,6 +5,7 @@ from cloudlet.kernel.service import Service
 
 ecs = Service("ecs")
 
+AccessDeniedException = ecs.error("AccessDeniedException")
 ClientException = ecs.error("ClientException")
 InvalidParameterException = ecs.error("InvalidParameterException")
 ClusterNotFoundException = ecs.error("ClusterNotFoundException", "Cluster not found.")

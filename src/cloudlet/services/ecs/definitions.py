@@ -1,6 +1,6 @@
 """Task definitions: families, revisions, and what they say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs.api import ClientException, InvalidParameterException, ecs
 from cloudlet.services.ecs.arns import definition_arn, revision
 from cloudlet.services.ecs.definition_rules import normalized
+from cloudlet.services.ecs.passing import check_roles
 from cloudlet.services.ecs.records import Definition, Family, Service, Task
 from cloudlet.services.ecs.tags import tag_list, tags_of
 from cloudlet.store.db import Store, Tx
@@ -22,6 +23,7 @@ LOOK_AGAIN_S = 60.0  # how often a definition being deleted is looked at while s
 def register_task_definition(call: Call, tx: Tx, request: Input) -> Any:
     """Makes the next revision of a family."""
     document, tags = normalized(request), tags_of(request)
+    check_roles(call, tx, document)
     family = tx.get(Family, f"{call.scope}/{request['family']}")
     number = family.revision + 1 if family else 1
     tx.put(Family(f"{call.scope}/{request['family']}", number))
@@ -43,13 +45,15 @@ def find(call: Call, tx: Tx, text: str) -> Definition | None:
     return active[-1] if active else None
 
 
-def runnable(call: Call, tx: Tx, text: str) -> Definition:
-    """The definition to start tasks from. Raises ClientException where there is none or it is inactive."""
+def runnable(call: Call, tx: Tx, text: str, overrides: Mapping[str, Any] | None = None) -> Definition:
+    """The definition to start tasks from. Raises ClientException where there is none or it is inactive,
+    AccessDeniedException where the caller may not pass its roles, or those of the overrides."""
     definition = find(call, tx, text)
     if definition is None:
         raise ClientException("TaskDefinition not found.")
     if definition.status != "ACTIVE":
         raise ClientException("TaskDefinition is inactive")
+    check_roles(call, tx, definition.document, overrides or {})
     return definition
 
 

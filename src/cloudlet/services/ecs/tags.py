@@ -47,23 +47,35 @@ def tagged(call: Call, tx: Tx, text: str) -> Any:
     arn = Arn.parse(text)
     if arn is None or arn.service != "ecs":
         raise InvalidParameterException(f"Invalid identifier: {text}")
-    kind, _, path = arn.resource.partition("/")
-    found: Any = None
-    if (arn.account, arn.region) == (call.account, call.region):
-        match kind:
-            case "cluster":
-                found = tx.get(Cluster, f"{call.scope}/{path}")
-            case "service":
-                found = tx.get(Service, f"{call.scope}/{path}")
-            case "task":
-                found = tx.get(Task, f"{call.scope}/{path}")
-            case "task-definition":
-                family, _, number = path.partition(":")
-                if number.isdecimal():
-                    found = tx.get(Definition, f"{call.scope}/{family}:{int(number):06d}")
+    found = _named(tx, arn) if (arn.account, arn.region) == (call.account, call.region) else None
     if found is None:
         raise ResourceNotFoundException("The specified resource is not found.")
     return found
+
+
+def _named(tx: Tx, arn: Arn) -> Any:
+    """The record that an ARN names, or None."""
+    kind, _, path = arn.resource.partition("/")
+    scope = f"{arn.account}/{arn.region}"
+    match kind:
+        case "cluster":
+            return tx.get(Cluster, f"{scope}/{path}")
+        case "service":
+            return tx.get(Service, f"{scope}/{path}")
+        case "task":
+            return tx.get(Task, f"{scope}/{path}")
+        case "task-definition":
+            family, _, number = path.partition(":")
+            return tx.get(Definition, f"{scope}/{family}:{int(number):06d}") if number.isdecimal() else None
+    return None
+
+
+@ecs.resource_tags
+def tags_by_arn(tx: Tx, text: str) -> Mapping[str, str]:
+    """What conditions on aws:ResourceTag/… see."""
+    arn = Arn.parse(text)
+    found = _named(tx, arn) if arn is not None else None
+    return dict(found.tags) if found is not None else {}
 
 
 def _arn(call: Call, request: Input) -> list[str]:

@@ -30,7 +30,7 @@ def run_task(call: Call, tx: Tx, request: Input) -> Any:
         raise InvalidParameterException(f"Count must be between 1 and {RUN_MAX}.")
     _refuse_unsupported(request)
     cluster = arns.active_cluster(call, tx, request.get("cluster"))
-    definition = definitions.runnable(call, tx, request["taskDefinition"])
+    definition = definitions.runnable(call, tx, request["taskDefinition"], request.get("overrides"))
     launch_type, strategy = launch_on(request, cluster.strategy)
     check_platform(request.get("platformVersion"))
     network, tags = network_of(request), task_tags(request, definition, cluster)
