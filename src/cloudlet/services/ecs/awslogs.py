@@ -132,6 +132,9 @@ class Shipper:
     def _append(self, target: Target, position: int, chunk: LogChunk) -> int:
         """Lines and position in one transaction, unless another reader was quicker; the position that then holds."""
         with self._store.tx() as tx:
+            if tx.get(Task, target.key.rpartition("/")[0]) is None:  # forgotten by a reset, while it still ran
+                self.leave(target)
+                return chunk.next_offset
             stored = tx.get(LogPosition, target.key)
             if (stored.offset if stored else 0) != position:
                 return stored.offset if stored else 0
