@@ -162,7 +162,8 @@ class _Scenario:
         if not self.second_look or self.random.random() < 0.5:
             await self.reborn("killed")
         self.plane.store.fuse, self.plane.store.full = None, False
-        deadline = self.clock.now() + SETTLE_MAX_S
+        # What was to end at a time of the old clock (an empty network, say) ends so much later.
+        deadline = self.clock.now() + SETTLE_MAX_S - self.clock.offset
         while True:
             await asyncio.sleep(SETTLE_S)
             try:
