@@ -92,8 +92,9 @@ def docker_registry(directory: Path) -> Iterator[int]:
     settings = directory / "registry.yml"
     settings.write_text(json.dumps({"version": "0.1", "log": {"level": "error"}, "http": {"addr": f"127.0.0.1:{port}"},
                                     "storage": {"filesystem": {"rootdirectory": str(directory / "peer")}}}))
+    # A session of its own, as Cloudlet has: the kernel shares processors out by session (sched_autogroup).
     process = subprocess.Popen(["docker-registry", "serve", str(settings)], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         time.sleep(1)
         yield port
