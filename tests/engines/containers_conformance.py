@@ -21,7 +21,7 @@ from cloudlet.kernel.errors import Conflict
 T = TypeVar("T")
 
 # Images that a ground offers, by what their containers do.
-SLEEPER = "sleeper"  # runs until the stop signal, then exits with 0
+SLEEPER = "sleeper"  # prints "ready" and runs until the stop signal, then exits with 0
 STUBBORN = "stubborn"  # ignores the stop signal
 SPEAKER = "speaker"  # prints "line 1" … "line 5" and exits with 3
 
@@ -117,6 +117,10 @@ async def an_exit_is_heard_seen_and_final(ground: Ground) -> None:
 async def the_stop_signal_is_obeyed(ground: Ground) -> None:
     spec = ground.spec("polite", SLEEPER)
     await ground.containers.ensure(spec)
+
+    async def ready() -> bool:  # before, a first process that handles no signal yet would not notice it
+        return bool((await ground.containers.read_log(spec.name, 0)).lines)
+    await until(ready)
     await ground.containers.stop(spec.name, 1000)
     await ground.containers.stop(spec.name, 1000)
     assert (await in_state(ground.containers, spec.name, "exited")).exit_code == 0

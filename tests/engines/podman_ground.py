@@ -58,7 +58,7 @@ def root_file_system() -> bytes:
 
 
 IMAGES = {
-    conformance.SLEEPER: "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done",
+    conformance.SLEEPER: "trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done",
     conformance.STUBBORN: "trap '' TERM; while :; do sleep 1000; done",
     conformance.SPEAKER: "for i in 1 2 3 4 5; do echo line $i; done; exit 3",
 }

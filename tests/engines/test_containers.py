@@ -27,7 +27,7 @@ def test_the_fake_keeps_the_promises(check: Check) -> None:
     async def main() -> None:
         world = World(VirtualClock())
         world.containers.programs = {
-            SLEEPER: Program(), STUBBORN: Program(stop_code=None),
+            SLEEPER: Program(("ready",)), STUBBORN: Program(stop_code=None),
             SPEAKER: Program(tuple(f"line {n}" for n in range(1, 6)), exits_after_s=0.1, exit_code=3)}
         await world.networks.ensure_network(NetworkSpec("vpc", ("10.0.0.0/16",), ("10.0.0.1",), "10.0.0.2"))
         await world.networks.ensure_interface(InterfaceSpec("eni", "vpc", "10.0.0.5", "10.0.0.1", "02:00:00:00:00:05"))
@@ -109,10 +109,10 @@ def test_the_image_says_what_the_specification_leaves_open(ground: PodmanGround)
         assert ended is not None
         assert ended.exit_code == 5
         await plane.containers.destroy(spec.name)
-        own = replace(spec, entry_point=("sh", "-c", "trap 'exit 6' TERM; while :; do sleep 1000 & wait; done"),
-                      stop_signal="SIGTERM")
+        script = "trap 'exit 6' TERM; echo ready; while :; do sleep 1000 & wait; done"
+        own = replace(spec, entry_point=("sh", "-c", script), stop_signal="SIGTERM")
         await plane.containers.ensure(own)
-        await asyncio.sleep(0.2)
+        await plane.spoken(own.name)
         await plane.containers.stop(own.name, 1000)
         assert (await plane.ended(own.name)).exit_code == 6
         await plane.containers.destroy(own.name)
