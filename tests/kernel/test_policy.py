@@ -199,6 +199,11 @@ def test_sets(operator: str, wanted: list[str], given_: list[str] | None, holds:
     assert met({operator: {"aws:TagKeys": wanted}}, **({} if given_ is None else {"aws_tagkeys": given_})) is holds
 
 
+def test_several_values_without_a_set_operator() -> None:
+    assert met({"StringEquals": {"aws:k": "a"}}, aws_k=["a", "b"])
+    assert not met({"StringNotEquals": {"aws:k": "a"}}, aws_k=["a", "b"])
+
+
 def test_variables_in_conditions() -> None:
     same_team = {"StringEquals": {"aws:resourcetag/team": "${aws:principaltag/Team}"}}
     tags = {"aws_resourcetag/team": "a*"}
