@@ -44,7 +44,7 @@ def play(seed: int, trace: Callable[[str], None] | None = None) -> Report:
         run(_Scenario(seed, report, trace or (lambda text: None)).play())
     except AssertionError as error:
         report.complaint = str(error) or repr(error)
-    except Exception:
+    except (Exception, Died):
         report.complaint = traceback.format_exc()
     return report
 
@@ -159,7 +159,7 @@ class _Scenario:
         self.say("calm")
         self.nature.calm()
         self.calm = True
-        if not self.second_look or self.random.random() < 0.5:
+        if self.plane.store.dead or not self.second_look or self.random.random() < 0.5:
             await self.reborn("killed")
         self.plane.store.fuse, self.plane.store.full = None, False
         # What was to end at a time of the old clock (an empty network, say) ends so much later.
