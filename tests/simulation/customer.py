@@ -69,7 +69,7 @@ class Customer:
         found = self.ask(ec2.ec2, "DescribeSubnets")["Subnets"]
         self.subnets = [found[0]["SubnetId"], found[1]["SubnetId"]]
         vpc = self.ask(ec2.ec2, "CreateVpc", CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
-        subnet = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.1.0/28")["Subnet"]["SubnetId"]
+        subnet = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.1.0/26")["Subnet"]["SubnetId"]
         self.subnets.append(subnet)
         for vpc_id in (found[0]["VpcId"], vpc):
             self.groups.append(self.ask(ec2.ec2, "CreateSecurityGroup", GroupName="g", Description="g",

@@ -123,9 +123,10 @@ class Shipper:
 
     async def _ship(self, tail: Tail) -> bool:
         """One chunk; whether it was the last there will ever be."""
-        chunk = await self._containers.read_log(tail.target.container, tail.position, LINES_MAX)
-        if chunk.next_offset != tail.position:
-            tail.position = self._append(tail.target, tail.position, chunk)
+        position = tail.position  # not what it is after the wait: a drain may share this tail
+        chunk = await self._containers.read_log(tail.target.container, position, LINES_MAX)
+        if chunk.next_offset != position:
+            tail.position = self._append(tail.target, position, chunk)
             return chunk.whole and tail.position == chunk.next_offset
         return chunk.whole
 
