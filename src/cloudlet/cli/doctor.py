@@ -56,11 +56,12 @@ async def examine(config: Config) -> list[Finding]:
         data = config.data_dir if known else Path(directory)
         site = Site(known or Installation("d0c70d"), data, config.port, config.public_cidr)
         podman = Podman(site)
+        lives = podman.runtime.exists()  # containers may run there, also while the control plane is away
         probe = await podman.probe()
-        if running(config.data_dir) is None:
-            await podman.stop()
-        if not known:
+        if not lives:
             await podman.destroy()
+        elif running(config.data_dir) is None:
+            await podman.stop()
         fabric = await FabricNetworks(site).probe()
     return [Finding("Podman", "containers", probe.version, probe.problem, probe.remedy),
             Finding("nft", "networks and security groups", await _version("nft", "--version"), fabric or "",
