@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -19,6 +21,8 @@ from cloudlet.engines.ports import Container, ContainerSpec
 from cloudlet.engines.process import identify
 from cloudlet.kernel.errors import Busy, Refused
 from tests.engines.podman_ground import Plane, PodmanGround, podman_ground, real
+
+T = TypeVar("T")
 
 CHILD = textwrap.dedent("""
     import asyncio, os, signal, sys
@@ -56,14 +60,18 @@ def die_in_ensure(ground: PodmanGround, name: str, delay: float = -1) -> None:
     assert killed.returncode == -signal.SIGKILL
 
 
-async def again(plane: Plane, spec: ContainerSpec) -> Container:
+async def until_not_busy(verb: Callable[[], Awaitable[T]]) -> T:
     """As a loop does: what is busy is tried once more."""
     for _ in range(20):
         try:
-            return await plane.containers.ensure(spec)
+            return await verb()
         except Busy:
             await asyncio.sleep(0.1)
     raise AssertionError("busy for ever")
+
+
+async def again(plane: Plane, spec: ContainerSpec) -> Container:
+    return await until_not_busy(lambda: plane.containers.ensure(spec))
 
 
 @real
@@ -151,9 +159,9 @@ def test_podmans_api_is_killed_at_any_moment(ground: PodmanGround) -> None:
             await asyncio.gather(making, return_exceptions=True)
             assert (await again(plane, spec)).state == "running"
             assert await plane.spoken(spec.name) == ["up"]
-            listed = (await plane.podman.ask("GET", "/containers/json?all=true")).json
-            assert [entry["Names"] for entry in listed] == [[spec.name]]
-            await plane.containers.destroy(spec.name)
+            listed = await until_not_busy(lambda: plane.podman.ask("GET", "/containers/json?all=true"))
+            assert [entry["Names"] for entry in listed.json] == [[spec.name]]
+            await until_not_busy(partial(plane.containers.destroy, spec.name))
     ground.run(main())
 
 
