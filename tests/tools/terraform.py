@@ -12,6 +12,27 @@ import pytest
 # Where machines keep providers that need not be fetched: the first two are Terraform's own.
 MIRRORS = ("/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/tf-plugins")
 
+# The provider as a newcomer would declare it, nothing skipped, with tags on everything.
+PROVIDER = """
+terraform {
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.0"
+    }
+  }
+}
+
+provider "aws" {
+  region     = "us-east-1"
+  access_key = "test"
+  secret_key = "test"
+  default_tags {
+    tags = { made_by = "terraform" }
+  }
+}
+"""
+
 
 class Terraform:
     """Terraform in a directory of its own, with nothing of the user's around it."""

@@ -6,29 +6,12 @@ import pytest
 
 from tests.running import Cloudlet
 from tests.tools import test_terraform_network as network
+from tests.tools.terraform import PROVIDER
 from tests.tools.test_terraform_network import Terraform
 
 terraform = network.terraform  # the fixture
 
-IDENTITY = """
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "~> 5.0"
-    }
-  }
-}
-
-provider "aws" {
-  region     = "us-east-1"
-  access_key = "test"
-  secret_key = "test"
-  default_tags {
-    tags = { made_by = "terraform" }
-  }
-}
-
+IDENTITY = PROVIDER + """
 data "aws_caller_identity" "me" {}
 
 data "aws_iam_policy" "execution" {

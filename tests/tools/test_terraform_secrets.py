@@ -6,29 +6,12 @@ import pytest
 
 from tests.running import Cloudlet
 from tests.tools import test_terraform_network as network
+from tests.tools.terraform import PROVIDER
 from tests.tools.test_terraform_network import Terraform
 
 terraform = network.terraform  # the fixture
 
-SECRETS = """
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "~> 5.0"
-    }
-  }
-}
-
-provider "aws" {
-  region     = "us-east-1"
-  access_key = "test"
-  secret_key = "test"
-  default_tags {
-    tags = { made_by = "terraform" }
-  }
-}
-
+SECRETS = PROVIDER + """
 data "aws_secretsmanager_random_password" "db" {
   password_length     = 24
   exclude_punctuation = true
