@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cloudlet.kernel.call import Principal
 from cloudlet.kernel.http import Body, Request
-from cloudlet.services import ecr
+from cloudlet.services import ecr, iam
 from cloudlet.services.ecr.collect import Collector
 from cloudlet.services.ecr.manifests import DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX
 from cloudlet.store.blobs import Blobs, digest_of
@@ -122,6 +123,33 @@ class Counter:
         return found
 
 
+class Client(http.client.HTTPConnection):
+    """A connection to the registry on a port of loopback, logged in."""
+
+    def __init__(self, port: int, password: str) -> None:
+        super().__init__("127.0.0.1", port, timeout=20)
+        self.authorization = "Basic " + base64.b64encode(f"AWS:{password}".encode()).decode()
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> http.client.HTTPResponse:
+        self.request(method, path, body, {"authorization": self.authorization, **headers})  # type: ignore[arg-type]
+        return self.getresponse()
+
+
+def user_with(desk: Desk, *statements: dict[str, object]) -> Principal:
+    """A user with these policy statements, as the gateway would know it."""
+    desk(iam.iam, "CreateUser", UserName="ann")
+    allow(desk, *statements)
+    key = desk(iam.iam, "CreateAccessKey", UserName="ann")["AccessKey"]
+    principal = desk.principal(key["AccessKeyId"])
+    assert principal is not None
+    return principal
+
+
+def allow(desk: Desk, *statements: dict[str, object]) -> None:
+    desk(iam.iam, "PutUserPolicy", UserName="ann", PolicyName="p",
+         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
+
+
 def descriptor(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
@@ -141,4 +169,4 @@ def index(*children: str) -> bytes:
         for child, name in zip(children, ("amd64", "arm64", "s390x"), strict=False)]}).encode()
 
 
-__all__ = ["ACCOUNT", "Answer", "Counter", "descriptor", "image", "index"]
+__all__ = ["ACCOUNT", "Answer", "Client", "Counter", "allow", "descriptor", "image", "index", "user_with"]

@@ -1,6 +1,7 @@
 """Pulling: whole and in parts, as the client accepts it, page by page."""
 
 import os
+from email import message_from_bytes
 
 import pytest
 
@@ -36,20 +37,40 @@ def test_a_blob_in_part(counter: Counter, wanted: str, start: int, end: int | No
     assert answer.headers["content-range"] == f"bytes {first}-{first + len(answer.body) - 1}/{len(DATA)}"
 
 
-@pytest.mark.parametrize("wanted", ["bytes=", "bytes=-", "lines=1-2", "bytes=5-2", "bytes=0-1,3-4", "bytes=a-b",
-                                    "bytes=" + "9" * 200 + "-"])
+@pytest.mark.parametrize("wanted", ["bytes=", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1-2;", "bytes=1-2,",
+                                    "bytes=" + "9" * 200 + "-", "bytes=" + "1-2," * 16 + "5-6", "bytes=0-,0-"])
 def test_a_range_that_is_none_is_ignored(counter: Counter, wanted: str) -> None:
     digest = counter.push_blob(DATA)
     answer = counter.ask("GET", f"/v2/app/blobs/{digest}", range=wanted)
     assert (answer.status, answer.body) == (200, DATA)
 
 
-@pytest.mark.parametrize("wanted", ["bytes=700000-", "bytes=800000-900000", "bytes=-0"])
+@pytest.mark.parametrize("wanted", ["bytes=700000-", "bytes=800000-900000", "bytes=-0", "bytes=5-2",
+                                    "bytes=700000-,800000-"])
 def test_a_range_beyond_the_end(counter: Counter, wanted: str) -> None:
     digest = counter.push_blob(DATA)
     answer = counter.ask("GET", f"/v2/app/blobs/{digest}", range=wanted)
     assert answer.status == 416
     assert answer.headers["content-range"] == f"bytes */{len(DATA)}"
+
+
+def test_a_blob_in_several_parts(counter: Counter) -> None:
+    digest = counter.push_blob(DATA)
+    answer = counter.ask("GET", f"/v2/app/blobs/{digest}", range="bytes=0-9, 900000-, 5-299999,-3")
+    assert answer.status == 206
+    whole = message_from_bytes(b"content-type: " + answer.headers["content-type"].encode() + b"\r\n" + answer.body)
+    parts = [(part["content-type"], part["content-range"], part.get_payload(decode=True))
+             for part in whole.get_payload()]
+    assert parts == [("application/octet-stream", f"bytes {start}-{end - 1}/{len(DATA)}", DATA[start:end])
+                     for start, end in ((0, 10), (5, 300_000), (len(DATA) - 3, len(DATA)))]
+    one = counter.ask("GET", f"/v2/app/blobs/{digest}", range="bytes=0-9,900000-")
+    assert (one.status, one.body, one.headers["content-type"]) == (206, DATA[:10], "application/octet-stream")
+
+
+def test_a_part_only_of_the_blob_that_the_client_has(counter: Counter) -> None:
+    digest = counter.push_blob(DATA)
+    for tag, status in ((f'"{digest}"', 206), ('"another"', 200), ("Wed, 21 Oct 2015 07:28:00 GMT", 200)):
+        assert counter.ask("GET", f"/v2/app/blobs/{digest}", range="bytes=0-9", if_range=tag).status == status
 
 
 def test_a_blob_whose_file_was_lost_is_unknown_and_can_be_pushed_again(counter: Counter) -> None:

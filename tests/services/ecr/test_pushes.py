@@ -16,7 +16,8 @@ from cloudlet.services.ecr.manifests import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE
 from cloudlet.services.ecr.records import Layer, Upload
 from cloudlet.store import blobs as files
 from cloudlet.store.blobs import digest_of
-from tests.services.ecr.counter import HOST, Counter, image, index
+from tests.services.desk import ACCOUNT, root
+from tests.services.ecr.counter import HOST, Counter, allow, image, index, user_with
 
 DATA = os.urandom(300_000)
 DIGEST = digest_of(DATA)
@@ -162,14 +163,44 @@ def test_blobs_are_seen_only_where_they_were_pushed_or_mounted(counter: Counter)
     assert counter.ask("GET", f"/v2/other/blobs/{DIGEST}").body == DATA
 
 
-@pytest.mark.parametrize("query", [f"mount={DIGEST}", f"mount={DIGEST}&from=nosuch", "mount=sha256:..&from=app",
-                                   f"mount={DIGEST}&from=../app", f"mount={digest_of(b'no')}&from=app",
-                                   f"mount={DIGEST}&from=third"])
+@pytest.mark.parametrize("query", [f"mount={digest_of(b'no')}", f"mount={DIGEST}&from=nosuch", f"mount={DIGEST}&from=",
+                                   "mount=sha256:..&from=app", f"mount={DIGEST}&from=../app",
+                                   f"mount={digest_of(b'no')}&from=app", f"mount={DIGEST}&from=third"])
 def test_what_cannot_be_mounted_is_uploaded(counter: Counter, query: str) -> None:
     counter("CreateRepository", repositoryName="other")
     counter("CreateRepository", repositoryName="third")
     counter.push_blob(DATA)
     assert counter.ask("POST", f"/v2/other/blobs/uploads/?{query}").status == 202
+
+
+def test_a_mount_needs_permission_on_the_source(counter: Counter) -> None:
+    for name in ("mine", "secret"):
+        counter("CreateRepository", repositoryName=name)
+    counter.push_blob(DATA, "secret")
+    arn = f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/"
+    push = {"Effect": "Allow", "Action": "ecr:*", "Resource": f"{arn}mine"}
+    ann = user_with(counter.desk, push)
+    password = counter.login(ann)
+    for query in (f"mount={DIGEST}&from=secret", f"mount={DIGEST}"):
+        assert counter.ask("POST", f"/v2/mine/blobs/uploads/?{query}", password=password).status == 202
+    assert counter.ask("HEAD", f"/v2/mine/blobs/{DIGEST}", password=password).status == 404
+    read = {"Effect": "Allow", "Action": ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"],
+            "Resource": f"{arn}secret"}
+    allow(counter.desk, push, {**read, "Action": read["Action"][:1]})
+    assert counter.ask("POST", f"/v2/mine/blobs/uploads/?mount={DIGEST}&from=secret", password=password).status == 202
+    allow(counter.desk, push, read)
+    for query in (f"mount={DIGEST}&from=secret", f"mount={DIGEST}"):
+        assert counter.ask("POST", f"/v2/mine/blobs/uploads/?{query}", password=password).status == 201
+    assert counter.ask("GET", f"/v2/mine/blobs/{DIGEST}", password=password).body == DATA
+
+
+def test_nothing_is_mounted_from_another_registry(counter: Counter) -> None:
+    counter.push_blob(DATA)
+    stranger, other = counter.login(root("999999999999")), counter.login(region="eu-west-1")
+    counter("CreateRepository", root("999999999999"), repositoryName="app")
+    counter("CreateRepository", region="eu-west-1", repositoryName="app")
+    for password in (stranger, other):
+        assert counter.ask("POST", f"/v2/app/blobs/uploads/?mount={DIGEST}", password=password).status == 202
 
 
 # ── Manifests ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,32 +3,16 @@
 import base64
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from cloudlet.kernel.call import Principal
-from cloudlet.services import iam
 from cloudlet.store.blobs import Blobs, digest_of
-from tests.services.desk import ACCOUNT, Desk, root
-from tests.services.ecr.counter import Counter
+from tests.services.desk import ACCOUNT, root
+from tests.services.ecr.counter import Counter, allow, user_with
 
 OTHER = "999999999999"
-
-
-def user_with(desk: Desk, *statements: dict[str, object]) -> Principal:
-    """A user with these policy statements, as the gateway would know it."""
-    desk(iam.iam, "CreateUser", UserName="ann")
-    allow(desk, *statements)
-    key = desk(iam.iam, "CreateAccessKey", UserName="ann")["AccessKey"]
-    principal = desk.principal(key["AccessKeyId"])
-    assert principal is not None
-    return principal
-
-
-def allow(desk: Desk, *statements: dict[str, object]) -> None:
-    desk(iam.iam, "PutUserPolicy", UserName="ann", PolicyName="p",
-         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
 
 
 def test_the_version_check_asks_for_a_password(counter: Counter) -> None:
@@ -119,7 +103,7 @@ def test_permissions_count_at_every_request(counter: Counter) -> None:
                          ("PUT", started.headers["location"]), ("DELETE", started.headers["location"]),
                          ("GET", "/v2/app/tags/list"), ("PUT", "/v2/app/manifests/v2"),
                          ("DELETE", "/v2/app/manifests/v1"), ("GET", f"/v2/app/blobs/{digest_of(b'')}"),
-                         ("HEAD", f"/v2/app/blobs/{digest_of(b'')}")):
+                         ("HEAD", f"/v2/app/blobs/{digest_of(b'')}"), ("DELETE", f"/v2/app/blobs/{digest_of(b'')}")):
         assert counter.ask(method, path, password=password).status == 403, (method, path)
     allow(counter.desk, {"Effect": "Deny", "Action": "*", "Resource": "*"})
     answer = counter.ask("GET", "/v2/app/manifests/v1", password=password)
@@ -135,7 +119,12 @@ def test_permissions_count_at_every_request(counter: Counter) -> None:
     ("POST", "/v2/", 405, "UNSUPPORTED"),
     ("POST", "/v2/app/tags/list", 405, "UNSUPPORTED"),
     ("PATCH", "/v2/app/manifests/v1", 405, "UNSUPPORTED"),
-    ("DELETE", f"/v2/app/blobs/{digest_of(b'')}", 405, "UNSUPPORTED"),
+    ("POST", f"/v2/app/blobs/{digest_of(b'')}", 405, "UNSUPPORTED"),
+    ("DELETE", f"/v2/app/blobs/{digest_of(b'')}", 404, "BLOB_UNKNOWN"),
+    ("DELETE", "/v2/app/blobs/latest", 400, "DIGEST_INVALID"),
+    ("GET", "/v2/app/referrers/latest", 400, "DIGEST_INVALID"),
+    ("POST", f"/v2/app/referrers/{digest_of(b'')}", 405, "UNSUPPORTED"),
+    ("GET", f"/v2/nosuch/referrers/{digest_of(b'')}", 404, "NAME_UNKNOWN"),
     ("GET", "/v2/UPPER/tags/list", 400, "NAME_INVALID"),
     ("GET", "/v2/../tags/list", 400, "NAME_INVALID"),
     ("GET", "/v2/%2e%2e/%2e%2e/etc/manifests/v1", 400, "NAME_INVALID"),
@@ -185,3 +174,25 @@ def test_a_full_disk_is_said_clearly(counter: Counter, monkeypatch: pytest.Monke
     monkeypatch.setattr(Blobs, "begin", full)
     assert counter.ask("POST", "/v2/app/blobs/uploads/").error == (
         507, "DENIED", "there is no space left on the registry's disk")
+
+
+def test_a_full_database_is_said_as_clearly_and_pulls_go_on(counter: Counter) -> None:
+    digest = counter.push("v1")
+    location = counter.ask("POST", "/v2/app/blobs/uploads/").headers["location"]
+    counter.desk.clock.time += 3600
+    counter.password = counter.login()
+    database = counter.desk.store._db
+    pages = database.pragma("page_count")
+    database.pragma("max_page_count", pages)
+    while (answer := counter.ask("POST", "/v2/app/blobs/uploads/")).status == 202:
+        pass  # there is some room in the pages that the file has
+    data = os.urandom(500)
+    for refused in (answer, counter.ask("POST", f"/v2/app/blobs/uploads/?digest={digest_of(data)}", data)):
+        assert refused.error == (507, "DENIED", "there is no space left on the registry's disk")
+    assert counter.ask("GET", f"/v2/app/manifests/{digest}").status == 200
+    assert counter.ask("GET", location).status == 204
+    database.pragma("max_page_count", 2 * pages)
+    counter.push("v2")
+    counter.ask("GET", f"/v2/app/manifests/{digest}")
+    assert [image["lastRecordedPullTime"] for image in counter.images() if image["imageDigest"] == digest] \
+        == [counter.desk.clock.time]

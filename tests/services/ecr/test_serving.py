@@ -1,63 +1,12 @@
 """The registry behind the real server: large bodies both ways on one connection, and clients that leave."""
 
-import asyncio
-import base64
-import http.client
 import os
-import threading
-from collections.abc import Iterator
-
-import pytest
-import uvloop
 
 from cloudlet.store.blobs import digest_of
-from cloudlet.wire.server import Server
-from tests.services.ecr.counter import Counter
+from tests.services.ecr.counter import Client, Counter
 
 DATA = os.urandom(9_000_001)
 DIGEST = digest_of(DATA)
-
-
-@pytest.fixture
-def port(counter: Counter) -> Iterator[int]:
-    """The registry on a port of loopback, in a thread of its own."""
-    started, bound = threading.Event(), []
-    loop = uvloop.new_event_loop()
-    stop = asyncio.Event()
-
-    async def serve() -> None:
-        server = Server(counter.handler)
-        bound.append(await server.listen("127.0.0.1", 0))
-        started.set()
-        await stop.wait()
-        await server.close()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve())
-    thread = threading.Thread(target=run)
-    thread.start()
-    started.wait(10)
-    yield bound[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(20)
-
-
-class Client(http.client.HTTPConnection):
-    def __init__(self, port: int, password: str) -> None:
-        super().__init__("127.0.0.1", port, timeout=20)
-        self.authorization = "Basic " + base64.b64encode(f"AWS:{password}".encode()).decode()
-
-    def ask(self, method: str, path: str, body: object = None, **headers: str) -> http.client.HTTPResponse:
-        self.request(method, path, body, {"authorization": self.authorization, **headers})  # type: ignore[arg-type]
-        return self.getresponse()
-
-
-@pytest.fixture
-def client(counter: Counter, port: int) -> Iterator[Client]:
-    made = Client(port, counter.password)
-    yield made
-    made.close()
 
 
 def test_push_and_pull_on_one_connection(client: Client) -> None:

@@ -6,7 +6,14 @@ being published, and checking the records and taking the file away happen withou
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
-from cloudlet.services.ecr.contents import ABANDONED_UPLOAD_S, BLOB, REPOSITORY, UNUSED_LAYER_S, UPLOAD
+from cloudlet.services.ecr.contents import (
+    ABANDONED_UPLOAD_S,
+    BLOB,
+    REPOSITORY,
+    UNUSED_LAYER_S,
+    UPLOAD,
+    delete_layer,
+)
 from cloudlet.services.ecr.records import Image, Layer, Upload
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
@@ -34,8 +41,7 @@ class Collector:
             unused = [layer for layer in tx.find(Layer, f"{key}@") if not tx.find(Image, blob=layer.key, limit=1)]
             late = [layer for layer in unused if tx.now - layer.touched >= UNUSED_LAYER_S]
             for layer in late:
-                tx.delete(Layer, layer.key)
-                tx.enqueue(BLOB, layer.digest)
+                delete_layer(tx, layer)
             waits = [layer.touched + UNUSED_LAYER_S - tx.now for layer in unused if layer not in late]
         return Again(max(1.0, min(waits)), "waiting for pushes that may use its layers") if waits else Done()
 

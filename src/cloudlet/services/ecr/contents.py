@@ -112,6 +112,12 @@ def put_layer(tx: Tx, repository: str, digest: str, size: int) -> None:
     tx.enqueue(REPOSITORY, repository, after=UNUSED_LAYER_S)
 
 
+def delete_layer(tx: Tx, layer: Layer) -> None:
+    """The repository has this blob no longer; its file goes if no other has it."""
+    tx.delete(Layer, layer.key)
+    tx.enqueue(BLOB, layer.digest)
+
+
 def list_holding(tx: Tx, image: Image) -> Image | None:
     """An image list that refers to this image."""
     holding = tx.find(Image, child=image.key, limit=1)
@@ -132,8 +138,7 @@ def delete_contents(tx: Tx, repository: Repository) -> None:
     for image in tx.find(Image, f"{repository.key}@"):
         delete_image(tx, image)
     for layer in tx.find(Layer, f"{repository.key}@"):
-        tx.delete(Layer, layer.key)
-        tx.enqueue(BLOB, layer.digest)
+        delete_layer(tx, layer)
     for upload in tx.find(Upload, repository=repository.key):
         tx.delete(Upload, upload.key)
         tx.enqueue(UPLOAD, upload.key)

@@ -44,8 +44,8 @@ class RegistryError(Exception):
 
     @classmethod
     def of(cls, error: AwsError) -> "RegistryError":
-        """An operation's error in the registry's words."""
-        code, status = _IN_REGISTRY_WORDS[error.code]
+        """An operation's error in the registry's words; DENIED for one that has no words of its own there."""
+        code, status = _IN_REGISTRY_WORDS.get(error.code, ("DENIED", error.status))
         return cls(status, code, error.message)
 
     def response(self) -> Response:
@@ -93,13 +93,10 @@ class Exchange:
         return require_repository(tx, self.account, self.region, name)
 
     def _refusal(self, tx: Tx, action: str, key: str, arn: str) -> str | None:
-        principal = self.grant.principal
-        unauthorized = f"User: {principal.arn} is not authorized to perform: {action} on resource: {arn} because "
         if self.grant.pull_only is not None:
             allowed = key == self.grant.pull_only and action in PULL_ACTIONS
-            return None if allowed else unauthorized + "its token only pulls from one repository"
-        if principal.account != self.account:
-            return unauthorized + f"no resource-based policy allows the {action} action"
+            return None if allowed else (f"User: {self.call.principal.arn} is not authorized to perform: {action} on "
+                                         f"resource: {arn} because its token only pulls from one repository")
         refusal = self.identities.refuses(tx, self.call, action, (arn,))
         return refusal.message if refusal else None
 
@@ -109,19 +106,19 @@ def admit(tx: Tx, identities: Identities, request: Request, name: str) -> Exchan
 
     The host says which registry is meant; where it is a plain one, the token does.
     """
-    grant = _grant(tx, request)
+    grant = _grant(tx, identities, request)
     account, region = hosts.registry_at(request.headers.get("host", "")) or (grant.principal.account, grant.region)
     if region != grant.region:
         raise RegistryError(403, "DENIED", f"Your Authorization Token is for the region {grant.region}, "
                                            f"not for {region}.")
     call = Call(tx.token(32), grant.principal.account, region, grant.principal, tx.now, request.endpoint,
-                request.source)
+                request.source, grant.access_key_id, request.headers.get("user-agent", ""))
     return Exchange(request, call, grant, account, region, name, identities)
 
 
-def _grant(tx: Tx, request: Request) -> Grant:
+def _grant(tx: Tx, identities: Identities, request: Request) -> Grant:
     try:
-        return tokens.redeem(tx, _password(request.headers.get("authorization", "")))
+        return tokens.redeem(tx, identities, _password(request.headers.get("authorization", "")))
     except BadToken as error:
         challenge = f'Basic realm="{request.endpoint}/",service="ecr.amazonaws.com"'
         raise RegistryError(401, "UNAUTHORIZED", str(error), {"www-authenticate": challenge}) from None

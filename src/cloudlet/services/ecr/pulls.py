@@ -1,18 +1,19 @@
 """Pulling: blobs (whole or in ranges), manifests (by tag or digest, as the client accepts them), and lists of tags."""
 
-import re
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from cloudlet.kernel.http import Response
+from cloudlet.services.ecr import ranges
 from cloudlet.services.ecr.contents import find_image, record_pull, touch_layer
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, json_response
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Tag
 from cloudlet.services.ecr.service import is_digest, is_tag
 from cloudlet.store.blobs import BlobMissing, Blobs
-from cloudlet.store.db import Store
+from cloudlet.store.db import OutOfSpace, Store
 
 TAGS_PAGE_MAX = 1000
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_BLOB = "application/octet-stream"
 
 
 class Pulls:
@@ -36,28 +37,34 @@ class Pulls:
                                                          f"repository with name '{repository.name}'")
             if head:
                 touch_layer(tx, layer)
-        headers = {"content-type": "application/octet-stream", "docker-content-digest": digest, "etag": f'"{digest}"',
+        headers = {"content-type": _BLOB, "docker-content-digest": digest, "etag": f'"{digest}"',
                    "accept-ranges": "bytes", "cache-control": "max-age=31536000"}
         if digest in (exchange.header("if-none-match") or ""):
             return Response(304, headers)
         if head:
             return Response(200, {**headers, "content-length": str(size)})
-        return self._content(digest, size, exchange.header("range"), headers)
-
-    def _content(self, digest: str, size: int, wanted: str | None, headers: dict[str, str]) -> Response:
+        changed = exchange.header("if-range") not in (None, headers["etag"])
         try:
-            part = _range(wanted, size)
-            if part is None:
-                return Response(200, {**headers, "content-length": str(size)}, self._blobs.open(digest))
-            start, end = part
-            if start >= end:
-                raise RegistryError(416, "SIZE_INVALID", f"the blob has {size} bytes",
-                                    {"content-range": f"bytes */{size}"})
-            return Response(206, {**headers, "content-length": str(end - start),
-                                  "content-range": f"bytes {start}-{end - 1}/{size}"},
-                            self._blobs.open(digest, start, end - start))
+            return self._content(digest, size, None if changed else exchange.header("range"), headers)
         except BlobMissing:
             raise RegistryError(404, "BLOB_UNKNOWN", f"The layer with digest '{digest}' does not exist") from None
+
+    def _content(self, digest: str, size: int, wanted: str | None, headers: dict[str, str]) -> Response:
+        parts = ranges.wanted(wanted, size)
+        if parts is None:
+            return Response(200, {**headers, "content-length": str(size)}, self._blobs.open(digest))
+        if not parts:
+            raise RegistryError(416, "SIZE_INVALID", f"the blob has {size} bytes",
+                                {"content-range": f"bytes */{size}"})
+        if len(parts) == 1:
+            start, end = parts[0]
+            return Response(206, {**headers, "content-length": str(end - start),
+                                  "content-range": ranges.content_range(parts[0], size)},
+                            self._blobs.open(digest, start, end - start))
+        several = ranges.Multipart(parts, size, _BLOB, self._store.clock.token(32))
+        contents = [self._blobs.open(digest, start, end - start) for start, end in parts]
+        return Response(206, {**headers, "content-type": several.content_type, "content-length": str(several.length)},
+                        several.body(contents))
 
     async def manifest(self, exchange: Exchange, reference: str) -> Response:
         """GET and HEAD of a manifest by tag or digest."""
@@ -71,7 +78,9 @@ class Pulls:
             if not _accepts(exchange.header("accept"), image):
                 raise RegistryError(404, "MANIFEST_UNKNOWN",
                                     f"The image is {image.media_type}, which the request does not accept")
-            if exchange.request.method == "GET":
+        if exchange.request.method == "GET":
+            # Apart, because a disk that is full keeps nobody from pulling.
+            with suppress(OutOfSpace), self._store.tx() as tx:
                 record_pull(tx, image)
         body = manifest.text.encode()
         return Response(200, {"content-type": image.media_type, "content-length": str(len(body)),
@@ -92,18 +101,6 @@ class Pulls:
             query = urlencode({"last": names[-1], "n": limit})
             headers["link"] = f'</v2/{repository.name}/tags/list?{query}>; rel="next"'
         return json_response({"name": repository.name, "tags": names}, **headers)
-
-
-def _range(wanted: str | None, size: int) -> tuple[int, int] | None:
-    """[start, end) of a single range; None for the whole. Others are ignored, as RFC 9110 allows."""
-    match = _RANGE.fullmatch((wanted or "").strip())
-    if match is None or len(match[0]) > 60 or not (match[1] or match[2]):
-        return None
-    if not match[1]:
-        length = min(int(match[2]), size)
-        return size - length, size
-    start, end = int(match[1]), int(match[2]) + 1 if match[2] else size
-    return None if match[2] and end <= start else (start, min(end, size))
 
 
 def _accepts(accept: str | None, image: Image) -> bool:

@@ -5,11 +5,13 @@ import re
 from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import contents, manifests
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, empty
-from cloudlet.services.ecr.records import Layer, Tag, Upload
+from cloudlet.services.ecr.records import Image, Layer, Tag, Upload
 from cloudlet.services.ecr.service import RepositoryNotFound, is_digest, is_repository_name, is_tag
 from cloudlet.store import blobs as files
 from cloudlet.store.blobs import Blobs, DigestMismatch
 from cloudlet.store.db import Store, Tx
+
+MOUNT_SOURCES_MAX = 20  # repositories asked for a blob that a client does not say where to mount from
 
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-(\d{1,18})(?:/(?:\d+|\*))?")
 
@@ -43,16 +45,10 @@ class Pushes:
 
     def _mount(self, tx: Tx, exchange: Exchange, digest: str, into: str) -> bool:
         """Whether the blob is in the repository now. What cannot be mounted is uploaded, so this refuses nothing."""
-        source = exchange.parameter("from") or ""
         size = self._blobs.size(digest)
-        if not is_digest(digest) or not is_repository_name(source) or size is None:
+        if not is_digest(digest) or size is None:
             return False
-        try:
-            repository = exchange.repository(tx, "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer",
-                                             name=source)
-        except (RegistryError, RepositoryNotFound):
-            return False
-        if tx.get(Layer, f"{repository.key}@{digest}") is None:
+        if not any(_may_mount(tx, exchange, source, digest) for source in _sources(tx, exchange, digest)):
             return False
         contents.put_layer(tx, into, digest, size)
         return True
@@ -87,7 +83,8 @@ class Pushes:
     async def manifest(self, exchange: Exchange, reference: str) -> Response:
         """PUT of a manifest under a tag or its digest."""
         if not is_digest(reference) and not is_tag(reference):
-            raise RegistryError(400, "TAG_INVALID", f"'{reference[:200]}' is not a tag or a sha256 digest")
+            raise RegistryError(400, "DIGEST_INVALID" if ":" in reference else "TAG_INVALID",
+                                f"'{reference[:200]}' is not a tag or a sha256 digest")
         with self._store.tx() as tx:
             exchange.repository(tx, "ecr:PutImage")
         body = await exchange.request.body.read(manifests.MANIFEST_BYTES_MAX)
@@ -98,8 +95,9 @@ class Pushes:
             repository = exchange.repository(tx, "ecr:PutImage")
             contents.put_image(tx, self._blobs, repository, document, None if is_digest(reference) else reference)
         await self._store.flush()
+        subject = {"oci_subject": document.subject} if document.subject else {}
         return empty(201, location=f"/v2/{exchange.name}/manifests/{document.digest}",
-                     docker_content_digest=document.digest)
+                     docker_content_digest=document.digest, **subject)
 
     async def delete_manifest(self, exchange: Exchange, reference: str) -> Response:
         """DELETE by digest: the image and its tags. By tag: the tag, and the image stays."""
@@ -117,6 +115,20 @@ class Pushes:
                 raise RegistryError(403, "DENIED",
                                     f"Requested image referenced by manifest list: [{holding.digest}]")
             contents.delete_image(tx, image)
+        return empty(202)
+
+    async def delete_blob(self, exchange: Exchange, digest: str) -> Response:
+        """DELETE of a blob that no image of the repository uses."""
+        _require_digest(digest)
+        with self._store.tx() as tx:
+            repository = exchange.repository(tx, "ecr:BatchDeleteImage")
+            layer = tx.get(Layer, f"{repository.key}@{digest}")
+            if layer is None:
+                raise RegistryError(404, "BLOB_UNKNOWN", f"The layer with digest '{digest}' does not exist in the "
+                                                         f"repository with name '{repository.name}'")
+            if tx.find(Image, blob=layer.key, limit=1):
+                raise RegistryError(405, "UNSUPPORTED", "The layer is used by an image.", {"allow": "GET, HEAD"})
+            contents.delete_layer(tx, layer)
         return empty(202)
 
     # ── Uploads ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,6 +179,25 @@ class Pushes:
         await upload.discard()
         with self._store.tx() as tx:
             tx.delete(Upload, upload.name)
+
+
+def _sources(tx: Tx, exchange: Exchange, digest: str) -> list[str]:
+    """The names of the repositories from which a blob may be mounted: the one that the client says, or any that has it.
+    """
+    said = exchange.parameter("from")
+    if said is not None:
+        return [said] if is_repository_name(said) else []
+    having = tx.find(Layer, f"{exchange.account}/{exchange.region}/", digest=digest, limit=MOUNT_SOURCES_MAX)
+    return [layer.repository.split("/", 2)[2] for layer in having]
+
+
+def _may_mount(tx: Tx, exchange: Exchange, source: str, digest: str) -> bool:
+    try:
+        repository = exchange.repository(tx, "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer",
+                                         name=source)
+    except (RegistryError, RepositoryNotFound):
+        return False
+    return tx.get(Layer, f"{repository.key}@{digest}") is not None
 
 
 def _require_digest(digest: str) -> None:

@@ -29,7 +29,8 @@ class Repository:
 
 @record("ecr.image", indexes={
     "blob": lambda image: [f"{image.repository}@{digest}" for digest in image.blobs],
-    "child": lambda image: [f"{image.repository}@{digest}" for digest in image.children]})
+    "child": lambda image: [f"{image.repository}@{digest}" for digest in image.children],
+    "subject": lambda image: f"{image.repository}@{image.subject}" if image.subject else None})
 class Image:
     """An image or a list of images. `key` is `<repository's key>@<digest of the manifest>`.
 

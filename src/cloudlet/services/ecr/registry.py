@@ -12,9 +12,10 @@ from cloudlet.services.ecr.exchange import Exchange, RegistryError, admit, json_
 from cloudlet.services.ecr.manifests import MANIFEST_BYTES_MAX, InvalidManifest
 from cloudlet.services.ecr.pulls import Pulls
 from cloudlet.services.ecr.pushes import Pushes
+from cloudlet.services.ecr.referrers import Referrers
 from cloudlet.services.ecr.service import is_repository_name
 from cloudlet.store.blobs import Blobs, UploadBusy
-from cloudlet.store.db import Store
+from cloudlet.store.db import OutOfSpace, Store
 
 Answer = Callable[[Exchange, str], Awaitable[Response]]  # its second argument is the path's last part
 
@@ -36,11 +37,13 @@ class _Registry:
             (re.compile(r"/v2/(.+)/blobs/uploads(/?)"), {"POST": pushes.start}),
             (re.compile(r"/v2/(.+)/blobs/uploads/([^/]+)"), {
                 "GET": pushes.status, "PATCH": pushes.append, "PUT": pushes.finish, "DELETE": pushes.cancel}),
-            (re.compile(r"/v2/(.+)/blobs/([^/]+)"), {"GET": pulls.blob, "HEAD": pulls.blob}),
+            (re.compile(r"/v2/(.+)/blobs/([^/]+)"), {
+                "GET": pulls.blob, "HEAD": pulls.blob, "DELETE": pushes.delete_blob}),
             (re.compile(r"/v2/(.+)/manifests/([^/]+)"), {
                 "GET": pulls.manifest, "HEAD": pulls.manifest, "PUT": pushes.manifest,
                 "DELETE": pushes.delete_manifest}),
             (re.compile(r"/v2/(.+)/tags/(list)"), {"GET": pulls.tags}),
+            (re.compile(r"/v2/(.+)/referrers/([^/]+)"), {"GET": Referrers(store).list}),
         )
 
     async def handle(self, request: Request) -> Response:
@@ -48,6 +51,8 @@ class _Registry:
             response = await self._answer(request)
         except RegistryError as error:
             response = error.response()
+        except OutOfSpace:
+            response = _no_space().response()
         except AwsError as error:
             response = RegistryError.of(error).response()
         except InvalidManifest as error:
@@ -62,7 +67,7 @@ class _Registry:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            response = RegistryError(507, "DENIED", "there is no space left on the registry's disk").response()
+            response = _no_space().response()
         body = b"" if request.method == "HEAD" else response.body
         return Response(response.status, {**response.headers, "docker-distribution-api-version": "registry/2.0"}, body)
 
@@ -92,3 +97,8 @@ class _Registry:
     def _admit(self, request: Request, name: str) -> Exchange:
         with self._store.tx() as tx:
             return admit(tx, self._identities, request, name)
+
+
+def _no_space() -> RegistryError:
+    """The blobs' disk is full, or the records': nothing of the request was kept."""
+    return RegistryError(507, "DENIED", "there is no space left on the registry's disk")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from cloudlet.kernel.call import Call, Principal
+from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import any_resource
 from cloudlet.services.ecr.hosts import registry_host
 from cloudlet.services.ecr.service import ecr, registry_of
@@ -33,13 +34,15 @@ class SigningKey:
 class Grant:
     """What a token says: who holds it, in which region it works, until when (epoch seconds).
 
-    `pull_only` is the key of the one repository that it may pull from and do nothing else.
+    `pull_only` is the key of the one repository that it may pull from and do nothing else. `access_key_id` is that of
+    the credentials that asked for it: the token ends with them.
     """
 
     principal: Principal
     region: str
     expires: float
     pull_only: str | None = None
+    access_key_id: str = ""
 
 
 class BadToken(Exception):
@@ -59,8 +62,8 @@ def issue(tx: Tx, grant: Grant) -> str:
     return f"{body.decode()}.{_signature(key, body)}"
 
 
-def redeem(tx: Tx, password: str) -> Grant:
-    """The grant of a password. Raises BadToken."""
+def redeem(tx: Tx, identities: Identities, password: str) -> Grant:
+    """The grant of a password, whose holder's credentials are still good. Raises BadToken."""
     key = tx.get(SigningKey, "registry")
     body, _, signature = password.partition(".")
     if key is None or len(password) > PASSWORD_MAX or not password.isascii() \
@@ -70,9 +73,18 @@ def redeem(tx: Tx, password: str) -> Grant:
         grant = _decoder.decode(base64.urlsafe_b64decode(body))
     except (binascii.Error, msgspec.DecodeError):
         raise BadToken("Your Authorization Token is invalid.") from None
-    if tx.now >= grant.expires:
+    if tx.now >= grant.expires or not _holds(tx, identities, grant.access_key_id):
         raise BadToken("Your authorization token has expired. Reauthenticate and try again.")
     return grant
+
+
+def _holds(tx: Tx, identities: Identities, access_key_id: str) -> bool:
+    """Whether the credentials that a token was asked for with may still be used: the key is active, its session has
+    not ended, its user or role exists. What we ask for ourselves has none."""
+    if not access_key_id:
+        return True
+    credential = identities.credential(tx, access_key_id)
+    return credential is not None and (credential.expires is None or tx.now < credential.expires)
 
 
 def _signature(key: SigningKey, body: bytes) -> str:
@@ -81,12 +93,13 @@ def _signature(key: SigningKey, body: bytes) -> str:
 
 @ecr.write(resources=any_resource)
 def get_authorization_token(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """The password for `docker login`, good for twelve hours in this region."""
+    """The password for `docker login`, good for twelve hours in this region, unless the credentials end before that."""
     registries = request.get("registryIds") or [call.account]
     for registry in registries:
         registry_of(call, {"registryId": registry})
     expires = tx.now + TOKEN_S
-    token = base64.b64encode(f"{USERNAME}:{issue(tx, Grant(call.principal, call.region, expires))}".encode()).decode()
+    grant = Grant(call.principal, call.region, expires, access_key_id=call.access_key_id)
+    token = base64.b64encode(f"{USERNAME}:{issue(tx, grant)}".encode()).decode()
     scheme = call.endpoint.partition("://")[0]
     return {"authorizationData": [
         {"authorizationToken": token, "expiresAt": expires,
