@@ -7,7 +7,8 @@ import pytest
 
 from cloudlet.control.outcome import Again, Done
 from cloudlet.kernel.errors import AwsError
-from cloudlet.services.logs import controller, logs
+from cloudlet.services.logs import controller, logs, storage
+from cloudlet.services.logs.merging import Deletion
 from cloudlet.services.logs.service import InvalidParameter, ResourceAlreadyExists, ResourceNotFound, TooManyTags
 from tests.services.desk import ACCOUNT, Desk, root
 
@@ -80,6 +81,9 @@ def test_delete_log_group_takes_everything_with_it(desk: Desk) -> None:
     put(desk, "s", (now, "old"))
     assert desk(logs, "DescribeLogGroups")["logGroups"][0]["storedBytes"] == len("old") + 26
     desk(logs, "DeleteLogGroup", logGroupName="/ecs/web")
+    with desk.store.tx() as tx:
+        ((gone,),) = tx.execute("select key from work where kind=?", (storage.DELETE,))
+    assert asyncio.run(Deletion(desk.store).reconcile(gone)) == Done()
     with desk.store.tx() as tx:
         for table in ("logs_stream", "logs_chunk"):
             assert tx.execute(f"select count(*) from {table}").fetchone() == (0,)

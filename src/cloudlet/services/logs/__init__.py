@@ -7,6 +7,7 @@ from typing import Any
 from cloudlet.control.controller import Controller
 from cloudlet.kernel.site import Site
 from cloudlet.services.logs import events, groups, storage, streams
+from cloudlet.services.logs.merging import Deletion, Merging
 from cloudlet.services.logs.retention import KIND, Retention
 from cloudlet.services.logs.service import ResourceNotFound, logs
 from cloudlet.store.db import Store, Tx
@@ -18,8 +19,9 @@ TABLES = resources.files("cloudlet.services.logs").joinpath("tables.sql").read_t
 
 
 def controller(store: Store, engines: Any, site: Site) -> Controller:
-    """The one loop of Logs: retention policies."""
-    return Controller({KIND: Retention(store).reconcile})
+    """The loops of Logs: retention policies, chunks of streams, and what deleted groups held."""
+    return Controller({KIND: Retention(store).reconcile, storage.MERGE: Merging(store).reconcile,
+                       storage.DELETE: Deletion(store).reconcile})
 
 
 def ensure_stream(tx: Tx, account: str, region: str, group: str, stream: str, *, create_group: bool) -> None:

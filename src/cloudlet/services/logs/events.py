@@ -8,9 +8,10 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.logs import pattern, storage
+from cloudlet.services.logs.chunks import Event
 from cloudlet.services.logs.groups import DAY_MS, Group, requested_group, the_group
 from cloudlet.services.logs.service import InvalidParameter, logs
-from cloudlet.services.logs.storage import EVENT_OVERHEAD_BYTES, Event, Place, Scan, Source, event_id, place_of
+from cloudlet.services.logs.storage import EVENT_OVERHEAD_BYTES, Place, Scan, Source, event_id, place_of
 from cloudlet.services.logs.streams import find_stream, the_stream
 from cloudlet.store.db import Tx
 

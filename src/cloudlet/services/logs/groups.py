@@ -120,10 +120,10 @@ def create_log_group(call: Call, tx: Tx, request: Input) -> Output:
 
 @logs.write(resources=the_group)
 def delete_log_group(call: Call, tx: Tx, request: Input) -> Output:
-    """Deletes a group with its streams and events."""
+    """Deletes a group with its streams and events: nobody sees them from now on, and a loop takes them away."""
     group = requested_group(call, tx, request)
-    storage.delete_group(tx, group.id)
     tx.delete(Group, group.key)
+    tx.enqueue(storage.DELETE, str(group.id))
 
 
 @logs.read(resources=lambda call, request: [call.arn("logs", "log-group::log-stream:")])

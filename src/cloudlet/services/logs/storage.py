@@ -4,28 +4,26 @@ An event's place in its group is (timestamp, stream, sequence of its chunk, inde
 number (`event_id`) names an event and serves as a token to go on from.
 """
 
-import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
+from cloudlet.services.logs import chunks
+from cloudlet.services.logs.chunks import Event as Event
+from cloudlet.services.logs.chunks import Needles
 from cloudlet.store.db import Tx
 
 EVENT_OVERHEAD_BYTES = 26  # what AWS adds to the length of each message
 CHUNK_EVENTS_MAX, CHUNK_BYTES_MAX, CHUNK_SPAN_MS_MAX = 10_000, 1_048_576, 3_600_000
-_FASTEST = 1  # zlib's level: twice as fast as the default, a tenth larger
+CHUNK_SMALL_BYTES = CHUNK_BYTES_MAX // 2  # a chunk below this is merged with its neighbours, by the loop MERGE
+MERGE, MERGE_AFTER_S = "logs.chunks", 5.0  # kind of work, by stream; so long small chunks gather
+DELETE = "logs.deleted"  # kind of work, by the id of a group that is gone
 _STREAM_BITS, _SEQ_BITS, _INDEX_BITS = 48, 64, 32
 _STREAM_COLUMNS = "id, name, created_ms, first_ms, last_ms, ingested_ms, next_seq"
 
 Place = tuple[int, ...]  # a prefix of (timestamp, stream, sequence, index)
-Event = tuple[int, int, int, int, str, int]  # a place, the message, and when it was ingested
 Wanted = Callable[[str], bool]
 Batch = tuple[list[Event], int | None]
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[list[int], list[str]]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +88,33 @@ def random_id(tx: Tx) -> int:
 
 
 def delete_stream(tx: Tx, stream: int) -> None:
-    """A stream and its events."""
-    tx.execute("delete from logs_chunk where stream=?", (stream,))
+    """A stream; its chunks are seen by nobody from now on, and the loop MERGE deletes them."""
     tx.execute("delete from logs_stream where id=?", (stream,))
+    tx.enqueue(MERGE, str(stream))
 
 
-def delete_group(tx: Tx, group: int) -> None:
-    """All streams and events of a group."""
-    tx.execute("delete from logs_chunk where log_group=?", (group,))
-    tx.execute("delete from logs_stream where log_group=?", (group,))
+def exists(tx: Tx, stream: int) -> bool:
+    """Whether nobody has deleted a stream."""
+    return tx.execute("select 1 from logs_stream where id=?", (stream,)).fetchone() is not None
+
+
+def delete_chunks(tx: Tx, stream: int, limit: int) -> int:
+    """Deletes up to `limit` chunks of a stream that is gone; how many they were."""
+    rows = tx.execute("select seq from logs_chunk where stream=? limit ?", (stream, limit)).fetchall()
+    for (seq,) in rows:
+        tx.execute("delete from logs_chunk where stream=? and seq=?", (stream, seq))
+    return len(rows)
+
+
+def delete_slice(tx: Tx, group: int, limit: int) -> int:
+    """Deletes up to `limit` chunks, and then streams, of a group that is gone; how many they were."""
+    rows = tx.execute("select stream, seq from logs_chunk where log_group=? limit ?", (group, limit)).fetchall()
+    for row in rows:
+        tx.execute("delete from logs_chunk where stream=? and seq=?", row)
+    streams = tx.execute("select id from logs_stream where log_group=? limit ?", (group, limit - len(rows))).fetchall()
+    for row in streams:
+        tx.execute("delete from logs_stream where id=?", row)
+    return len(rows) + len(streams)
 
 
 def stored_bytes(tx: Tx, group: int) -> int:
@@ -109,36 +125,77 @@ def stored_bytes(tx: Tx, group: int) -> int:
 
 def append(tx: Tx, group: int, stream: Stream, events: Sequence[tuple[int, str]]) -> int:
     """Adds events of (timestamp_ms, message) in chronological order; the number of the stream's next chunk."""
+    if not events:
+        return stream.next_seq
+    times, messages = zip(*events, strict=True)
+    lengths = [len(message) if message.isascii() else len(message.encode()) for message in messages]
     ingested, seq, total = int(tx.now * 1000), stream.next_seq, 0
-    for chunk, size in _chunks(events):
-        times, messages = zip(*chunk, strict=True)
+    for start, end in _cuts(times, lengths):
+        size = sum(lengths[start:end]) + EVENT_OVERHEAD_BYTES * (end - start)
         tx.execute("insert into logs_chunk values (?,?,?,?,?,?,?,?)",
-                   (stream.id, seq, group, times[0], times[-1], ingested, size,
-                    zlib.compress(_encode((times, messages)), _FASTEST)))
+                   (stream.id, seq, group, times[start], times[end - 1], ingested, size, chunks.packed(
+                       seq, ingested, times[start:end], lengths[start:end], "".join(messages[start:end]).encode())))
         seq, total = seq + 1, total + size
-    if events:
-        first, last = events[0][0], events[-1][0]
-        tx.execute("update logs_stream set first_ms=?, last_ms=?, ingested_ms=?, next_seq=?,"
-                   " stored_bytes=stored_bytes+? where id=?",
-                   (first if stream.first_ms is None else min(first, stream.first_ms),
-                    last if stream.last_ms is None else max(last, stream.last_ms), ingested, seq, total, stream.id))
+        if size < CHUNK_SMALL_BYTES:
+            tx.enqueue(MERGE, str(stream.id), MERGE_AFTER_S)
+    tx.execute("update logs_stream set first_ms=?, last_ms=?, ingested_ms=?, next_seq=?,"
+               " stored_bytes=stored_bytes+? where id=?",
+               (times[0] if stream.first_ms is None else min(times[0], stream.first_ms),
+                times[-1] if stream.last_ms is None else max(times[-1], stream.last_ms), ingested, seq, total,
+                stream.id))
     return seq
 
 
-def _chunks(events: Sequence[tuple[int, str]]) -> Iterator[tuple[list[tuple[int, str]], int]]:
-    """Events in chunks within the limits, each with its size."""
-    chunk: list[tuple[int, str]] = []
-    size = 0
-    for event in events:
-        more = len(event[1].encode()) + EVENT_OVERHEAD_BYTES
-        if chunk and (len(chunk) == CHUNK_EVENTS_MAX or size + more > CHUNK_BYTES_MAX
-                      or event[0] - chunk[0][0] > CHUNK_SPAN_MS_MAX):
-            yield chunk, size
-            chunk, size = [], 0
-        chunk.append(event)
+def _cuts(times: Sequence[int], lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where events are cut into chunks within the limits."""
+    start = size = 0
+    for at, (time, length) in enumerate(zip(times, lengths, strict=True)):
+        more = length + EVENT_OVERHEAD_BYTES
+        if at > start and (at - start == CHUNK_EVENTS_MAX or size + more > CHUNK_BYTES_MAX
+                           or time - times[start] > CHUNK_SPAN_MS_MAX):
+            yield start, at
+            start, size = at, 0
         size += more
-    if chunk:
-        yield chunk, size
+    yield start, len(times)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of a chunk without reading it."""
+
+    seq: int
+    first_ms: int
+    last_ms: int
+    ingested_ms: int
+    size: int
+
+
+def latest_chunks(tx: Tx, stream: int, limit: int) -> list[Row]:
+    """The latest chunks of a stream, latest first."""
+    return [Row(*row) for row in tx.execute(
+        "select seq, first_ms, last_ms, ingested_ms, stored_bytes from logs_chunk where stream=? order by seq desc"
+        " limit ?", (stream, limit))]
+
+
+def bodies(tx: Tx, stream: int, rows: Sequence[Row]) -> list[bytes]:
+    """What is in chunks that are there, in the same order."""
+    return [body for row in rows for (body,) in tx.execute("select body from logs_chunk where stream=? and seq=?",
+                                                            (stream, row.seq))]
+
+
+def replace(tx: Tx, stream: int, rows: Sequence[Row], body: bytes) -> bool:
+    """Puts one chunk in the place of several, given in order; False where one of them is not there any more."""
+    seqs = [row.seq for row in rows]
+    marks = ",".join("?" * len(seqs))
+    found = tx.execute(f"select log_group, count(*) from logs_chunk where stream=? and seq in ({marks})"
+                       " group by log_group", (stream, *seqs)).fetchone()
+    if found is None or found[1] < len(seqs):
+        return False
+    tx.execute(f"delete from logs_chunk where stream=? and seq in ({marks})", (stream, *seqs))
+    tx.execute("insert into logs_chunk values (?,?,?,?,?,?,?,?)",
+               (stream, seqs[0], found[0], min(row.first_ms for row in rows), max(row.last_ms for row in rows),
+                rows[-1].ingested_ms, sum(row.size for row in rows), body))
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +208,7 @@ class Source:
     @classmethod
     def group(cls, group: int) -> "Source":
         """All streams of a group."""
-        return cls("log_group=?", (group,))
+        return cls("log_group=? and exists (select 1 from logs_stream where id=stream)", (group,))
 
     @classmethod
     def streams(cls, streams: Sequence[int]) -> "Source":
@@ -168,11 +225,14 @@ class Source:
 class Scan:
     """Reads the events of a source in order, a batch at a time.
 
-    `low` and `high` bound the places: low <= event < high. `bytes` is how much has been looked at so far.
+    `low` and `high` bound the places: low <= event < high. `needles`: a wanted message contains one of these texts
+    (none: nothing is known), so that only what does is looked at. `bytes` is how much has been gone through so far.
     """
 
-    def __init__(self, tx: Tx, source: Source, low: Place, high: Place, wanted: Wanted | None = None) -> None:
+    def __init__(self, tx: Tx, source: Source, low: Place, high: Place, wanted: Wanted | None = None,
+                 needles: Needles = ()) -> None:
         self._tx, self._source, self.low, self.high, self._wanted = tx, source, low, high, wanted
+        self._needles = needles
         self.bytes = 0
 
     def forward(self) -> Iterator[Batch]:
@@ -210,14 +270,24 @@ class Scan:
                                 self._source.values + values)
 
     def _events(self, stream: int, seq: int, first_ms: int, last_ms: int, ingested_ms: int, body: bytes) -> list[Event]:
-        times, messages = _decode(zlib.decompress(body))
+        chunk = chunks.unpacked(body, seq, ingested_ms, self._needles)
+        if chunk is None:
+            return []
         wanted = self._wanted
-        events = [(timestamp, stream, seq, index, message, ingested_ms)
-                  for index, (timestamp, message) in enumerate(zip(times, messages, strict=True))
-                  if wanted is None or wanted(message)]
+        events = list(chunk.containing(stream, self._needles)) if self._needles else chunk.events(stream)
+        if wanted is not None:
+            events = [event for event in events if wanted(event[4])]
         if (first_ms,) < self.low or (last_ms + 1,) > self.high:
             return [event for event in events if self.low <= event < self.high]
         return events
+
+
+def find_event(tx: Tx, place: Place) -> Event | None:
+    """The event of a place in full (timestamp, stream, sequence, index), or None where it is gone."""
+    row = tx.execute("select seq, ingested_ms, body from logs_chunk where stream=? and seq<=? order by seq desc"
+                     " limit 1", place[1:3]).fetchone()
+    chunk = chunks.unpacked(row[2], row[0], row[1]) if row and exists(tx, place[1]) else None
+    return next((event for event in chunk.events(place[1]) if event[:4] == tuple(place)), None) if chunk else None
 
 
 def expire(tx: Tx, group: int, before_ms: int, limit: int) -> int:

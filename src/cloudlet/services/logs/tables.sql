@@ -1,4 +1,4 @@
--- Streams, and their events in chunks: what one call appended, compressed. Times are milliseconds since the epoch.
+-- Streams, and their events in chunks (chunks.py): what one call appended, or several, compressed. Times are milliseconds since the epoch.
 -- A stream is known by a random id; a chunk spans at most an hour, so that a range of time bounds the chunks to look at.
 create table if not exists logs_stream (
   id bigint primary key, log_group bigint not null, name text not null, created_ms bigint not null,
