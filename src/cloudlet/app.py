@@ -19,6 +19,7 @@ from cloudlet.engines.keysets import LocalKeySets
 from cloudlet.engines.networks import FabricNetworks
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Engines
+from cloudlet.engines.storages import PodmanStorages
 from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
@@ -71,6 +72,7 @@ class Machinery:
 
     podman: Podman
     containers: PodmanContainers
+    storages: PodmanStorages
     networks: FabricNetworks
     engines: Engines
 
@@ -78,10 +80,10 @@ class Machinery:
     def of(cls, site: Site, open_door: OpenDoor) -> "Machinery":
         """Nothing is started yet."""
         podman, networks = Podman(site), FabricNetworks(site)
-        containers = PodmanContainers(podman, site)
+        containers, storages = PodmanContainers(podman, site), PodmanStorages(podman)
         doors = ControlDoors(networks, open_door, {"metadata": 80, "api": site.port})
-        return cls(podman, containers, networks, Engines(networks, PodmanImages(podman), containers, doors,
-                                                           LocalKeySets()))
+        engines = Engines(networks, PodmanImages(podman), containers, storages, doors, LocalKeySets())
+        return cls(podman, containers, storages, networks, engines)
 
     async def probe(self) -> dict[str, str]:
         """What is wrong with each engine; "" where it works."""
@@ -172,7 +174,8 @@ async def tear_down(config: Config) -> list[str]:
 
     machinery = Machinery.of(site, no_door)
     problems = []
-    everything = (("containers", machinery.containers.destroy_all), ("Podman", machinery.podman.destroy),
+    everything = (("containers", machinery.containers.destroy_all), ("volumes", machinery.storages.destroy_all),
+                  ("Podman", machinery.podman.destroy),
                   ("networks", machinery.networks.destroy_all))
     for what, destroy in everything if os.geteuid() == 0 else ():
         try:

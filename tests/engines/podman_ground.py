@@ -19,6 +19,7 @@ from cloudlet.engines.containers import PodmanContainers
 from cloudlet.engines.images import PodmanImages
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Container, ContainerSpec, GroupSpec
+from cloudlet.engines.storages import PodmanStorages
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from tests.engines import containers_conformance as conformance
@@ -74,7 +75,7 @@ class PodmanGround:
 
     def start(self) -> "Plane":
         podman = Podman(self.site)
-        return Plane(self, podman, PodmanImages(podman), PodmanContainers(podman, self.site))
+        return Plane(self, podman, PodmanImages(podman), PodmanContainers(podman, self.site), PodmanStorages(podman))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
@@ -97,6 +98,7 @@ class Plane:
     podman: Podman
     images: PodmanImages
     containers: PodmanContainers
+    storages: PodmanStorages
 
     def name(self, short: str) -> str:
         return self.ground.site.installation.name("task", short)

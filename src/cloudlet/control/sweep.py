@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 60.0  # each record is looked at again within this time, spread evenly over it
 GRACE_S = 5.0  # an object must be unaccounted for at two looks this far apart before it is destroyed
-PORTS: tuple[Port, ...] = ("containers", "networks", "images")  # users before what they use
+PORTS: tuple[Port, ...] = ("containers", "storages", "networks", "images")  # users before what they use
 
 
 class Owner(Protocol):
@@ -56,6 +56,11 @@ class Engines(Protocol):
         """What tasks run."""
         ...
 
+    @property
+    def storages(self) -> Owner:
+        """What they write to."""
+        ...
+
 
 class Sweep:
     """`workers` are to be run beside the loop; `reset` forgets everything."""
@@ -63,7 +68,8 @@ class Sweep:
     def __init__(self, store: Store, clock: Clock, engines: Engines, controllers: Sequence[Controller]) -> None:
         self._store, self._clock, self._engines, self._controllers = store, clock, engines, controllers
         self._owners: dict[Port, Owner] = {
-            "containers": engines.containers, "networks": engines.networks, "images": engines.images}
+            "containers": engines.containers, "storages": engines.storages, "networks": engines.networks,
+            "images": engines.images}
         self._now = asyncio.Event()
 
     @property

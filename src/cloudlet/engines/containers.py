@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from cloudlet.engines import container_log, process
+from cloudlet.engines import container_log, initial_content, process
 from cloudlet.engines.container_record import Record, Records
 from cloudlet.engines.images import ImageList, Stored
 from cloudlet.engines.podman import Answer, Podman
@@ -100,6 +100,11 @@ class PodmanContainers:
             self._podman.cgroups.ensure(group, spec.group)
             created = await self._podman.ask("POST", "/containers/create", body)
             _check(created, "CannotCreateContainerError")
+            for mount in spec.mounts:
+                if mount.fill:
+                    async with self._lock(mount.source):  # containers that share a volume may start at the same time
+                        if initial_content.wanting(mount):
+                            await initial_content.fill(self._podman, spec.name, mount)
             _check(await self._podman.ask("POST", f"/containers/{spec.name}/start"), "CannotStartContainerError")
             return self._started(record, created.json["Id"])
         except (Refused, Conflict):  # said with certainty: nothing of it is under way any more
@@ -146,7 +151,8 @@ class PodmanContainers:
             "use_image_resolve_conf": True, "systemd": "false",
             "env": dict(spec.environment), "labels": {
                 **dict(spec.labels), "cloudlet.installation": self._site.installation.id, "cloudlet.name": spec.name},
-            "log_configuration": {"driver": "k8s-file", "path": str(self._records.path(spec.name, "log"))},
+            "log_configuration": {"driver": "k8s-file", "path": str(self._records.path(spec.name, "log"))}
+            if spec.keep_log else {"driver": "none"},
             "terminal": spec.tty, "stdin": spec.stdin, "init": spec.init, "privileged": spec.privileged,
             "read_only_filesystem": spec.read_only, "stop_signal": record.stop_signal,
             "stop_timeout": spec.stop_timeout_s, "sysctl": dict(spec.sysctls),

@@ -24,6 +24,8 @@ from cloudlet.engines.ports import (
     LogChunk,
     LogLine,
     NetworkSpec,
+    Storage,
+    StorageSpec,
     Usage,
 )
 from cloudlet.kernel.clock import Clock
@@ -75,8 +77,9 @@ class World:
         self.networks = FakeNetworks(self)
         self.images = FakeImages(self)
         self.containers = FakeContainers(self)
+        self.storages = FakeStorages(self)
         self.doors = FakeDoors(self)
-        self.engines = Engines(self.networks, self.images, self.containers, self.doors)
+        self.engines = Engines(self.networks, self.images, self.containers, self.storages, self.doors)
 
     def crash(self) -> None:
         """The control plane's process is gone, and with it the sockets it held."""
@@ -217,20 +220,26 @@ class FakeNetworks:
 
 
 class FakeImages:
-    """Every reference can be pulled, except those in `refusals` (reference → the registry's reason)."""
+    """Every reference can be pulled, except those in `refusals` (reference → the registry's reason), and those in
+    `logins` without that user name and password. Images declare the `volumes` (reference → paths) of a test."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.images: dict[str, Image] = {}
         self.refusals: dict[str, str] = {}
+        self.logins: dict[str, tuple[str, str]] = {}
+        self.volumes: dict[str, tuple[str, ...]] = {}
 
     async def ensure(self, spec: ImageSpec) -> Image:
         """See `ports.Images`."""
         def effect() -> Image:
             if spec.reference in self.refusals:
                 raise Refused(self.refusals[spec.reference])
+            if self.logins.get(spec.reference, (spec.username, spec.password)) != (spec.username, spec.password):
+                raise Refused(f"{spec.reference}: authorization failed")
             digest = spec.reference.partition("@")[2] or "sha256:" + _hex(spec.reference)
-            return self.images.setdefault(spec.reference, Image(spec.reference, _hex("image " + digest), digest))
+            return self.images.setdefault(spec.reference, Image(
+                spec.reference, _hex("image " + digest), digest, self.volumes.get(spec.reference, ())))
         return await self._world.verb("pull", spec.reference, effect, makes=True)
 
     async def observe(self, reference: str) -> Image | None:
@@ -400,6 +409,45 @@ class FakeContainers:
         if self._world.random.random() >= self._world.faults.deaf:
             for heard in self._listeners:
                 heard.put_nowait(name)
+
+
+class FakeStorages:
+    """Volumes by storage, and how much of the disk each storage is said to take (`used`, bytes)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.storages: dict[str, tuple[str, ...]] = {}
+        self.used: dict[str, int] = {}
+
+    async def ensure(self, spec: StorageSpec) -> Storage:
+        """See `ports.Storages`."""
+        def effect() -> Storage:
+            known = self.storages.get(spec.name, ())
+            self.storages[spec.name] = tuple(dict.fromkeys((*known, *spec.volumes)))
+            return self._storage(spec.name)
+        return await self._world.verb("ensure_storage", spec.name, effect, makes=True)
+
+    async def observe(self, name: str) -> Storage | None:
+        """See `ports.Storages`."""
+        return await self._world.verb("observe", name,
+                                      lambda: self._storage(name) if name in self.storages else None)
+
+    async def usage(self, name: str) -> int:
+        """See `ports.Storages`."""
+        return await self._world.verb("storage_usage", name, lambda: self.used.get(name, 0))
+
+    async def destroy(self, name: str) -> None:
+        """See `ports.Storages`."""
+        def effect() -> None:
+            self.storages.pop(name, None)
+        await self._world.verb("destroy", name, effect)
+
+    async def owned(self) -> tuple[str, ...]:
+        """See `ports.Storages`."""
+        return await self._world.verb("owned", "storages", lambda: tuple(self.storages))
+
+    def _storage(self, name: str) -> Storage:
+        return Storage(name, {volume: f"/volumes/{name}/{volume}" for volume in self.storages[name]})
 
 
 class FakeDoors:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import ipaddress
 import json
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -15,6 +16,7 @@ from cloudlet.engines.ports import Image, ImageSpec
 from cloudlet.kernel.errors import Busy, Conflict, Refused
 
 PULL_S = 1800
+VOLUMES_MAX = 64
 _PULLS = 4  # at a time; each already fetches its layers in parallel
 # What a registry that cannot answer now looks like; anything else it says is final.
 _PASSING = ("connection refused", "connection reset", "i/o timeout", "timeout exceeded", "unexpected eof",
@@ -69,12 +71,22 @@ class ImageList:
 
     def stop_signal(self, image: Stored) -> str:
         """The image's STOPSIGNAL, "" where it has none."""
+        return str(self._config(image).get("StopSignal") or "")
+
+    def volumes(self, image: Stored) -> tuple[str, ...]:
+        """The paths that the image declares as volumes, in order."""
+        declared = self._config(image).get("Volumes")
+        paths = {posixpath.normpath(f"/{path}").replace("//", "/") for path in declared or ()
+                 } if isinstance(declared, dict) else set[str]()
+        return tuple(sorted(paths - {"/"}))[:VOLUMES_MAX]
+
+    def _config(self, image: Stored) -> dict[str, object]:
         encoded = base64.b64encode(f"sha256:{image.id}".encode()).decode()
         try:
             config = msgspec.json.decode((self._path.parent / image.id / f"={encoded}").read_bytes())
-            return str(config.get("config", {}).get("StopSignal") or "")
-        except (OSError, msgspec.DecodeError, AttributeError):
-            return ""
+            return dict(config.get("config") or {})
+        except (OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
+            return {}
 
 
 def _stored(entry: dict[str, object]) -> Stored:
@@ -115,29 +127,33 @@ class PodmanImages:
     def __init__(self, podman: Podman) -> None:
         self._podman = podman
         self._list = ImageList(podman.storage)
-        self._pulls: dict[str, asyncio.Task[Image]] = {}
+        self._pulls: dict[ImageSpec, asyncio.Task[Image]] = {}
         self._places = asyncio.Semaphore(_PULLS)
 
     async def ensure(self, spec: ImageSpec) -> Image:
-        """Pulled and complete. With a digest it is pulled once and for all; a tag is asked for each time, as Fargate
-        does, because it may have moved. Whoever wants the same image meanwhile waits for the same pull.
+        """Pulled and complete. From our own registry, with a digest, it is pulled once and for all; any other is asked
+        for each time, as Fargate does, because a tag may have moved, and a registry must see who asks. Whoever wants
+        the same image with the same credentials meanwhile waits for the same pull.
 
         Raises Refused ("CannotPullContainerError: …") for what the registry refuses or has not, for registries outside
         this machine while egress is off, and for a full disk; Busy where the registry cannot answer now.
         """
-        if "@" in spec.reference and (found := self._list.find(spec.reference)) is not None:
-            return Image(spec.reference, found.id, found.digest)
+        if spec.plain_http and "@" in spec.reference and (found := self._list.find(spec.reference)) is not None:
+            return self._image(spec.reference, found)
         if not is_local(spec.reference) and not self._podman.site.egress:
             raise Refused(f"CannotPullContainerError: {spec.reference} is in a registry outside this machine, and "
                           "egress is off: push the image to a repository of this installation's ECR")
-        pull = self._pulls.get(spec.reference)
+        pull = self._pulls.get(spec)
         if pull is None:
-            pull = self._pulls[spec.reference] = asyncio.create_task(self._pull(spec))
-            pull.add_done_callback(lambda done: self._pulled(spec.reference, done))
+            pull = self._pulls[spec] = asyncio.create_task(self._pull(spec))
+            pull.add_done_callback(lambda done: self._pulled(spec, done))
         return await asyncio.shield(pull)
 
-    def _pulled(self, reference: str, pull: asyncio.Task[Image]) -> None:
-        self._pulls.pop(reference, None)
+    def _image(self, reference: str, found: Stored) -> Image:
+        return Image(reference, found.id, found.digest, self._list.volumes(found))
+
+    def _pulled(self, spec: ImageSpec, pull: asyncio.Task[Image]) -> None:
+        self._pulls.pop(spec, None)
         if not pull.cancelled():
             pull.exception()  # somebody may still wait for it, or nobody: both are fine
 
@@ -147,8 +163,9 @@ class PodmanImages:
         if spec.username:
             credentials = json.dumps({"username": spec.username, "password": spec.password})
             headers["X-Registry-Auth"] = base64.urlsafe_b64encode(credentials.encode()).decode()
+        # As Docker does, a registry on this machine is asked by HTTP where it does not speak HTTPS.
         query = urlencode({"reference": reference, "policy": "always", "quiet": "true",
-                           "tlsVerify": "false" if spec.plain_http else "true"})
+                           "tlsVerify": "false" if spec.plain_http or is_local(reference) else "true"})
         async with self._places:
             answer = await self._podman.ask("POST", f"/images/pull?{query}", headers=headers, timeout_s=PULL_S,
                                             queued=False)
@@ -158,12 +175,12 @@ class PodmanImages:
         found = self._list.find(spec.reference)
         if found is None:
             raise Busy(f"{spec.reference} was pulled and is not here")
-        return Image(spec.reference, found.id, found.digest)
+        return self._image(spec.reference, found)
 
     async def observe(self, reference: str) -> Image | None:
         """The image, if it is here. Reads a file; no process is started."""
         found = self._list.find(reference)
-        return None if found is None else Image(reference, found.id, found.digest)
+        return None if found is None else self._image(reference, found)
 
     async def destroy(self, reference: str) -> None:
         """Removes that name, and the image with its last name. Raises Conflict while a container uses it."""

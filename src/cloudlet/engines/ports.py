@@ -123,17 +123,19 @@ class ImageSpec:
 
     reference: str
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     plain_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that is on this machine. `digest` is that of its manifest."""
+    """An image that is on this machine. `digest` is that of its manifest; `volumes` are the paths it declares as such
+    (VOLUME in a Dockerfile)."""
 
     reference: str
     id: str
     digest: str
+    volumes: tuple[str, ...] = ()
 
 
 class Images(Protocol):
@@ -158,11 +160,13 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or directory of the host inside the container."""
+    """A file or directory of the host inside the container. `fill`: a directory that is empty first gets the content,
+    the owner and the mode of what the image has at the target."""
 
     source: str
     target: str
     read_only: bool = False
+    fill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,8 @@ class GroupSpec:
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container. None leaves what the image says. `namespace` is the network namespace's path (Interface.path);
-    `hosts` are pairs of name and address; `ulimits` are (name, soft, hard)."""
+    `hosts` are pairs of name and address; `ulimits` are (name, soft, hard); without `keep_log` its output goes nowhere.
+    The environment may hold secrets, and is not shown where a spec is."""
 
     name: str
     group: GroupSpec
@@ -188,7 +193,7 @@ class ContainerSpec:
     search: tuple[str, ...] = ()
     entry_point: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     working_directory: str | None = None
     user: str | None = None
     cpu_shares: int | None = None
@@ -208,6 +213,7 @@ class ContainerSpec:
     hosts: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    keep_log: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +303,50 @@ class Containers(Protocol):
         ...
 
 
+# ── Storages ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSpec:
+    """The volumes of a group of containers (a task), which has the same name: a directory each."""
+
+    name: str
+    volumes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Volumes as observed: each one's directory."""
+
+    name: str
+    paths: dict[str, str]
+
+
+class Storages(Protocol):
+    """What groups of containers write to: volumes that they share, and that end with them."""
+
+    async def ensure(self, spec: StorageSpec) -> Storage:
+        """Each volume is there; a new one is empty, belongs to root, and everybody may enter it."""
+        ...
+
+    async def observe(self, name: str) -> Storage | None:
+        """The volumes there are; None where there never were any."""
+        ...
+
+    async def usage(self, name: str) -> int:
+        """How many bytes of disk the volumes and the writable layers of the group's containers take, as measured not
+        long ago. 0 where there are none."""
+        ...
+
+    async def destroy(self, name: str) -> None:
+        """Removes the volumes and what is in them. What is gone already is fine."""
+        ...
+
+    async def owned(self) -> tuple[str, ...]:
+        """The names of all storages of this installation."""
+        ...
+
+
 # ── Doors ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -335,5 +385,6 @@ class Engines:
     networks: Networks
     images: Images
     containers: Containers
+    storages: Storages
     doors: Doors
     keysets: KeySets | None = None

@@ -4,9 +4,9 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
+from cloudlet.kernel import pattern
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.ssm import pattern
 from cloudlet.services.ssm.names import check_name, refer, the_parameter, the_parameters
 from cloudlet.services.ssm.records import (
     Former,

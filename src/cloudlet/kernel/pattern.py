@@ -1,4 +1,4 @@
-"""A parameter's allowedPattern, matched in time proportional to the value's length, whatever the pattern.
+"""A customer's regular expression, matched in time proportional to the value's length, whatever the pattern.
 
 A customer writes both, and Python's own matcher can be made to take exponential time; so the pattern is read with
 Python's parser and run as a nondeterministic automaton (https://swtch.com/~rsc/regexp/regexp1.html). The common part of
@@ -15,6 +15,7 @@ from typing import Any
 
 STATES_MAX = 10_000  # of an automaton; `.{1,4096}` has 8,193
 STEPS_MAX = 150_000  # states looked at while one value is matched: some tenths of a second
+KNOWN_MAX = 5_000  # steps of a pattern that are remembered from one value to the next
 
 Accepts = Callable[[str], bool]
 Holds = Callable[[str, int], bool]
@@ -36,6 +37,7 @@ class Automaton:
         self.jumps: dict[int, list[tuple[Holds | None, int]]] = {}
         self.places = False  # some condition looks at the place
         self.size = 0
+        self.known: dict[tuple[frozenset[int], str], frozenset[int]] = {}  # what `occurs` found, without places
 
     def state(self) -> int:
         """A new one. Raises Unusable where there are too many."""
@@ -72,6 +74,35 @@ def matches(pattern: str, value: str) -> bool:
     return last in current
 
 
+def occurs(pattern: str, value: str) -> bool:
+    """Whether one of the pattern's texts stands anywhere in the value. Raises Unusable."""
+    automaton, last = _compiled(pattern, whole=False)
+    anchored = _is_anchored(pattern)
+    current = frozenset(_reached(automaton, {0}, value, 0))
+    steps = 0
+    for at, character in enumerate(value):
+        if last in current or not current:
+            break
+        after = automaton.known.get((current, character))
+        if after is None:
+            ways = map(automaton.moves.get, current, repeat(STAY))
+            begun = {end for accepts, end in ways if accepts(character)}
+            after = frozenset(_reached(automaton, begun if anchored else begun | {0}, value, at + 1))
+            steps += len(current) + len(after)
+            if steps > STEPS_MAX:
+                raise Unusable("it takes too long on this value")
+            if not automaton.places and len(automaton.known) < KNOWN_MAX:
+                automaton.known[current, character] = after
+        current = after
+    return last in current
+
+
+@lru_cache(maxsize=64)
+def _is_anchored(pattern: str) -> bool:
+    """Whether its texts stand at the beginning only, so that there is no need to look elsewhere."""
+    return list(parser.parse(pattern))[:1] == [(op.AT, op.AT_BEGINNING)]
+
+
 def _reached(automaton: Automaton, states: set[int], value: str, at: int) -> set[int]:
     """Those states and all that can be reached from them without reading."""
     found, open_ = set(states), list(states)
@@ -83,8 +114,8 @@ def _reached(automaton: Automaton, states: set[int], value: str, at: int) -> set
     return found
 
 
-@lru_cache(maxsize=16)
-def _compiled(pattern: str) -> tuple[Automaton, int]:
+@lru_cache(maxsize=64)
+def _compiled(pattern: str, whole: bool = True) -> tuple[Automaton, int]:
     try:
         tree = parser.parse(pattern)
     except (re.error, RecursionError, OverflowError) as error:
@@ -92,9 +123,10 @@ def _compiled(pattern: str) -> tuple[Automaton, int]:
     if tree.state.flags & (re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.LOCALE | re.ASCII):
         raise Unusable("flags are not supported")
     items = list(tree)
-    while items and items[0] == (op.AT, op.AT_BEGINNING):  # where the whole value must match, these say nothing
+    # Where the whole value must match, these say nothing.
+    while whole and items and items[0] == (op.AT, op.AT_BEGINNING):
         del items[0]
-    while items and items[-1] == (op.AT, op.AT_END):
+    while whole and items and items[-1] == (op.AT, op.AT_END):
         del items[-1]
     automaton = Automaton()
     return automaton, _sequence(automaton, automaton.state(), items)

@@ -1,4 +1,4 @@
-"""allowedPattern: the same verdicts as a backtracking matcher, in bounded time."""
+"""Customers' regular expressions: the same verdicts as a backtracking matcher, in bounded time."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudlet.services.ssm.pattern import Unusable, matches
+from cloudlet.kernel.pattern import Unusable, matches, occurs
 
 PIECES = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "[^0-9b]", r"\d", r"\W", r"\s", "c", "^", "$", r"\b", r"\."])
 COUNTS = st.sampled_from(["*", "+", "?", "{2}", "{1,3}", "{0,2}", "{2,}", "*?", "+?"])
@@ -22,10 +22,18 @@ def test_it_says_what_pythons_matcher_says(pattern: str, value: str) -> None:
     assert matches(pattern, value) == (re.fullmatch(pattern, value, re.ASCII) is not None)
 
 
+@settings(deadline=None)
+@given(PATTERNS, st.lists(st.text("abc1. \n", max_size=6), max_size=3))
+def test_it_finds_what_pythons_matcher_finds(pattern: str, values: list[str]) -> None:
+    for value in values:  # more than one: what is remembered of a pattern must not mislead
+        assert occurs(pattern, value) == (re.search(pattern, value, re.ASCII) is not None)
+
+
 @pytest.mark.parametrize(("pattern", "value"), [
     ("(a+)+b", "a" * 8192), ("(a*)*(a*)*(a*)*b", "a" * 8192), (".*.*.*.*x", "a" * 8192), ("(a|a)*b", "a" * 8192)])
 def test_patterns_that_backtracking_never_finishes(pattern: str, value: str) -> None:
     assert not matches(pattern, value)
+    assert not occurs(pattern, value)
 
 
 def test_long_values_and_wide_counts() -> None:
