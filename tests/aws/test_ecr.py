@@ -1,8 +1,11 @@
 """ECR through boto3, over the wire."""
 
 import base64
+import hashlib
 import json
+import os
 import urllib.error
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +15,7 @@ from botocore.exceptions import ClientError
 from tests.images import Registry
 from tests.running import Cloudlet
 
+DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 LAYER = b"a layer" * 5000
 
 
@@ -123,12 +127,59 @@ def test_the_token_and_who_may_use_it(cloudlet: Cloudlet, ecr: Any) -> None:
 
 
 def test_what_is_not_there_yet_says_so(ecr: Any) -> None:
-    ecr.create_repository(repositoryName="later")
+    ecr.create_repository(repositoryName="scanned", imageScanningConfiguration={"scanOnPush": True})
     with pytest.raises(ClientError) as later:
-        ecr.put_lifecycle_policy(repositoryName="later", lifecyclePolicyText=" " * 100)
+        ecr.get_signing_configuration()
     assert later.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
-    with pytest.raises(ecr.exceptions.InvalidParameterException):
-        ecr.create_repository(repositoryName="scanned", imageScanningConfiguration={"scanOnPush": True})
+
+
+def test_an_image_by_the_api_alone_and_a_url_that_downloads(ecr: Any) -> None:
+    ecr.create_repository(repositoryName="parts")
+    layer = os.urandom(6 << 20)
+    blobs = {"layers": layer, "config": b"{}"}
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": DOCKER_IMAGE}
+    for member, data in blobs.items():
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        started = ecr.initiate_layer_upload(repositoryName="parts")
+        for first in range(0, len(data), 5 << 20):
+            part = data[first:first + (5 << 20)]
+            ecr.upload_layer_part(repositoryName="parts", uploadId=started["uploadId"], partFirstByte=first,
+                                  partLastByte=first + len(part) - 1, layerPartBlob=part)
+        ecr.complete_layer_upload(repositoryName="parts", uploadId=started["uploadId"], layerDigests=[digest])
+        found = {"mediaType": "application/octet-stream", "digest": digest, "size": len(data)}
+        manifest[member] = [found] if member == "layers" else found
+    put = ecr.put_image(repositoryName="parts", imageManifest=json.dumps(manifest), imageTag="v1")["image"]
+    with pytest.raises(ecr.exceptions.ImageAlreadyExistsException):
+        ecr.put_image(repositoryName="parts", imageManifest=json.dumps(manifest), imageTag="v1")
+    started = ecr.initiate_layer_upload(repositoryName="parts")
+    with pytest.raises(ecr.exceptions.InvalidLayerPartException) as wrong:
+        ecr.upload_layer_part(repositoryName="parts", uploadId=started["uploadId"], partFirstByte=7, partLastByte=7,
+                              layerPartBlob=b"x")
+    assert wrong.value.response["uploadId"] == started["uploadId"]
+    (shown,) = ecr.describe_images(repositoryName="parts")["imageDetails"]
+    assert shown["imageDigest"] == put["imageId"]["imageDigest"]
+    url = ecr.get_download_url_for_layer(repositoryName="parts", layerDigest=manifest["layers"][0]["digest"])
+    with urllib.request.urlopen(url["downloadUrl"]) as download:
+        assert download.read() == layer
+
+
+def test_a_policy_opens_a_repository_to_another_account(cloudlet: Cloudlet, ecr: Any) -> None:
+    ecr.create_repository(repositoryName="shared")
+    registry(cloudlet, ecr).push("shared", "v1", [LAYER], ["/bin/true"])
+    stranger = cloudlet.client("ecr", key="222222222222")
+    wanted = {"registryId": "000000000000", "repositoryName": "shared"}
+    with pytest.raises(ClientError) as refused:
+        stranger.batch_get_image(**wanted, imageIds=[{"imageTag": "v1"}])
+    assert code_of(refused) == (400, "AccessDeniedException")
+    ecr.set_repository_policy(repositoryName="shared", policyText=json.dumps({
+        "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "222222222222"},
+                                                "Action": ["ecr:BatchGetImage"]}]}))
+    assert len(stranger.batch_get_image(**wanted, imageIds=[{"imageTag": "v1"}])["images"]) == 1
+    with pytest.raises(ClientError):
+        stranger.describe_images(**wanted)
+    ecr.delete_repository_policy(repositoryName="shared")
+    with pytest.raises(ClientError):
+        stranger.batch_get_image(**wanted, imageIds=[{"imageTag": "v1"}])
 
 
 def test_a_push_that_was_acknowledged_survives_kill_9(cloudlet: Cloudlet, ecr: Any) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from cloudlet.kernel.call import Principal
 from cloudlet.kernel.http import Body, Request
+from cloudlet.kernel.identity import Refusal
 from cloudlet.services import ecr, iam
 from cloudlet.services.ecr.collect import Collector
 from cloudlet.services.ecr.manifests import DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX
@@ -40,12 +41,13 @@ class Counter:
     def __init__(self, directory: Path) -> None:
         self.desk = Desk(directory)
         self.blobs = Blobs(directory / "registry")
+        self.identities = iam.identities(self.desk.site, (iam.iam, ecr.ecr))
         self.open()
         self("CreateRepository", repositoryName="app")
         self.password = self.login()
 
     def open(self) -> None:
-        self.handler = ecr.registry(self.desk.store, self.blobs, self.desk.identities)
+        self.handler = ecr.registry(self.desk.store, self.blobs, self.identities)
         self.collector = Collector(self.desk.store, self.blobs)
 
     def close(self) -> None:
@@ -61,6 +63,17 @@ class Counter:
     def __call__(self, operation: str, principal: Principal | None = None, region: str = "us-east-1",
                  **request: Any) -> Any:
         return self.desk(ecr.ecr, operation, principal, region, **request)
+
+    def wait(self, operation: str, principal: Principal | None = None, **request: Any) -> Any:
+        """One operation that owns its transactions, in a loop of its own."""
+        return asyncio.run(ecr.ecr.operations[operation].run(self.desk.call(principal), self.desk.store, request))
+
+    def asked(self, principal: Principal, operation: str, **request: Any) -> Refusal | None:
+        """What the gateway is told of a request."""
+        declared, call = ecr.ecr.operations[operation], self.desk.call(principal)
+        assert declared.resources is not None
+        with self.desk.store.tx() as tx:
+            return self.identities.refuses(tx, call, declared.action, tuple(declared.resources(call, request)))
 
     def login(self, principal: Principal | None = None, region: str = "us-east-1") -> str:
         (data,) = self("GetAuthorizationToken", principal, region)["authorizationData"]

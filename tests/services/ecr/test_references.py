@@ -76,7 +76,7 @@ def test_images_from_elsewhere_are_not_ours(counter: Counter, image: str) -> Non
     (f"{AMAZON}/", "invalid reference format"), (f"{AMAZON}/../app", "invalid reference format"),
     (f"{AMAZON}/app:", "invalid reference format"), (f"{AMAZON}/app:a b", "invalid reference format"),
     (f"{AMAZON}/app@sha256:short", "invalid reference format"), (f"{AMAZON}/APP", "invalid reference format"),
-    ("999999999999.dkr.ecr.us-east-1.amazonaws.com/app", "no resource-based policy of the account 999999999999")])
+    ("999999999999.dkr.ecr.us-east-1.amazonaws.com/app", "there is no execution role")])
 def test_what_is_not_there_is_said_in_ecs_words(counter: Counter, image: str, reason: str) -> None:
     counter.push("latest")
     with pytest.raises(ImageNotFound) as refused:

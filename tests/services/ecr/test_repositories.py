@@ -8,7 +8,6 @@ import pytest
 from cloudlet.services.ecr.hosts import registry_at, registry_host, resolves_below_localhost
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Tag, Upload
 from cloudlet.services.ecr.service import (
-    AccessDenied,
     InvalidParameter,
     RepositoryAlreadyExists,
     RepositoryNotEmpty,
@@ -56,11 +55,11 @@ def test_a_name_is_taken_once(counter: Counter) -> None:
 
 
 @pytest.mark.parametrize("settings", [
-    {"imageScanningConfiguration": {"scanOnPush": True}},
     {"encryptionConfiguration": {"encryptionType": "KMS"}},
     {"encryptionConfiguration": {"encryptionType": "KMS_DSSE", "kmsKey": "k"}},
+    {"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"},
     {"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
-     "imageTagMutabilityExclusionFilters": [{"filterType": "WILDCARD", "filter": "dev*"}]},
+     "imageTagMutabilityExclusionFilters": [{"filterType": "WILDCARD", "filter": "d*e*v*"}]},
     {"imageTagMutabilityExclusionFilters": [{"filterType": "WILDCARD", "filter": "dev*"}]}])
 def test_settings_that_nothing_would_honour_are_refused(counter: Counter, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
@@ -102,13 +101,23 @@ def test_deleting_one_spares_those_whose_names_begin_alike(counter: Counter) -> 
         assert counter.ask("GET", f"/v2/{name}/manifests/v1").status == 200
 
 
-@pytest.mark.parametrize("operation", ["DescribeRepositories", "DescribeImages", "DeleteRepository", "ListImages"])
+@pytest.mark.parametrize("operation", ["DescribeRepositories", "DescribeImages", "DeleteRepository", "ListImages",
+                                       "PutImageTagMutability", "GetRepositoryPolicy", "CreateRepository"])
 def test_another_accounts_registry_is_closed(counter: Counter, operation: str) -> None:
     request = {} if operation == "DescribeRepositories" else {"repositoryName": "app"}
-    with pytest.raises(AccessDenied):
-        counter(operation, root("999999999999"), registryId=ACCOUNT, **request)
-    with pytest.raises(AccessDenied):
-        counter("GetAuthorizationToken", root("999999999999"), registryIds=[ACCOUNT])
+    refusal = counter.asked(root("999999999999"), operation, registryId=ACCOUNT, **request)
+    assert refusal is not None
+    assert f"because no resource-based policy allows the ecr:{operation} action" in refusal.message
+    assert counter.asked(root(), operation, registryId=ACCOUNT, **request) is None
+
+
+def test_a_token_names_the_registries_that_were_asked_for(counter: Counter) -> None:
+    """It is the caller's nevertheless, and opens nothing there that no policy lets it."""
+    answer = counter("GetAuthorizationToken", root("999999999999"), registryIds=[ACCOUNT, "999999999999"])
+    assert len({data["authorizationToken"] for data in answer["authorizationData"]}) == 1
+    password = counter.login(root("999999999999"))
+    host = f"{ACCOUNT}.dkr.ecr.us-east-1.localhost:4566"
+    assert counter.ask("GET", "/v2/app/tags/list", password=password, host=host).status == 403
 
 
 def test_hosts() -> None:

@@ -1,10 +1,21 @@
 """ECR: repositories, their images, and the registry that docker, podman and ECS push to and pull from."""
 
-from cloudlet.services.ecr import images, repositories, tags, tokens
+from cloudlet.services.ecr import (
+    images,
+    layers,
+    mutability,
+    policies,
+    putting,
+    replication,
+    repositories,
+    scanning,
+    tags,
+    tokens,
+)
 from cloudlet.services.ecr.collect import controller
 from cloudlet.services.ecr.references import ImageNotFound, ResolvedImage, resolve_image
 from cloudlet.services.ecr.registry import registry
 from cloudlet.services.ecr.service import ecr
 
-__all__ = ["ImageNotFound", "ResolvedImage", "controller", "ecr", "images", "registry", "repositories",
-           "resolve_image", "tags", "tokens"]
+__all__ = ["ImageNotFound", "ResolvedImage", "controller", "ecr", "images", "layers", "mutability", "policies",
+           "putting", "registry", "replication", "repositories", "resolve_image", "scanning", "tags", "tokens"]

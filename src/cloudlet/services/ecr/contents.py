@@ -89,7 +89,7 @@ def _require_parts(tx: Tx, blobs: Blobs, repository: str, document: Document) ->
 
 def _require_free(tx: Tx, repository: Repository, tag: str, digest: str) -> None:
     held = tx.get(Tag, f"{repository.key}:{tag}")
-    if repository.immutable and held is not None and held.digest != digest:
+    if held is not None and held.digest != digest and repository.pins(tag):
         raise ImageTagAlreadyExists(f"The image tag '{tag}' already exists in the '{repository.name}' repository and "
                                     "cannot be overwritten because the repository is immutable.")
 
@@ -116,6 +116,14 @@ def delete_layer(tx: Tx, layer: Layer) -> None:
     """The repository has this blob no longer; its file goes if no other has it."""
     tx.delete(Layer, layer.key)
     tx.enqueue(BLOB, layer.digest)
+
+
+def begin_upload(tx: Tx, repository: str) -> str:
+    """The name of a new upload to a repository."""
+    hexes = tx.token(32)
+    name = f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"
+    tx.put(Upload(name, repository, tx.now))
+    return name
 
 
 def list_holding(tx: Tx, image: Image) -> Image | None:

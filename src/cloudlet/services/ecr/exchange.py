@@ -19,11 +19,8 @@ from cloudlet.services.ecr import hosts, tokens
 from cloudlet.services.ecr.contents import require_repository
 from cloudlet.services.ecr.records import Repository
 from cloudlet.services.ecr.service import repository_arn
-from cloudlet.services.ecr.tokens import BadToken, Grant
+from cloudlet.services.ecr.tokens import PULL_ACTIONS, BadToken, Grant
 from cloudlet.store.db import Tx
-
-# What a token that may only pull is good for.
-PULL_ACTIONS = frozenset({"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"})
 
 # The registry's words for what ECR's operations refuse: code and status by the error's code.
 _IN_REGISTRY_WORDS = {
@@ -94,7 +91,8 @@ class Exchange:
 
     def _refusal(self, tx: Tx, action: str, key: str, arn: str) -> str | None:
         if self.grant.pull_only is not None:
-            allowed = key == self.grant.pull_only and action in PULL_ACTIONS
+            allowed = key == self.grant.pull_only and action in PULL_ACTIONS and (
+                self.grant.layer is None or self.request.path.endswith(f"/blobs/{self.grant.layer}"))
             return None if allowed else (f"User: {self.call.principal.arn} is not authorized to perform: {action} on "
                                          f"resource: {arn} because its token only pulls from one repository")
         refusal = self.identities.refuses(tx, self.call, action, (arn,))
@@ -117,11 +115,21 @@ def admit(tx: Tx, identities: Identities, request: Request, name: str) -> Exchan
 
 
 def _grant(tx: Tx, identities: Identities, request: Request) -> Grant:
+    authorization = request.headers.get("authorization", "")
     try:
-        return tokens.redeem(tx, identities, _password(request.headers.get("authorization", "")))
+        if not authorization and (token := dict(parse_qsl(request.query)).get("layer-token")):
+            return _of_layer(tokens.redeem(tx, identities, token))
+        return tokens.redeem(tx, identities, _password(authorization))
     except BadToken as error:
         challenge = f'Basic realm="{request.endpoint}/",service="ecr.amazonaws.com"'
         raise RegistryError(401, "UNAUTHORIZED", str(error), {"www-authenticate": challenge}) from None
+
+
+def _of_layer(grant: Grant) -> Grant:
+    """What a URL carries may open one layer (GetDownloadUrlForLayer) and nothing else. Raises BadToken."""
+    if grant.layer is None:
+        raise BadToken("Your Authorization Token is invalid.")
+    return grant
 
 
 def _password(authorization: str) -> str:

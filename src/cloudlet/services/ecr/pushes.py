@@ -31,9 +31,7 @@ class Pushes:
             repository = exchange.repository(tx, "ecr:InitiateLayerUpload")
             mounted = mount is not None and self._mount(tx, exchange, mount, repository.key)
             if not mounted:
-                hexes = tx.token(32)
-                name = f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"
-                tx.put(Upload(name, repository.key, tx.now))
+                name = contents.begin_upload(tx, repository.key)
         if mounted and mount is not None:
             await self._store.flush()
             return _created(exchange, mount)

@@ -4,14 +4,20 @@ The manifest of an image is a record of its own, so that listing images does not
 """
 
 from dataclasses import field
+from typing import Any
 
+from cloudlet.kernel.names import Arn
+from cloudlet.kernel.policy_match import glob_one
 from cloudlet.services.ecr.service import repository_arn
+from cloudlet.store.db import Tx
 from cloudlet.store.records import record
 
 
 @record("ecr.repository")
 class Repository:
-    """`key` is account/region/name. `immutable`: a tag, once set, stays on its image."""
+    """`key` is account/region/name. `immutable`: a tag, once set, stays on its image; for tags that match one of
+    `exclusions` the opposite holds. `policy` is a document, as it was set.
+    """
 
     key: str
     account: str
@@ -20,6 +26,13 @@ class Repository:
     created_at: float
     immutable: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    exclusions: tuple[str, ...] = ()
+    scan_on_push: bool = False
+    policy: str | None = None
+
+    def pins(self, tag: str) -> bool:
+        """Whether that tag, once set, stays on its image."""
+        return self.immutable != any(glob_one(text)(tag) for text in self.exclusions)
 
     @property
     def arn(self) -> str:
@@ -93,13 +106,43 @@ class Layer:
 
 @record("ecr.upload", indexes={"repository": lambda upload: upload.repository})
 class Upload:
-    """An upload under way; `key` is its id and names the file in the blob store."""
+    """An upload under way; `key` is its id and names the file in the blob store.
+
+    Of parts that the API uploaded: `ends_short`, the last one was below the minimum; `too_small`, so was one before it.
+    """
 
     key: str
     repository: str
     touched: float
+    ends_short: bool = False
+    too_small: bool = False
+
+
+@record("ecr.registry_policy")
+class RegistryPolicy:
+    """The policy of a whole registry, as it was put. `key` is account/region."""
+
+    key: str
+    policy: str
+
+
+@record("ecr.scan_rules")
+class ScanRules:
+    """The rules of a registry's scanning configuration, as they were put. `key` is account/region."""
+
+    key: str
+    rules: list[dict[str, Any]]
 
 
 def repository_key(account: str, region: str, name: str) -> str:
     """The key of a repository's record."""
     return f"{account}/{region}/{name}"
+
+
+def repository_at(tx: Tx, arn: str) -> Repository | None:
+    """The repository of an ARN, or None."""
+    parsed = Arn.parse(arn)
+    if parsed is None or not parsed.resource.startswith("repository/"):
+        return None
+    name = parsed.resource.removeprefix("repository/")
+    return tx.get(Repository, repository_key(parsed.account, parsed.region, name))

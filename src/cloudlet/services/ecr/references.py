@@ -3,16 +3,18 @@
 import re
 from dataclasses import dataclass
 
-from cloudlet.kernel.call import Principal
+from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.site import Site
 from cloudlet.services.ecr import hosts, tokens
 from cloudlet.services.ecr.contents import find_image
 from cloudlet.services.ecr.records import Repository, repository_key
-from cloudlet.services.ecr.service import is_digest, is_repository_name, is_tag
-from cloudlet.services.ecr.tokens import USERNAME, Grant
+from cloudlet.services.ecr.service import ecr, is_digest, is_repository_name, is_tag, repository_arn
+from cloudlet.services.ecr.tokens import PULL_ACTIONS, USERNAME, Grant
+from cloudlet.services.iam import Permissions, find_role
 from cloudlet.store.db import Tx
 
 PULL_S = 3600.0  # how long the credentials for one pull are good
+_permissions = Permissions((ecr,))
 _REFERENCE = re.compile(r"(?P<name>[^:@]+)(?::(?P<tag>[^:@/]+))?(?:@(?P<digest>[^@/]+))?")
 
 
@@ -32,10 +34,12 @@ class ResolvedImage:
     plain_http: bool = True
 
 
-def resolve_image(tx: Tx, account: str, region: str, image: str, site: Site) -> ResolvedImage | None:
+def resolve_image(tx: Tx, account: str, region: str, image: str, site: Site,
+                  role_arn: str = "") -> ResolvedImage | None:
     """What to pull for an image of the registries here; None for one from elsewhere.
 
-    `account` and `region` are those of who runs it, and say whose registry a plain `localhost:PORT` means. Raises
+    `account` and `region` are those of who runs it, and say whose registry a plain `localhost:PORT` means. From another
+    account's it is pulled as the role `role_arn`, which its own policies and that account's must allow it. Raises
     ImageNotFound.
     """
     host, slash, rest = image.partition("/")
@@ -49,8 +53,9 @@ def resolve_image(tx: Tx, account: str, region: str, image: str, site: Site) -> 
         raise ImageNotFound(f"invalid reference format: {image}")
     owner, where = registry
     if owner != account:
-        raise ImageNotFound(f"failed to resolve ref {image}: pulling from {host}/{name} denied: "
-                            f"no resource-based policy of the account {owner} allows it")
+        why = _refusal(tx, role_arn, where, repository_arn(owner, where, name), site)
+        if why is not None:
+            raise ImageNotFound(f"failed to resolve ref {image}: pulling from {host}/{name} denied: {why}")
     key = repository_key(owner, where, name)
     if tx.get(Repository, key) is None:
         raise ImageNotFound(f"failed to resolve ref {image}: name unknown: The repository with name '{name}' does not "
@@ -61,6 +66,21 @@ def resolve_image(tx: Tx, account: str, region: str, image: str, site: Site) -> 
     principal = Principal("service", owner, "ecs.amazonaws.com", "ecs.amazonaws.com")
     password = tokens.issue(tx, Grant(principal, where, tx.now + PULL_S, pull_only=key))
     return ResolvedImage(f"localhost:{site.port}/{name}@{found.digest}", found.digest, USERNAME, password)
+
+
+def _refusal(tx: Tx, role_arn: str, region: str, repository: str, site: Site) -> str | None:
+    """Why a role may not pull from another account's repository, or None. Without a role nobody may."""
+    role = find_role(tx, role_arn) if role_arn else None
+    if role is None:
+        return "there is no execution role whom a resource-based policy could allow it"
+    arn = f"arn:aws:sts::{role.account}:assumed-role/{role.name}/ecs"
+    principal = Principal("role", role.account, arn, f"{role.id}:ecs", role.arn)
+    call = Call("", role.account, region, principal, tx.now, f"http://localhost:{site.port}")
+    for action in sorted(PULL_ACTIONS):
+        refusal = _permissions.refusal(tx, call, action, (repository,))
+        if refusal is not None:
+            return refusal.message
+    return None
 
 
 def _registry(host: str, account: str, region: str, site: Site) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Handler, Request, Response
 from cloudlet.kernel.identity import Identities
+from cloudlet.services.ecr import layers
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, admit, json_response
 from cloudlet.services.ecr.manifests import MANIFEST_BYTES_MAX, InvalidManifest
 from cloudlet.services.ecr.pulls import Pulls
@@ -25,6 +26,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def registry(store: Store, blobs: Blobs, identities: Identities) -> Handler:
     """The handler of every request whose path is /v2 or begins with /v2/."""
+    layers.keep_in(store, blobs)
     return _Registry(store, blobs, identities).handle
 
 

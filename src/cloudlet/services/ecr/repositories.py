@@ -3,17 +3,17 @@
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import any_resource
+from cloudlet.services.ecr import mutability
 from cloudlet.services.ecr.contents import delete_contents, require_repository
 from cloudlet.services.ecr.hosts import registry_host
 from cloudlet.services.ecr.records import Image, Repository, repository_key
 from cloudlet.services.ecr.service import (
     REPOSITORY_PATTERN,
-    InvalidParameter,
     RepositoryAlreadyExists,
     RepositoryNotEmpty,
     ecr,
     is_repository_name,
+    refused,
     registry_of,
     repository_arns,
 )
@@ -29,42 +29,28 @@ def _shown(call: Call, repository: Repository) -> dict[str, Any]:
         "repositoryName": repository.name,
         "repositoryUri": f"{host}/{repository.name}",
         "createdAt": repository.created_at,
-        "imageTagMutability": "IMMUTABLE" if repository.immutable else "MUTABLE",
-        "imageScanningConfiguration": {"scanOnPush": False},
+        **mutability.shown(repository),
+        "imageScanningConfiguration": {"scanOnPush": repository.scan_on_push},
         "encryptionConfiguration": {"encryptionType": "AES256"},
     }
 
 
-def _refuse_unsupported(request: dict[str, Any]) -> None:
-    if request.get("imageScanningConfiguration", {}).get("scanOnPush"):
-        raise InvalidParameter("Invalid parameter at 'imageScanningConfiguration' failed to satisfy constraint: "
-                               "'scanOnPush must be false: images are not scanned here'")
-    if request.get("encryptionConfiguration", {}).get("encryptionType", "AES256") != "AES256":
-        raise InvalidParameter("Invalid parameter at 'encryptionConfiguration' failed to satisfy constraint: "
-                               "'encryptionType must be AES256: KMS keys are not available here'")
-    if (request.get("imageTagMutability") or "MUTABLE") not in ("MUTABLE", "IMMUTABLE"):
-        raise InvalidParameter("Invalid parameter at 'imageTagMutability' failed to satisfy constraint: "
-                               "'must be MUTABLE or IMMUTABLE: exclusion filters are not available here'")
-    if request.get("imageTagMutabilityExclusionFilters"):
-        raise InvalidParameter("Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy "
-                               "constraint: 'must be absent unless imageTagMutability is one WITH_EXCLUSION'")
-
-
 @ecr.write(resources=repository_arns)
 def create_repository(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """A repository; `scanOnPush`, KMS keys and exclusion filters are refused, because nothing would honour them."""
+    """A repository. KMS keys are refused; `scanOnPush` is kept, and what becomes of it stands in `scanning`."""
     account, name = registry_of(call, request), request["repositoryName"]
     if not is_repository_name(name):
-        raise InvalidParameter("Invalid parameter at 'repositoryName' failed to satisfy constraint: "
-                               f"'must satisfy regular expression '{REPOSITORY_PATTERN}''")
-    _refuse_unsupported(request)
+        raise refused("repositoryName", f"must satisfy regular expression '{REPOSITORY_PATTERN}'")
+    if request.get("encryptionConfiguration", {}).get("encryptionType", "AES256") != "AES256":
+        raise refused("encryptionConfiguration", "encryptionType must be AES256: KMS keys are not available here")
+    immutable, exclusions = mutability.asked(request)
     tags = checked_tags({}, request.get("tags", []))
     key = repository_key(account, call.region, name)
     if tx.get(Repository, key) is not None:
         raise RepositoryAlreadyExists(
             f"The repository with name '{name}' already exists in the registry with id '{account}'")
-    repository = Repository(key, account, call.region, name, tx.now,
-                            immutable=request.get("imageTagMutability") == "IMMUTABLE", tags=tags)
+    repository = Repository(key, account, call.region, name, tx.now, immutable, tags, exclusions,
+                            bool(request.get("imageScanningConfiguration", {}).get("scanOnPush")))
     tx.put(repository)
     return {"repository": _shown(call, repository)}
 
@@ -90,9 +76,3 @@ def delete_repository(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, 
     delete_contents(tx, repository)
     tx.delete(Repository, repository.key)
     return {"repository": _shown(call, repository)}
-
-
-@ecr.read(resources=any_resource)
-def describe_registry(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """The registry of the caller, which replicates nowhere."""
-    return {"registryId": call.account, "replicationConfiguration": {"rules": []}}

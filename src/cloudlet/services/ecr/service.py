@@ -4,29 +4,45 @@ import re
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Service
 from cloudlet.store.blobs import is_digest
 
 ecr = Service("ecr")
 
-AccessDenied = ecr.error("AccessDeniedException", status=400)
+EmptyUpload = ecr.error("EmptyUploadException", "The specified upload does not contain any layer parts.")
+ImageAlreadyExists = ecr.error("ImageAlreadyExistsException")
+ImageDigestDoesNotMatch = ecr.error("ImageDigestDoesNotMatchException")
 ImageNotFoundException = ecr.error("ImageNotFoundException")
 ImageTagAlreadyExists = ecr.error("ImageTagAlreadyExistsException")
 InvalidLayer = ecr.error("InvalidLayerException")
+InvalidLayerPart = ecr.error("InvalidLayerPartException")
 InvalidParameter = ecr.error("InvalidParameterException")
 InvalidTagParameter = ecr.error("InvalidTagParameterException")
+LayerAlreadyExists = ecr.error("LayerAlreadyExistsException")
+LayerInaccessible = ecr.error("LayerInaccessibleException")
+LayerPartTooSmall = ecr.error("LayerPartTooSmallException")
 LayersNotFound = ecr.error("LayersNotFoundException")
+LifecyclePolicyNotFound = ecr.error("LifecyclePolicyNotFoundException")
+LifecyclePolicyPreviewInProgress = ecr.error("LifecyclePolicyPreviewInProgressException")
+LifecyclePolicyPreviewNotFound = ecr.error("LifecyclePolicyPreviewNotFoundException")
 ReferencedImagesNotFound = ecr.error("ReferencedImagesNotFoundException")
+RegistryPolicyNotFound = ecr.error("RegistryPolicyNotFoundException")
 RepositoryAlreadyExists = ecr.error("RepositoryAlreadyExistsException")
 RepositoryNotEmpty = ecr.error("RepositoryNotEmptyException")
 RepositoryNotFound = ecr.error("RepositoryNotFoundException")
+RepositoryPolicyNotFound = ecr.error("RepositoryPolicyNotFoundException")
+ScanNotFound = ecr.error("ScanNotFoundException")
 TooManyTags = ecr.error("TooManyTagsException")
+UnsupportedImageType = ecr.error("UnsupportedImageTypeException")
+UploadNotFound = ecr.error("UploadNotFoundException")
+Validation = ecr.error("ValidationException")
 
 REPOSITORY_PATTERN = "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"  # as AWS prints it
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 
-__all__ = ["ecr", "is_digest", "is_repository_name", "is_tag", "registry_of", "repository_arns"]
+__all__ = ["ecr", "is_digest", "is_repository_name", "is_tag", "refused", "registry_of", "repository_arns"]
 
 
 def is_repository_name(text: str) -> bool:
@@ -52,9 +68,11 @@ def repository_arns(call: Call, request: dict[str, Any]) -> list[str]:
 
 
 def registry_of(call: Call, request: dict[str, Any]) -> str:
-    """The account whose registry is meant. Raises AccessDenied for another's: no repository policy can allow it."""
+    """The account whose registry is meant; whether the caller may is asked of the policies, by the ARNs above."""
     account: str = request.get("registryId") or call.account
-    if account != call.account:
-        raise AccessDenied(f"User: {call.principal.arn} is not authorized to access the registry with id '{account}' "
-                           "because no resource-based policy allows it")
     return account
+
+
+def refused(member: str, constraint: str) -> AwsError:
+    """InvalidParameterException in AWS's words: at which member, and what it does not satisfy."""
+    return InvalidParameter(f"Invalid parameter at '{member}' failed to satisfy constraint: '{constraint}'")

@@ -6,8 +6,8 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.names import Arn
 from cloudlet.services.ecr.contents import require_repository
-from cloudlet.services.ecr.records import Repository
-from cloudlet.services.ecr.service import AccessDenied, InvalidParameter, InvalidTagParameter, TooManyTags, ecr
+from cloudlet.services.ecr.records import Repository, repository_at
+from cloudlet.services.ecr.service import InvalidParameter, InvalidTagParameter, TooManyTags, ecr
 from cloudlet.store.db import Tx
 
 TAGS_MAX = 50
@@ -31,6 +31,13 @@ def checked_tags(present: dict[str, str], added: list[dict[str, str]]) -> dict[s
     return tags
 
 
+@ecr.resource_tags
+def tags_of(tx: Tx, arn: str) -> dict[str, str]:
+    """The tags of the repository of that ARN; none where there is none."""
+    repository = repository_at(tx, arn)
+    return repository.tags if repository is not None else {}
+
+
 def _resource(call: Call, request: dict[str, Any]) -> list[str]:
     return [request["resourceArn"]]
 
@@ -42,9 +49,6 @@ def _tagged(call: Call, tx: Tx, request: dict[str, Any]) -> Repository:
     if arn.region != call.region:
         raise InvalidParameter("Invalid parameter at 'resourceArn' failed to satisfy constraint: "
                                f"'the repository is not in the region {call.region}'")
-    if arn.account != call.account:
-        raise AccessDenied(f"User: {call.principal.arn} is not authorized to access the resource {arn} "
-                           "because no resource-based policy allows it")
     return require_repository(tx, arn.account, arn.region, arn.resource.removeprefix("repository/"))
 
 

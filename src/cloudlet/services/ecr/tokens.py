@@ -13,13 +13,15 @@ from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import any_resource
 from cloudlet.services.ecr.hosts import registry_host
-from cloudlet.services.ecr.service import ecr, registry_of
+from cloudlet.services.ecr.service import ecr
 from cloudlet.store.db import Tx
 from cloudlet.store.records import record
 
 USERNAME = "AWS"
 TOKEN_S = 12 * 3600.0
 PASSWORD_MAX = 32 << 10
+# What a token that may only pull is good for, and what whoever pulls must be allowed.
+PULL_ACTIONS = frozenset({"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"})
 
 
 @record("ecr.signing_key", lasting=True)
@@ -34,8 +36,9 @@ class SigningKey:
 class Grant:
     """What a token says: who holds it, in which region it works, until when (epoch seconds).
 
-    `pull_only` is the key of the one repository that it may pull from and do nothing else. `access_key_id` is that of
-    the credentials that asked for it: the token ends with them.
+    `pull_only` is the key of the one repository that it may pull from and do nothing else, and `layer` the digest of
+    the one layer that it may pull there. `access_key_id` is that of the credentials that asked for it: the token ends
+    with them.
     """
 
     principal: Principal
@@ -43,6 +46,7 @@ class Grant:
     expires: float
     pull_only: str | None = None
     access_key_id: str = ""
+    layer: str | None = None
 
 
 class BadToken(Exception):
@@ -94,9 +98,8 @@ def _signature(key: SigningKey, body: bytes) -> str:
 @ecr.write(resources=any_resource)
 def get_authorization_token(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The password for `docker login`, good for twelve hours in this region, unless the credentials end before that."""
+    # It is the caller's, and opens in other registries what their policies let the caller do.
     registries = request.get("registryIds") or [call.account]
-    for registry in registries:
-        registry_of(call, {"registryId": registry})
     expires = tx.now + TOKEN_S
     grant = Grant(call.principal, call.region, expires, access_key_id=call.access_key_id)
     token = base64.b64encode(f"{USERNAME}:{issue(tx, grant)}".encode()).decode()

@@ -99,7 +99,8 @@ class TaskLoop:
             image = pinned_image(container.image, container.digest) if container.digest else container.image
             try:
                 with self._store.tx() as tx:
-                    found = resolved[position] = resolve_image(tx, task.account, task.region, image, self._site)
+                    found = resolved[position] = resolve_image(tx, task.account, task.region, image, self._site,
+                                                               task.execution_role)
             except ImageNotFound as error:
                 return self._fail(task, "CannotPullContainerError: pull image manifest has been retried 1 time(s):"
                                         f" {error}", position)
