@@ -19,6 +19,7 @@ from cloudlet.engines.keysets import LocalKeySets
 from cloudlet.engines.networks import FabricNetworks
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Engines
+from cloudlet.engines.probes import PodmanProbes
 from cloudlet.engines.storages import PodmanStorages
 from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
@@ -82,7 +83,8 @@ class Machinery:
         podman, networks = Podman(site), FabricNetworks(site)
         containers, storages = PodmanContainers(podman, site), PodmanStorages(podman)
         doors = ControlDoors(networks, open_door, {"metadata": 80, "api": site.port})
-        engines = Engines(networks, PodmanImages(podman), containers, storages, doors, LocalKeySets())
+        engines = Engines(networks, PodmanImages(podman), containers, storages, doors, LocalKeySets(),
+                          PodmanProbes(podman))
         return cls(podman, containers, storages, networks, engines)
 
     async def probe(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from cloudlet.engines.ports import (
     GroupSpec,
     Images,
     LogLine,
+    Probes,
 )
 from cloudlet.kernel.errors import Conflict
 
@@ -32,6 +33,7 @@ class Ground:
 
     containers: Containers
     images: Images
+    probes: Probes
     image: Callable[[str], str]
     namespace: str
     prefix: str = "cl-conformance-"
@@ -146,6 +148,50 @@ async def grace_ends_with_a_kill(ground: Ground) -> None:
     await ground.containers.destroy(spec.name)
 
 
+async def one_that_ended_is_started_again_as_often_as_asked(ground: Ground) -> None:
+    spec = ground.spec("again", SPEAKER)
+    await ground.containers.ensure(spec)
+    first = await in_state(ground.containers, spec.name, "exited")
+    for starts in (2, 3):
+        made = await ground.containers.ensure(replace(spec, starts=starts))
+        assert (made.id, made.starts) == (first.id, starts)
+        ended = await in_state(ground.containers, spec.name, "exited")
+        assert (ended.exit_code, ended.starts) == (3, starts)
+        assert ended.started_at is not None
+        assert first.finished_at is not None
+        assert ended.started_at >= first.finished_at
+        assert await ground.containers.ensure(replace(spec, starts=starts)) == ended
+        first = ended
+    lines = (await ground.containers.read_log(spec.name, 0)).lines
+    assert [line.text for line in lines] == [f"line {number}" for number in range(1, 6)] * 3
+    await ground.containers.destroy(spec.name)
+    spec = ground.spec("polite again", SLEEPER)
+    spec = replace(spec, name=spec.name.replace(" ", "-"))
+    await ground.containers.ensure(spec)
+    for starts in (1, 2):
+        assert (await ground.containers.ensure(replace(spec, starts=starts))).starts == starts
+
+        async def ready(starts: int = starts) -> bool:
+            return len((await ground.containers.read_log(spec.name, 0)).lines) == starts
+        await until(ready)
+        await ground.containers.stop(spec.name, 1000)  # is sent anew to a new start
+        assert (await in_state(ground.containers, spec.name, "exited")).exit_code == 0
+    await ground.containers.destroy(spec.name)
+
+
+async def a_probe_needs_a_container_that_runs(ground: Ground) -> None:
+    spec = ground.spec("probed", SLEEPER)
+    with pytest.raises(Conflict):
+        await ground.probes.probe(spec.name, ("sh", "-c", "exit 0"), 10)
+    await ground.containers.ensure(spec)
+    assert await ground.probes.probe(spec.name, ("sh", "-c", "exit 0"), 10) == 0
+    await ground.containers.stop(spec.name, 0)
+    await in_state(ground.containers, spec.name, "exited")
+    with pytest.raises(Conflict):
+        await ground.probes.probe(spec.name, ("sh", "-c", "exit 0"), 10)
+    await ground.containers.destroy(spec.name)
+
+
 async def many_ask_for_the_same(ground: Ground) -> None:
     spec = ground.spec("same", SLEEPER)
     made = await asyncio.gather(*(ground.containers.ensure(spec) for _ in range(5)))
@@ -179,6 +225,7 @@ async def an_image_stays_while_it_is_used(ground: Ground) -> None:
 Check = Callable[[Ground], Awaitable[None]]
 CHECKS: tuple[Check, ...] = (
     a_container_lives_and_is_removed, an_exit_is_heard_seen_and_final, the_stop_signal_is_obeyed,
-    grace_ends_with_a_kill, many_ask_for_the_same, what_is_missing_is_a_conflict,
+    grace_ends_with_a_kill, one_that_ended_is_started_again_as_often_as_asked, a_probe_needs_a_container_that_runs,
+    many_ask_for_the_same, what_is_missing_is_a_conflict,
     an_image_stays_while_it_is_used,  # last: it takes the speaker away
 )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from cloudlet.engines import process
 from cloudlet.engines.fake import Program, World
 from cloudlet.engines.ports import GroupSpec, ImageSpec, InterfaceSpec, Mount, NetworkSpec
+from cloudlet.engines.probes import PodmanProbes
 from cloudlet.kernel.errors import Refused
-from tests.engines.containers_conformance import CHECKS, SLEEPER, SPEAKER, STUBBORN, Check, Ground
+from tests.engines.containers_conformance import CHECKS, SLEEPER, SPEAKER, STUBBORN, Check, Ground, until
 from tests.engines.podman_ground import PodmanGround, podman_ground, real
 from tests.simulation.virtual import VirtualClock, run
 
@@ -33,7 +35,7 @@ def test_the_fake_keeps_the_promises(check: Check) -> None:
         await world.networks.ensure_interface(InterfaceSpec("eni", "vpc", "10.0.0.5", "10.0.0.1", "02:00:00:00:00:05"))
         for program in world.containers.programs:
             await world.images.ensure(ImageSpec(program))
-        await check(Ground(world.containers, world.images, str, "/run/netns/eni"))
+        await check(Ground(world.containers, world.images, world.containers, str, "/run/netns/eni"))
     run(main())
 
 
@@ -42,8 +44,8 @@ def test_the_fake_keeps_the_promises(check: Check) -> None:
 def test_podman_keeps_the_promises(ground: PodmanGround, check: Check) -> None:
     async def main() -> None:
         plane = ground.start()
-        await check(Ground(plane.containers, plane.images, ground.reference.__getitem__, ground.namespace,
-                           ground.site.installation.prefix))
+        await check(Ground(plane.containers, plane.images, PodmanProbes(plane.podman),
+                           ground.reference.__getitem__, ground.namespace, ground.site.installation.prefix))
     ground.run(main())
 
 
@@ -91,6 +93,39 @@ def test_every_field_of_a_specification_is_honoured(ground: PodmanGround, tmp_pa
         assert "CAP_NET_RAW" in inspected["HostConfig"]["CapDrop"]
         await plane.containers.destroy(spec.name)
     ground.run(main())
+
+
+@real
+def test_probes_see_what_the_container_sees(ground: PodmanGround) -> None:
+    async def main() -> None:
+        plane = ground.start()
+        probes = PodmanProbes(plane.podman)
+        spec = plane.spec("probed", "echo up; exec sleep 1000", user="app", environment=(("HERE", "yes"),),
+                          working_directory="/srv")
+        await plane.containers.ensure(spec)
+        await plane.spoken(spec.name)
+
+        async def ask(script: str, timeout_s: float = 20.0) -> int | None:
+            return await probes.probe(spec.name, ("/bin/sh", "-c", script), timeout_s)
+        assert await ask("exit 7") == 7
+        assert await ask('[ "$HERE $(id -u) $PWD $(hostname)" = "yes 1000 /srv host-1" ]') == 0
+        assert await ask("kill -0 1; kill -9 $$") not in (0, None)
+        assert await probes.probe(spec.name, ("nothing-like-this",), 20) not in (0, None)
+        assert await ask("yes | head -c 100000000") == 0  # nobody listens
+        assert await ask("exec sleep 987654", 1.0) is None
+        await until_gone("sleep 987654")
+        seen = await plane.containers.observe(spec.name)
+        assert seen is not None
+        assert seen.state == "running"
+        await plane.containers.destroy(spec.name)
+    ground.run(main())
+
+
+async def until_gone(command: str) -> None:
+    async def look() -> bool:
+        listed = await process.run(["ps", "-eo", "args"], timeout_s=10)
+        return command.encode() not in listed.stdout
+    await until(look)
 
 
 @real

@@ -1,8 +1,8 @@
 """What we wrote down of a container, in a directory of its own, so that it can be observed without asking anybody.
 
-`record.json` is written before the container is made, and again once it runs; `exit.json` when its end was first seen;
-`signalled` when its stop signal was sent. Beside them are its log and the files mounted as its /etc/hosts and
-/etc/resolv.conf. The directory is removed last, so a container without one does not exist.
+`record.json` is written before the container is made or started again, and when it runs; `exit.json` when its end was
+first seen; `signalled` when its stop signal was sent. Beside them are its log and the files mounted as its /etc/hosts
+and /etc/resolv.conf. The directory is removed last, so a container without one does not exist.
 """
 
 import os
@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A container. Without an `id` it is being made, or its making was cut off. `boot` tells one start of the machine
-    from another, because pids mean nothing after it."""
+    """A container. Without an `id` it is being made, or its making was cut off; `restarting`: so it is with its next
+    start. `boot` tells one start of the machine from another, because pids mean nothing after it."""
 
     name: str
     group: str
@@ -36,6 +36,8 @@ class Record:
     conmon: tuple[int, int] = (0, 0)
     boot: str = ""
     started_at: float = 0.0
+    starts: int = 1
+    restarting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +105,30 @@ class Records:
 
     def observe(self, record: Record) -> Container:
         """What is there now. A container whose end is seen for the first time gets its `exit.json`."""
-        if not record.id:
-            return Container(record.name, "", "created", record.image_digest)
+        if not record.id or record.restarting:
+            return Container(record.name, record.id, "created", record.image_digest, starts=record.starts)
         end = _load(self.path(record.name, "exit.json"), Exit)
         if end is None:
             attended = self.attended(record)  # asked first: conmon writes the exit status and then ends
             pid = self.running(record)
             if pid is not None or (attended and not (self._exits / record.id).exists()):
                 return Container(record.name, record.id, "running", record.image_digest, pid or record.init[0],
-                                 started_at=record.started_at)
+                                 started_at=record.started_at, starts=record.starts)
             end = self._end(record)
             try:
                 _save(self.path(record.name, "exit.json"), end)
             except OSError:
                 pass  # a full disk: the traces are still there the next time
         return Container(record.name, record.id, "exited", record.image_digest, None, end.code, end.out_of_memory,
-                         record.started_at, end.finished_at)
+                         record.started_at, end.finished_at, record.starts)
+
+    def reopen(self, record: Record) -> None:
+        """Before the record of one that was started again is written: how it ended before is no news any more."""
+        for file in ("exit.json", "signalled"):
+            self.path(record.name, file).unlink(missing_ok=True)
+        status = self._exits / record.id
+        if status.exists() and status.stat().st_mtime < record.started_at:
+            status.unlink(missing_ok=True)
 
     def close(self, record: Record) -> None:
         """Before Podman is asked to remove one that has ended: it trusts the exit status file alone, which is missing

@@ -6,12 +6,13 @@ import resource
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 from cloudlet.engines import container_log, initial_content, process
-from cloudlet.engines.container_record import Record, Records
+from cloudlet.engines.container_record import Record
 from cloudlet.engines.images import ImageList, Stored
 from cloudlet.engines.podman import Answer, Podman
 from cloudlet.engines.ports import Container, ContainerSpec, LogChunk, Usage
@@ -34,7 +35,7 @@ class PodmanContainers:
         self._podman = podman
         self._site = site
         self._images = ImageList(podman.storage)
-        self._records = Records(podman.data / "state", podman.exits, podman.cgroups)
+        self._records = podman.records
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ensuring: set[asyncio.Task[Container]] = set()
         self._making: Counter[str] = Counter()  # groups in which a container is on its way
@@ -76,6 +77,10 @@ class PodmanContainers:
                 finally:
                     self._making[spec.group.name] -= 1
                 self._tell(spec.name)
+            elif record.restarting or (record.starts < spec.starts
+                                       and self._records.observe(record).state == "exited"):
+                record = await self._restart(record, spec.starts)
+                self._tell(spec.name)
             self._watch(record)
             return self._records.observe(record)
 
@@ -111,14 +116,36 @@ class PodmanContainers:
             await self._remove(record, making=1)
             raise
 
+    async def _restart(self, record: Record, starts: int) -> Record:
+        """Starts one that has ended once more. If that was begun before and cut off, what started since is adopted."""
+        try:
+            if record.restarting:
+                await self._podman.disown()
+            else:
+                record = self._records.save(replace(record, starts=starts, restarting=True))
+            if _process(self._userdata(record.id) / "pidfile")[1] <= record.started_at:
+                _check(await self._podman.ask("POST", f"/containers/{record.name}/start"), "CannotStartContainerError")
+            return self._started(record, record.id)
+        except OSError as failed:
+            raise Refused(f"CannotStartContainerError: {failed.strerror or failed}") from None
+        except Refused:
+            self._records.save(replace(record, restarting=False))
+            raise
+
+    def _userdata(self, container: str) -> Path:
+        """Where conmon leaves its files of a container."""
+        return self._podman.runtime / "runroot" / "overlay-containers" / container / "userdata"
+
     def _started(self, record: Record, container: str) -> Record:
         """Writes down that it runs, from the files that conmon left when it started it."""
-        run = self._podman.runtime / "runroot" / "overlay-containers" / container / "userdata"
+        run = self._userdata(container)
         init, made = _process(run / "pidfile")
         conmon, _ = _process(run / "conmon.pid")
-        found = Record(record.name, record.group, f"{record.group}/libpod-{container}", record.image_digest,
-                       record.stop_signal, container, init, conmon, "", made or self._podman.clock.now())
+        found = replace(record, cgroup=f"{record.group}/libpod-{container}", id=container, init=init, conmon=conmon,
+                        started_at=made or self._podman.clock.now(), restarting=False)
         try:
+            if record.restarting:
+                self._records.reopen(found)
             return self._records.save(found)
         except OSError as failed:
             raise Refused(f"CannotStartContainerError: {failed.strerror or failed}") from None
@@ -278,7 +305,7 @@ class PodmanContainers:
         """Removes a container, running or not, its log, and its group when that is empty."""
         async with self._lock(name):
             record = self._records.find(name)
-            if record is not None and not record.id:
+            if record is not None and (not record.id or record.restarting):
                 await self._podman.disown()
             if record is not None:
                 await self._remove(record, making=0)

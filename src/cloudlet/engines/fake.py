@@ -53,12 +53,14 @@ class Faults:
 @dataclass(frozen=True, slots=True)
 class Program:
     """What an image's containers do: print `lines`, exit by themselves after `exits_after_s` (None: never) with
-    `exit_code`; at the stop signal exit with `stop_code`, or ignore it (None) until SIGKILL."""
+    `exit_code`; at the stop signal exit with `stop_code`, or ignore it (None) until SIGKILL. Probes succeed from
+    `healthy_after_s` on."""
 
     lines: tuple[str, ...] = ()
     exits_after_s: float | None = None
     exit_code: int = 0
     stop_code: int | None = 0
+    healthy_after_s: float = 0.0
 
 
 class World:
@@ -79,7 +81,8 @@ class World:
         self.containers = FakeContainers(self)
         self.storages = FakeStorages(self)
         self.doors = FakeDoors(self)
-        self.engines = Engines(self.networks, self.images, self.containers, self.storages, self.doors)
+        self.engines = Engines(self.networks, self.images, self.containers, self.storages, self.doors,
+                               probes=self.containers)
 
     def crash(self) -> None:
         """The control plane's process is gone, and with it the sockets it held."""
@@ -272,7 +275,8 @@ class Body:
 class FakeContainers:
     """Containers that run the `Program` of their image (`programs`; by default one that never ends).
 
-    `starts` counts how often each name was started. Tests reach in with `exit`, `vanish`, `write`.
+    `starts` counts how often each name was started. Tests reach in with `exit`, `vanish`, `write`, and `sick`: the
+    names of those whose probes fail, with an exit code, or with None by not ending.
     """
 
     def __init__(self, world: World) -> None:
@@ -280,6 +284,7 @@ class FakeContainers:
         self.bodies: dict[str, Body] = {}
         self.programs: dict[str, Program] = {}
         self.starts: Counter[str] = Counter()
+        self.sick: dict[str, int | None] = {}
         self._listeners: set[asyncio.Queue[str]] = set()
 
     async def ensure(self, spec: ContainerSpec) -> Container:
@@ -288,6 +293,8 @@ class FakeContainers:
             body = self.bodies.get(spec.name)
             if body is None or body.seen.state == "created":
                 body = self._start(spec)
+            elif body.seen.state == "exited" and body.seen.starts < spec.starts:
+                body = self._start(spec, body)
             return body.seen
         return await self._world.verb("start", spec.name, effect, makes=True)
 
@@ -304,11 +311,11 @@ class FakeContainers:
             body = self.bodies.get(name)
             if body is None or body.seen.state != "running":
                 return
-            code = self._program(body.spec).stop_code
+            seen, code = body.seen, self._program(body.spec).stop_code
             if code is not None:
                 self.exit(name, code)
             else:
-                self._world.after(grace_s, lambda: self._kill(name, body.seen.id))
+                self._world.after(grace_s, lambda: self._kill(name, seen))
         await self._world.verb("stop", name, effect)
 
     async def destroy(self, name: str) -> None:
@@ -342,6 +349,18 @@ class FakeContainers:
             return Usage((self._world.clock.now() - (body.seen.started_at or 0)) / 100, 16 << 20, limit)
         return await self._world.verb("usage", name, effect)
 
+    async def probe(self, name: str, command: tuple[str, ...], timeout_s: float) -> int | None:
+        """See `ports.Probes`. What the command says is its program's health, or what `sick` says."""
+        def effect() -> int | None:
+            body = self.bodies.get(name)
+            if body is None or body.seen.state != "running":
+                raise Conflict(f"{name} does not run")
+            if name in self.sick:
+                return self.sick[name]
+            lived = self._world.clock.now() - (body.seen.started_at or 0.0)
+            return int(lived < self._program(body.spec).healthy_after_s)
+        return await self._world.verb("probe", name, effect)
+
     async def events(self) -> AsyncIterator[str]:
         """See `ports.Containers`. Listening begins with the first `anext`."""
         heard: asyncio.Queue[str] = asyncio.Queue()
@@ -374,7 +393,7 @@ class FakeContainers:
         """The names of the containers that run, in order."""
         return sorted(name for name, body in self.bodies.items() if body.seen.state == "running")
 
-    def _start(self, spec: ContainerSpec) -> Body:
+    def _start(self, spec: ContainerSpec, before: Body | None = None) -> Body:
         world = self._world
         image = next((i for i in world.images.images.values() if spec.image in (i.reference, i.id, i.digest)), None)
         if image is None:
@@ -383,20 +402,21 @@ class FakeContainers:
         if inside != spec.namespace and inside not in world.networks.interfaces:
             raise Conflict(f"the namespace {spec.namespace} does not exist")
         self.starts[spec.name] += 1
-        made = _hex(f"{spec.name} {self.starts[spec.name]}")
-        body = self.bodies[spec.name] = Body(spec, Container(
-            spec.name, made, "running", image.digest, pid=int(made[:5], 16) + 2, started_at=world.clock.now()))
+        made = before.seen.id if before else _hex(f"{spec.name} {self.starts[spec.name]}")
+        seen = Container(spec.name, made, "running", image.digest, pid=int(made[:5], 16) + 1 + self.starts[spec.name],
+                         started_at=world.clock.now(), starts=before.seen.starts + 1 if before else 1)
+        body = self.bodies[spec.name] = Body(spec, seen, *((before.lines, before.ends) if before else ()))
         program = self._program(spec)
         for line in program.lines:
             self.write(spec.name, line)
         self._tell(spec.name)
         if program.exits_after_s is not None:
-            world.after(program.exits_after_s, lambda: self._kill(spec.name, made, program.exit_code))
+            world.after(program.exits_after_s, lambda: self._kill(spec.name, seen, program.exit_code))
         return body
 
-    def _kill(self, name: str, made: str, code: int = 137) -> None:
+    def _kill(self, name: str, seen: Container, code: int = 137) -> None:
         body = self.bodies.get(name)
-        if body and body.seen.id == made and body.seen.state == "running":
+        if body and (body.seen.id, body.seen.starts) == (seen.id, seen.starts) and body.seen.state == "running":
             self.exit(name, code)
 
     def _program(self, spec: ContainerSpec) -> Program:

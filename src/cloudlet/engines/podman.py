@@ -21,6 +21,7 @@ import httptools
 import msgspec
 
 from cloudlet.engines.cgroups import Cgroups
+from cloudlet.engines.container_record import Records
 from cloudlet.engines.process import Process, find, identify, run, spawn
 from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import Busy, Refused, Unavailable
@@ -105,6 +106,7 @@ class Podman:
         self.storage = self.data / "storage"
         self.runtime = (runtime_dir or Path(f"/run/cloudlet-{site.installation.id}")) / "containers"
         self.exits = self.runtime / "tmp" / "exits"
+        self.records = Records(self.data / "state", self.exits, self.cgroups)
         self._socket = self.runtime / "podman.sock"
         self._pidfile = self.runtime / "podman.json"
         self._slots = asyncio.Semaphore(PARALLEL)
@@ -224,6 +226,10 @@ class Podman:
                 await self.clock.sleep(0.01)
         self._socket.unlink(missing_ok=True)
         self._pidfile.unlink(missing_ok=True)
+
+    def runtime_command(self) -> list[str]:
+        """The low-level runtime, as Podman calls it for our containers. Raises Unavailable."""
+        return [self._runtime(), "--root", str(self.runtime / "oci")]
 
     @property
     def environment(self) -> dict[str, str]:

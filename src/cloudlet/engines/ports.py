@@ -182,7 +182,8 @@ class GroupSpec:
 class ContainerSpec:
     """A container. None leaves what the image says. `namespace` is the network namespace's path (Interface.path);
     `hosts` are pairs of name and address; `ulimits` are (name, soft, hard); without `keep_log` its output goes nowhere.
-    The environment may hold secrets, and is not shown where a spec is."""
+    The environment may hold secrets, and is not shown where a spec is. `starts`: the how manieth start is wanted; for
+    one above the first, a container that has ended since is started again, with the disk that it left."""
 
     name: str
     group: GroupSpec
@@ -214,14 +215,16 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     keep_log: bool = True
+    starts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container as observed. Times are epoch seconds. `id` is the runtime's 64 hex digits.
 
-    "created": its making was cut off, and `ensure` finishes or repeats it. "exited" without `exit_code` and
-    `finished_at`: nobody was there to see the end (the machine stopped).
+    "created": its making (or its next start) was cut off, and `ensure` finishes or repeats it. "exited" without
+    `exit_code` and `finished_at`: nobody was there to see the end (the machine stopped). `starts`: how often it was
+    started.
     """
 
     name: str
@@ -233,6 +236,7 @@ class Container:
     out_of_memory: bool = False
     started_at: float | None = None
     finished_at: float | None = None
+    starts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +270,8 @@ class Containers(Protocol):
     """Containers that outlive the control plane."""
 
     async def ensure(self, spec: ContainerSpec) -> Container:
-        """Created and started once. A container of that name that has exited is left as it is and observed."""
+        """Created and started, as often as the spec says and no more. A container of that name that has exited after
+        its last start is left as it is and observed."""
         ...
 
     async def observe(self, name: str) -> Container | None:
@@ -347,6 +352,18 @@ class Storages(Protocol):
         ...
 
 
+class Probes(Protocol):
+    """Commands run inside containers, to learn how they are."""
+
+    async def probe(self, name: str, command: tuple[str, ...], timeout_s: float) -> int | None:
+        """The exit code of a command in a running container, with its environment, its user and its limits; None where
+        it was killed when the time was up. A command that is not there has an exit code as well (126 or 127).
+
+        Raises Conflict where the container does not run, which says nothing of its health.
+        """
+        ...
+
+
 # ── Doors ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -388,3 +405,4 @@ class Engines:
     storages: Storages
     doors: Doors
     keysets: KeySets | None = None
+    probes: Probes | None = None

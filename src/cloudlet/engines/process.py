@@ -34,12 +34,14 @@ def find(program: str) -> str:
 
 
 async def run(command: Sequence[str], *, timeout_s: float, stdin: bytes | None = None,
-              environment: Mapping[str, str] | None = None) -> Result:
-    """Runs a command to its end. `environment` is added to ours. Raises Busy when the time is up (and kills it)."""
+              environment: Mapping[str, str] | None = None, mute: bool = False) -> Result:
+    """Runs a command to its end. `environment` is added to ours; `mute`: what it says is not kept. Raises Busy when the
+    time is up (and kills it)."""
+    said = subprocess.DEVNULL if mute else subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         find(command[0]), *command[1:],
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=said, stderr=said,
         env=None if environment is None else {**os.environ, **environment})
     try:
         async with asyncio.timeout(timeout_s):
@@ -50,7 +52,7 @@ async def run(command: Sequence[str], *, timeout_s: float, stdin: bytes | None =
         if process.returncode is None:
             process.kill()
             await asyncio.shield(process.wait())
-    return Result(process.returncode or 0, stdout, stderr)
+    return Result(process.returncode or 0, stdout or b"", stderr or b"")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,11 @@ def test_amounts_that_are_none(text: str) -> None:
     ({"ephemeralStorage": {"sizeInGiB": 30}}, "ephemeralStorage is not supported by Cloudlet yet."),
     ({"runtimePlatform": {"cpuArchitecture": "ARM64"}}, "CPU architecture ARM64 is not supported by Cloudlet yet."),
     ({"taskRoleArn": "admin"}, "is not the ARN of a role"),
+    ({"placementConstraints": [{"type": "memberOf"}]}, "do not support placementConstraints"),
+    ({"inferenceAccelerators": [{"deviceName": "a", "deviceType": "b"}]}, "do not support inferenceAccelerators"),
+    ({"ipcMode": "task"}, "do not support ipcMode"),
+    ({"pidMode": "task"}, "pidMode is not supported by Cloudlet yet."),
+    ({"enableFaultInjection": True}, "enableFaultInjection is not supported by Cloudlet yet."),
 ])
 def test_refused_for_a_task(change: dict[str, Any], words: str) -> None:
     assert words in refusal(request(**change))
@@ -94,10 +99,27 @@ def test_refused_for_a_task(change: dict[str, Any], words: str) -> None:
     ({"links": ["db"]}, "Links are not supported when networkMode=awsvpc."),
     ({"hostname": "h"}, "Hostname is not supported"),
     ({"extraHosts": [{"hostname": "h", "ipAddress": "1.1.1.1"}]}, "Extra hosts are not supported"),
-    ({"dependsOn": [{"containerName": "x", "condition": "START"}]}, "dependsOn is not supported by Cloudlet yet."),
-    ({"healthCheck": {"command": ["CMD", "true"]}}, "healthCheck is not supported by Cloudlet yet."),
+    ({"dependsOn": [{"containerName": "x", "condition": "START"}]}, "'web' depends on the container 'x', which is not"),
+    ({"dependsOn": [{"containerName": "web", "condition": "START"}]}, "dependencies of web form a cycle"),
+    ({"startTimeout": 121}, "container start timeout of less than 120 seconds"),
+    ({"startTimeout": 1}, "Granular start timeout on container 'web' must be at least 2 seconds."),
+    ({"healthCheck": {"command": ["true"]}}, "must start with CMD or CMD-SHELL"),
+    ({"healthCheck": {"command": ["CMD"]}}, "The health check has no command"),
+    ({"healthCheck": {"command": ["CMD-SHELL", "a", "b"]}}, "more than one for the shell"),
+    ({"healthCheck": {"command": ["CMD", "true"], "interval": 4}}, "interval of a health check must be between 5 and"),
+    ({"healthCheck": {"command": ["CMD", "true"], "timeout": 61}}, "timeout of a health check must be between 2 and"),
+    ({"healthCheck": {"command": ["CMD", "true"], "retries": 0}}, "retries of a health check must be between 1 and 10"),
+    ({"healthCheck": {"command": ["CMD", "true"], "startPeriod": 301}}, "startPeriod of a health check must be"),
     ({"secrets": [{"name": "A", "valueFrom": "b"}]}, "secrets is not supported by Cloudlet yet."),
-    ({"restartPolicy": {"enabled": True}}, "restartPolicy is not supported by Cloudlet yet."),
+    ({"restartPolicy": {"enabled": True, "restartAttemptPeriod": 59}}, "must be between 60 and 1800"),
+    ({"restartPolicy": {"enabled": False, "ignoredExitCodes": [0]}}, "must be enabled to have settings"),
+    ({"restartPolicy": {"enabled": True, "ignoredExitCodes": [*range(51)]}}, "ignore at most 50 exit codes"),
+    ({"resourceRequirements": [{"type": "GPU", "value": "1"}]}, "do not support resourceRequirements"),
+    ({"portMappings": [{"containerPortRange": "90-80"}]}, "The container port range '90-80' is not valid"),
+    ({"portMappings": [{"containerPortRange": "80-90", "containerPort": 80}]}, "either containerPort or"),
+    ({"portMappings": [{"containerPortRange": "80-90"}, {"containerPort": 85}]}, "share a container port"),
+    ({"portMappings": [{"containerPort": 80, "name": "Web"}]}, "The port mapping name 'Web'"),
+    ({"portMappings": [{"containerPort": 80, "name": "a"}, {"containerPort": 81, "name": "a"}]}, "must be unique"),
     ({"ulimits": [{"name": "nproc", "softLimit": 1, "hardLimit": 1}]}, "only support the nofile ulimit"),
     ({"linuxParameters": {"capabilities": {"add": ["NET_ADMIN"]}}}, "only the capability SYS_PTRACE"),
     ({"linuxParameters": {"tmpfs": [{"containerPath": "/t", "size": 1}]}}, "do not support tmpfs"),
@@ -120,3 +142,36 @@ def test_containers_have_names_and_ports_of_their_own() -> None:
     assert "share a container port" in refusal(request(containerDefinitions=two))
     assert "Container names must be unique." in refusal(request(containerDefinitions=[two[0], two[0]]))
     assert "at most 10 containers" in refusal(request(containerDefinitions=two * 6))
+
+
+def test_health_checks_and_restart_policies_get_their_defaults() -> None:
+    document = normalized(request({
+        "healthCheck": {"command": ["CMD-SHELL", "true"]}, "restartPolicy": {"enabled": True},
+        "startTimeout": 2, "systemControls": [{"namespace": "kernel.shmmax", "value": "1"}],
+        "portMappings": [{"containerPortRange": "8000-8010", "name": "p-1", "appProtocol": "grpc"}]}))
+    (container,) = document["containerDefinitions"]
+    assert container["healthCheck"] == {"command": ["CMD-SHELL", "true"], "interval": 30, "timeout": 5, "retries": 3}
+    assert container["restartPolicy"] == {"enabled": True, "restartAttemptPeriod": 300}
+    assert container["portMappings"] == [
+        {"containerPortRange": "8000-8010", "name": "p-1", "appProtocol": "grpc", "protocol": "tcp"}]
+    assert {a["name"] for a in document["requiresAttributes"]} >= {
+        "ecs.capability.container-ordering", "ecs.capability.container-health-check",
+        "ecs.capability.container-restart-policy"}
+    (container,) = normalized(request({"restartPolicy": {"enabled": False},
+                                       "healthCheck": {"command": ["NONE"]}}))["containerDefinitions"]
+    assert container["restartPolicy"] == {"enabled": False}
+
+
+def test_dependencies_must_be_possible() -> None:
+    def depends(condition: str, **db: Any) -> dict[str, Any]:
+        return request(containerDefinitions=[
+            {"name": "web", "image": "i", "dependsOn": [{"containerName": "db", "condition": condition}]},
+            {"name": "db", "image": "i", **db}])
+    for condition in ("SUCCESS", "COMPLETE"):
+        assert refusal(depends(condition)) == (
+            "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container")
+        normalized(depends(condition, essential=False))
+    assert "being HEALTHY, which has no health check" in refusal(depends("HEALTHY"))
+    normalized(depends("HEALTHY", healthCheck={"command": ["CMD", "true"]}))
+    back = [{"containerName": "web", "condition": "START"}]
+    assert "dependencies of db, web form a cycle" in refusal(depends("START", dependsOn=back))

@@ -287,3 +287,86 @@ async def test_many_crashes_end_well(plane: Plane) -> None:
         assert set(plane.world.containers.starts.values()) == {1}
 
 
+
+
+def started(plane: Plane) -> dict[str, float]:
+    """When each container that there is was started, by its own name."""
+    return {name.rpartition("-")[2]: body.seen.started_at or 0.0
+            for name, body in plane.world.containers.bodies.items()}
+
+
+@virtual_time
+async def test_containers_start_in_order_whatever_is_killed_when(plane: Plane) -> None:
+    """A migration, a database that gets well, the program, its proxy: up in order, and down in reverse."""
+    programs = plane.world.containers.programs
+    programs["migrate:1"], programs["db:1"] = Program(exits_after_s=3), Program(healthy_after_s=4)
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[
+            {"name": "app", "image": "app:1", "dependsOn": [
+                {"containerName": "migrate", "condition": "SUCCESS"}, {"containerName": "db", "condition": "HEALTHY"}]},
+            {"name": "migrate", "image": "migrate:1", "essential": False},
+            {"name": "db", "image": "db:1", "healthCheck": {"command": ["CMD", "true"], "interval": 5}},
+            {"name": "proxy", "image": "proxy:1", "dependsOn": [{"containerName": "app", "condition": "START"}]}])
+        (arn,) = plane.run()
+        while plane.task(arn)["lastStatus"] != "RUNNING":
+            assert plane.clock.now() - plane.task(arn)["createdAt"] < 60
+            await plane.clock.sleep(0.7)
+            await plane.crash()
+            plane.start()
+        times = started(plane)
+        assert times["app"] >= max(times["migrate"] + 3, times["db"] + 4)
+        assert times["proxy"] >= times["app"]
+        assert set(plane.world.containers.starts.values()) == {1}
+        heard: list[str] = []
+        plane.world.trace = lambda text: heard.append(text.rpartition("-")[2]) if text.startswith("exited") else None
+        plane.ask("StopTask", task=arn)
+        await plane.becomes(arn, "STOPPED")
+        assert [text.partition(" ")[0] for text in heard].index("proxy") == 0
+        assert heard[1].startswith("app")
+
+
+@virtual_time
+async def test_a_dependency_that_fails_or_is_late_fails_the_task(plane: Plane) -> None:
+    plane.world.containers.programs["broken:1"] = Program(exits_after_s=1, exit_code=2)
+    async with plane:
+        plane.ask("CreateCluster")
+        for family, image in (("broken", "broken:1"), ("late", "late:1")):
+            plane.register(family, [
+                {"dependsOn": [{"containerName": "init", "condition": "SUCCESS"}]},
+                {"name": "init", "image": image, "essential": False, "startTimeout": 10}])
+        (broken,), (late,) = plane.run("broken"), plane.run("late")
+        for arn, why in ((broken, "did not exit successfully."), (late, "has timed out.")):
+            task = await plane.becomes(arn, "STOPPED")
+            assert (task["stopCode"], task["stoppedReason"]) == ("TaskFailedToStart", "Task failed to start")
+            assert task["containers"][0]["reason"].endswith(why)
+            assert "exitCode" not in task["containers"][0]
+        assert plane.task(late)["stoppingAt"] - plane.task(late)["createdAt"] >= 10
+        assert all("web" not in name for name in plane.world.containers.starts)
+
+
+@virtual_time
+async def test_a_restart_policy_keeps_the_task(plane: Plane) -> None:
+    plane.world.containers.programs[IMAGE] = Program(("hello",), exits_after_s=100, exit_code=1)
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[{"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}])
+        (arn,) = plane.run()
+        runtime = (await plane.becomes(arn, "RUNNING"))["containers"][0]["runtimeId"]
+        plane.world.faults = Faults(lag_s=0.5, busy=0.2, lost=0.2)
+        for restarts in (1, 2):
+            await plane.clock.sleep(95)
+            await plane.crash()
+            await plane.clock.sleep(10 * restarts)
+            plane.start()
+            (name,) = plane.world.containers.bodies
+            await plane.until(lambda n=name, r=restarts: plane.world.containers.starts[n] == r + 1)  # type: ignore[misc]
+            assert plane.task(arn)["lastStatus"] == "RUNNING"
+        plane.world.faults = Faults()
+        await plane.until(lambda: plane.task(arn)["containers"][0]["lastStatus"] == "RUNNING")
+        assert plane.task(arn)["containers"][0]["runtimeId"] == runtime
+        assert "exitCode" not in plane.task(arn)["containers"][0]
+        plane.world.containers.exit(name, 1)  # too soon
+        task = await plane.becomes(arn, "STOPPED")
+        assert (task["stopCode"], task["containers"][0]["exitCode"]) == ("EssentialContainerExited", 1)
+        assert plane.world.containers.starts[name] == 3

@@ -15,6 +15,7 @@ from cloudlet.services.ecs.api import ecs
 from cloudlet.services.ecs.awslogs import Shipper
 from cloudlet.services.ecs.container_spec import container_name, handle_in
 from cloudlet.services.ecs.credentials import task_credentials
+from cloudlet.services.ecs.health import Prober
 from cloudlet.services.ecs.metadata import Metadata
 from cloudlet.services.ecs.records import Task
 from cloudlet.services.ecs.task_loop import TaskLoop
@@ -26,16 +27,17 @@ Reconcile = Callable[[str], Awaitable[Outcome]]
 
 
 def controller(store: Store, engines: Engines, site: Site, clock: Clock | None = None) -> Controller:
-    """The loops of tasks and services, the shipping of logs, and what the engines hold on their behalf."""
+    """The loops of tasks and services, what ships logs and probes health, and what the engines hold on their behalf."""
     clock = clock or store.clock
     shipper = Shipper(store, engines.containers, site.installation, clock)
-    loop = TaskLoop(store, engines, site, clock, shipper, task_credentials(store))
+    prober = Prober(store, engines.probes, site.installation, clock)
+    loop = TaskLoop(store, engines, site, clock, shipper, prober, task_credentials(store))
     return Controller(
         reconcilers={"ecs.task": loop.reconcile, "ecs.service": partial(service_loop.reconcile, store),
                      "ecs.definition": partial(definitions.reconcile, store)},
         keeps={"containers": partial(_containers, site.installation), "images": _images},
         wakes={"containers": partial(_task_of, site.installation)},
-        workers={"ecs.awslogs": shipper.run})
+        workers={"ecs.awslogs": shipper.run, "ecs.health": prober.run})
 
 
 def metadata(store: Store, engines: Engines, site: Site, clock: Clock) -> Handler:

@@ -72,7 +72,8 @@ def container_spec(site: Site, task: Task, definition: Definition, position: int
         ulimits=tuple((limit["name"], limit["softLimit"], limit["hardLimit"])
                       for limit in container.get("ulimits") or ()),
         sysctls=tuple((control["namespace"], control["value"]) for control in container["systemControls"]),
-        labels=tuple({**(container.get("dockerLabels") or {}), **labels(task, position)}.items()))
+        labels=tuple({**(container.get("dockerLabels") or {}), **labels(task, position)}.items()),
+        starts=task.containers[position].restarts + 1)
 
 
 def _words(words: list[str] | None) -> tuple[str, ...] | None:

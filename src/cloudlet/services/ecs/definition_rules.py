@@ -7,14 +7,16 @@ from typing import Any
 from cloudlet.kernel.service import Input
 from cloudlet.services.ecs.api import ClientException, unsupported
 from cloudlet.services.ecs.arns import NAME
-from cloudlet.services.ecs.container_rules import container_definition
+from cloudlet.services.ecs.container_rules import container_definition, ports_of
 from cloudlet.services.ecs.fargate import check_size, units
+from cloudlet.services.ecs.ordering import check_dependencies
 
 CONTAINERS_MAX = 10
 
 # What Fargate honours and we do not yet; empty values pass, since tools send them.
-_TASK_NOT_YET = ("volumes", "placementConstraints", "proxyConfiguration", "inferenceAccelerators", "ephemeralStorage",
-                 "pidMode", "ipcMode", "enableFaultInjection", "trustedExecutionConfiguration")
+_TASK_NOT_YET = ("volumes", "proxyConfiguration", "ephemeralStorage", "pidMode", "enableFaultInjection",
+                 "trustedExecutionConfiguration")
+_TASK_NEVER = ("placementConstraints", "inferenceAccelerators", "ipcMode")  # what Fargate refuses
 
 
 def normalized(request: Input) -> dict[str, Any]:
@@ -26,6 +28,9 @@ def normalized(request: Input) -> dict[str, Any]:
         if request.get(name):
             raise unsupported(f"The task definition's {name}", ClientException)
     _check_compatibility(request)
+    for name in _TASK_NEVER:
+        if request.get(name):
+            raise ClientException(f"Fargate compatible task definitions do not support {name}.")
     cpu, memory = units(request["cpu"], "cpu"), units(request["memory"], "memory")
     check_size(cpu, memory)
     containers = [container_definition(container) for container in request["containerDefinitions"]]
@@ -91,11 +96,21 @@ def _check_containers(containers: list[dict[str, Any]], cpu: int, memory: int) -
         if (sum(largest) if name == "memoryReservation" else max(largest)) > memory:
             raise ClientException(f"Invalid setting for the containers: '{name}' cannot be greater than the value of"
                                   " the task 'memory'.")
-    ports = [(port["containerPort"], port["protocol"])
-             for container in containers for port in container["portMappings"]]
-    if len(set(ports)) != len(ports):
-        raise ClientException("Port mappings of a task that share a container port and protocol are not allowed when"
-                              " networkMode=awsvpc.")
+    _check_ports([port for container in containers for port in container["portMappings"]])
+    check_dependencies(containers)
+
+
+def _check_ports(ports: list[dict[str, Any]]) -> None:
+    taken: dict[str, list[range]] = {}
+    for port in ports:
+        wanted, others = ports_of(port), taken.setdefault(port["protocol"], [])
+        if any(wanted.start < other.stop and other.start < wanted.stop for other in others):
+            raise ClientException("Port mappings of a task that share a container port and protocol are not allowed"
+                                  " when networkMode=awsvpc.")
+        others.append(wanted)
+    names = [port["name"] for port in ports if port.get("name")]
+    if len(set(names)) != len(names):
+        raise ClientException("The names of port mappings must be unique within a task definition.")
 
 
 def _attributes(document: Mapping[str, Any]) -> list[str]:
@@ -114,6 +129,10 @@ def _attributes(document: Mapping[str, Any]) -> list[str]:
                       "com.amazonaws.ecs.capability.docker-remote-api.1.19"]
         if driver == "awslogs" and execution:
             found.append("ecs.capability.execution-role-awslogs")
-        if container.get("stopTimeout"):
+        if any(container.get(member) for member in ("startTimeout", "stopTimeout", "dependsOn")):
             found.append("ecs.capability.container-ordering")
+        if container.get("healthCheck"):
+            found += ["ecs.capability.container-health-check", "com.amazonaws.ecs.capability.docker-remote-api.1.24"]
+        if (container.get("restartPolicy") or {}).get("enabled"):
+            found.append("ecs.capability.container-restart-policy")
     return list(dict.fromkeys(found))

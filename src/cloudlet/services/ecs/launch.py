@@ -10,7 +10,16 @@ from cloudlet.kernel.service import Input
 from cloudlet.services.ec2 import create_interface, ec2
 from cloudlet.services.ecs.api import InvalidParameterException, unsupported
 from cloudlet.services.ecs.fargate import check_size, units
-from cloudlet.services.ecs.records import Attachment, Cluster, Definition, Network, Tags, Task, TaskContainer
+from cloudlet.services.ecs.records import (
+    Attachment,
+    Cluster,
+    Definition,
+    Network,
+    RestartPolicy,
+    Tags,
+    Task,
+    TaskContainer,
+)
 from cloudlet.store.db import Tx
 
 SUBNETS_MAX, GROUPS_MAX = 16, 5
@@ -119,10 +128,7 @@ def launch(call: Call, tx: Tx, order: Order, subnet: str) -> Task:
     task = Task(
         key, call.account, call.region, order.cluster.name, task_id, definition.key,
         f"{definition.family}:{definition.revision}",
-        tuple(TaskContainer(container["name"], _uuid(tx), f"{task_id}-{tx.token(10)}", container["image"],
-                            container["essential"], container["cpu"], container.get("memory"),
-                            container.get("memoryReservation"))
-              for container in definition.containers),
+        tuple(_container(tx, task_id, container) for container in definition.containers),
         attachment, cpu, memory, tx.now, order.group, started_by=order.started_by, service=order.service,
         deployment=order.deployment, launch_type=order.launch_type or "FARGATE", provider=order.provider,
         task_role=task_role, credentials=_uuid(tx) if task_role else "",
@@ -130,6 +136,18 @@ def launch(call: Call, tx: Tx, order: Order, subnet: str) -> Task:
         overrides=overrides, tags=order.tags)
     tx.put(task)
     return task
+
+
+def _container(tx: Tx, task_id: str, defined: Mapping[str, Any]) -> TaskContainer:
+    policy = defined.get("restartPolicy") or {}
+    return TaskContainer(
+        defined["name"], _uuid(tx), f"{task_id}-{tx.token(10)}", defined["image"], defined["essential"], defined["cpu"],
+        defined.get("memory"), defined.get("memoryReservation"),
+        depends=tuple((dependency["containerName"], dependency["condition"])
+                      for dependency in defined.get("dependsOn") or ()),
+        start_timeout_s=defined.get("startTimeout"),
+        restart=RestartPolicy(policy["restartAttemptPeriod"], tuple(policy.get("ignoredExitCodes") or ()))
+        if policy.get("enabled") else None)
 
 
 def _size(definition: Definition, overrides: Mapping[str, Any]) -> tuple[int, int]:

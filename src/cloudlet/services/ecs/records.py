@@ -85,12 +85,24 @@ class Network:
     public: bool = False
 
 
+Health = Literal["HEALTHY", "UNHEALTHY", "UNKNOWN"]
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a container that has ended is started again: if it ran for the period, and ended with no ignored code."""
+
+    period_s: int
+    ignored: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContainer:
     """One container of a task. `id` ends its ARN; `token` is its secret path to the metadata endpoint.
 
     `digest` pins the image of a registry of ours from the first look on; `reference` is what the engine starts, known
-    once it is pulled. `runtime_id` is set from the first time the container was seen.
+    once it is pulled. `runtime_id` is set from the first time the container was seen. `depends` are pairs of a
+    container's name and a condition. After `restarts` it is to have been started once more often than that.
     """
 
     name: str
@@ -110,6 +122,12 @@ class TaskContainer:
     started_at: float | None = None
     finished_at: float | None = None
     kill_at: float | None = None  # when the stop signal's grace ends
+    depends: tuple[tuple[str, str], ...] = ()
+    start_timeout_s: int | None = None
+    health: Health = "UNKNOWN"
+    health_since: float | None = None
+    restart: RestartPolicy | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +195,17 @@ class Task:
     stopped_at: float | None = None
     stop_code: str = ""
     stopped_reason: str = ""
+    protected_until: float | None = None  # from scale-in and deployments
+
+    @property
+    def health(self) -> Health:
+        """That of its essential containers together: the worst, where UNKNOWN is better than UNHEALTHY only."""
+        seen = {container.health for container in self.containers if container.essential}
+        return "UNHEALTHY" if "UNHEALTHY" in seen else "UNKNOWN" if "UNKNOWN" in seen else "HEALTHY"
+
+    def is_protected(self, now: float) -> bool:
+        """Whether the scheduler of its service must let it run."""
+        return self.protected_until is not None and self.protected_until > now
 
     @property
     def arn(self) -> str:

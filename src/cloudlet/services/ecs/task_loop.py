@@ -17,6 +17,7 @@ from cloudlet.services.ecs import awslogs
 from cloudlet.services.ecs.awslogs import Shipper
 from cloudlet.services.ecs.container_spec import container_name, container_spec, stop_timeout
 from cloudlet.services.ecs.credentials import TaskCredentials, refusal
+from cloudlet.services.ecs.health import Prober
 from cloudlet.services.ecs.records import Definition, Service, Task, TaskContainer
 from cloudlet.services.ecs.service_plan import after_failure, failed
 from cloudlet.services.ecs.task_plan import KILL_AGAIN_S, Move, Sight, decide, ended, note, stopped, visible_for
@@ -29,9 +30,9 @@ class TaskLoop:
     """Steps of the kind "ecs.task"."""
 
     def __init__(self, store: Store, engines: Engines, site: Site, clock: Clock, shipper: Shipper,
-                 credentials: TaskCredentials) -> None:
+                 prober: Prober, credentials: TaskCredentials) -> None:
         self._store, self._engines, self._site, self._clock = store, engines, site, clock
-        self._shipper, self._credentials = shipper, credentials
+        self._shipper, self._prober, self._credentials = shipper, prober, credentials
 
     async def reconcile(self, key: str) -> Outcome:
         """One step of one task."""
@@ -46,6 +47,7 @@ class TaskLoop:
         noted = note(task, await self._look(task, interface), self._clock.now())
         if not self._record(task, noted):
             return Again()
+        self._prober.follow(noted, definition)
         move = decide(noted, self._clock.now())
         match move.verb:
             case "pull":
@@ -56,6 +58,8 @@ class TaskLoop:
                 return self._fail(noted, "Timeout waiting for network interface provisioning to complete.")
             case "start":
                 return await self._start(noted, definition, interface, move)
+            case "await-dependencies":  # their ends and their health are told
+                return Done() if move.after is None else Again(move.after, "waits for containers it depends on")
             case "watch":
                 return self._watch(noted, definition)
             case "signal" | "kill":
@@ -87,6 +91,16 @@ class TaskLoop:
         changed = stopped(task, "TaskFailedToStart", reason, self._clock.now())
         if position is not None:
             changed = _with(changed, position, replace(task.containers[position], reason=reason))
+        self._record(task, replace(changed, version=task.version + 1))
+        return Again()
+
+    def _lose(self, task: Task, reason: str, position: int) -> Outcome:
+        """A container that ended could not be started again, and so has ended for good."""
+        ended = replace(task.containers[position], status="STOPPED", reason=reason, finished_at=self._clock.now())
+        changed = _with(task, position, ended)
+        if ended.essential:
+            changed = stopped(changed, "EssentialContainerExited", "Essential container in task exited",
+                              self._clock.now())
         self._record(task, replace(changed, version=task.version + 1))
         return Again()
 
@@ -149,6 +163,8 @@ class TaskLoop:
             self._shipper.follow(target)
         seen: dict[int, Container | None] = {}
         for position, result in zip(move.containers, results, strict=True):
+            if isinstance(result, Refused) and task.containers[position].restarts:
+                return self._lose(task, worded("CannotStartContainerError", result), position)
             if isinstance(result, Refused):
                 return self._fail(task, worded("CannotStartContainerError", result), position)
             if isinstance(result, Conflict):  # its image may be gone again: the next step makes sure
@@ -193,6 +209,7 @@ class TaskLoop:
             if target.container in present:
                 await self._shipper.drain(target)
             self._shipper.leave(target)
+        self._prober.leave(task)
         await asyncio.gather(*(self._engines.containers.destroy(name) for name in names))
         with self._store.tx() as tx:
             if record(tx, task, ended(task, tx.now)):

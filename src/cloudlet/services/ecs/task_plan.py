@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cloudlet.engines.ports import Container
+from cloudlet.services.ecs.ordering import gives_up_at, hopeless, may_start, may_stop
 from cloudlet.services.ecs.records import Status, Task, TaskContainer
 
 STOPPED_KEPT_S = 3600.0  # "stopped tasks appear in the returned results for at least one hour" (DescribeTasks)
@@ -12,7 +13,8 @@ STOP_TIMEOUT_S = 30  # the default of stopTimeout
 KILL_AGAIN_S = 5.0
 INTERFACE_TIMEOUT_S = 600.0
 
-Verb = Literal["pull", "await-interface", "give-up", "start", "watch", "signal", "kill", "await-exit", "tear-down"]
+Verb = Literal["pull", "await-interface", "give-up", "start", "await-dependencies", "watch", "signal", "kill",
+               "await-exit", "tear-down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def note(task: Task, sight: Sight, now: float) -> Task:
         containers=tuple(_note_container(task, container, sight.containers[position], now)
                          if position in sight.containers else container
                          for position, container in enumerate(task.containers)))
-    noted = _note_end(noted, now)
+    noted = _note_end(_note_hopeless(noted, now), now)
     status = _status(noted)
     if status == "RUNNING" and noted.started_at is None:
         noted = replace(noted, started_at=now)
@@ -66,21 +68,50 @@ def _note_container(task: Task, container: TaskContainer, seen: Container | None
             return container
         reason = "" if task.desired == "STOPPED" else "The container was lost with its host."
         return replace(container, status="STOPPED", reason=reason, finished_at=now)
-    if seen.state == "created":
-        return container
-    known = replace(container, runtime_id=seen.id, started_at=seen.started_at or container.started_at or now,
-                    digest=container.digest or seen.image_digest)
+    if seen.state == "created" or seen.starts <= container.restarts:
+        return container  # the start that is wanted has not happened yet
+    known = replace(container, runtime_id=seen.id, digest=container.digest or seen.image_digest,
+                    started_at=seen.started_at or container.started_at or now)
     if seen.state == "running":
         return replace(known, status="RUNNING")
+    ended = replace(known, exit_code=seen.exit_code, finished_at=seen.finished_at or now)
+    if task.desired == "RUNNING" and should_restart(ended):
+        return replace(known, status="PENDING", restarts=container.restarts + 1, health="UNKNOWN", health_since=now)
     reason = "OutOfMemoryError: Container killed due to memory usage" if seen.out_of_memory else container.reason
-    return replace(known, status="STOPPED", exit_code=seen.exit_code, reason=reason,
-                   finished_at=seen.finished_at or now)
+    return replace(ended, status="STOPPED", reason=reason)
+
+
+def should_restart(container: TaskContainer) -> bool:
+    """Whether the restart policy of a container that has ended starts it again.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-restart-policy.html
+    """
+    policy = container.restart
+    if policy is None or container.exit_code is None or container.exit_code in policy.ignored:
+        return False
+    return (container.finished_at or 0.0) - (container.started_at or 0.0) >= policy.period_s
+
+
+def _note_hopeless(task: Task, now: float) -> Task:
+    """Containers that wait for what can never come are as good as ended, and so may be those that wait for them."""
+    while task.desired == "RUNNING":
+        for position, container in enumerate(task.containers):
+            why = hopeless(task, container, now) if container.status == "PENDING" and not container.restarts else ""
+            if why:
+                ended = replace(container, status="STOPPED", reason=f"CannotStartContainerError: {why}")
+                task = replace(task, containers=(*task.containers[:position], ended, *task.containers[position + 1:]))
+                break
+        else:
+            break
+    return task
 
 
 def _note_end(task: Task, now: float) -> Task:
     """The end of an essential container is the end of the task."""
     for container in task.containers:
         if container.essential and container.status == "STOPPED":
+            if container.started_at is None and container.reason:
+                return stopped(task, "TaskFailedToStart", "Task failed to start", now)
             if container.exit_code is None:
                 return stopped(task, "InfrastructureHealth", "The task's host was restarted.", now)
             return stopped(task, "EssentialContainerExited", "Essential container in task exited", now)
@@ -89,14 +120,15 @@ def _note_end(task: Task, now: float) -> Task:
 
 def _status(task: Task) -> Status:
     """Where a task stands in AWS's life cycle, from nothing but what was observed of its parts."""
-    states = {container.status for container in task.containers}
+    states = {container.status if not container.restarts or container.status == "STOPPED" else "RUNNING"
+              for container in task.containers}  # one that is started again is told to run
     if task.desired == "RUNNING":
         if "PENDING" not in states:
             return "RUNNING"
         if states != {"PENDING"}:
             return "ACTIVATING"
         return "PENDING" if task.attachment.ready else "PROVISIONING"
-    if "RUNNING" not in states:
+    if all(container.status != "RUNNING" for container in task.containers):
         return "DEPROVISIONING"
     return "STOPPING" if any(container.kill_at is not None for container in task.containers) else "DEACTIVATING"
 
@@ -112,19 +144,24 @@ def decide(task: Task, now: float) -> Move:
         if not waiting:
             return Move("watch")
         if task.attachment.ready:
-            return Move("start", waiting)
+            free = tuple(n for n in waiting if task.containers[n].restarts or may_start(task, task.containers[n]))
+            if free:
+                return Move("start", free)
+            ends = [gives_up_at(task, task.containers[n]) for n in waiting]
+            return Move("await-dependencies", after=min((end - now for end in ends if end is not None), default=None))
         left = task.created_at + INTERFACE_TIMEOUT_S - now
         return Move("await-interface", after=left) if left > 0 else Move("give-up")
     running = [(n, container) for n, container in numbered if container.status == "RUNNING"]
     if not running:
         return Move("tear-down")
-    silent = tuple(n for n, container in running if container.kill_at is None)
+    silent = tuple(n for n, container in running if container.kill_at is None and may_stop(task, container))
     if silent:
         return Move("signal", silent)
-    overdue = tuple(n for n, container in running if (container.kill_at or 0.0) <= now)
+    told = [(n, container.kill_at) for n, container in running if container.kill_at is not None]
+    overdue = tuple(n for n, kill_at in told if kill_at <= now)
     if overdue:
         return Move("kill", overdue)
-    return Move("await-exit", after=min(container.kill_at or 0.0 for _, container in running) - now)
+    return Move("await-exit", after=min(kill_at for _, kill_at in told) - now)
 
 
 def visible_for(task: Task, now: float) -> float:

@@ -147,7 +147,7 @@ def view(task: Task, tags: bool = True) -> dict[str, Any]:
         "group": task.group, "lastStatus": task.status, "desiredStatus": task.desired, "version": task.version,
         "createdAt": task.created_at, "cpu": str(task.cpu), "memory": str(task.memory),
         "launchType": task.launch_type, "platformVersion": PLATFORM_VERSION, "platformFamily": PLATFORM_FAMILY,
-        "availabilityZone": task.attachment.zone, "enableExecuteCommand": False, "healthStatus": "UNKNOWN",
+        "availabilityZone": task.attachment.zone, "enableExecuteCommand": False, "healthStatus": task.health,
         "attributes": [{"name": "ecs.cpu-architecture", "value": "x86_64"}], "inferenceAccelerators": [],
         "attachments": [_attachment(task)],
         "containers": [_container(task, container) for container in task.containers],
@@ -181,7 +181,7 @@ def _container(task: Task, container: TaskContainer) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "containerArn": f"arn:aws:ecs:{task.region}:{task.account}:container/{task.cluster}/{task.id}/{container.id}",
         "taskArn": task.arn, "name": container.name, "image": container.image, "lastStatus": container.status,
-        "healthStatus": "UNKNOWN", "networkBindings": [], "cpu": str(override.get("cpu", container.cpu)),
+        "healthStatus": container.health, "networkBindings": [], "cpu": str(override.get("cpu", container.cpu)),
         "networkInterfaces": [{"attachmentId": task.attachment.id, "privateIpv4Address": task.attachment.address}]}
     limits = (("memory", container.memory), ("memoryReservation", container.memory_reservation))
     for name, value in limits:
@@ -190,7 +190,7 @@ def _container(task: Task, container: TaskContainer) -> dict[str, Any]:
             answer[name] = str(value)
     optional = (("runtimeId", container.runtime_id), ("imageDigest", container.digest), ("reason", container.reason))
     answer |= {name: value for name, value in optional if value}
-    if container.exit_code is not None:
+    if container.exit_code is not None and container.status == "STOPPED":
         answer["exitCode"] = container.exit_code
     return answer
 
