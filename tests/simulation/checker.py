@@ -1,5 +1,6 @@
 """Compares, when all is quiet, what the customer was promised, what the control plane tells, and what is there."""
 
+import re
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -29,6 +30,7 @@ class Checker:
 
     def glance(self) -> None:
         """What holds at every moment: no promise forgotten, no status without an observation, no exit code made up."""
+        assert not self.plane.watcher.complaints, self.plane.watcher.complaints[0]
         tasks, promises = self.tasks(), self.customer.promises
         by_arn = {task.arn: task for task in tasks}
         lost = [arn for arn in promises.tasks if arn not in by_arn]
@@ -43,12 +45,46 @@ class Checker:
                 if container.exit_code is not None:
                     codes = {self.nature.ended.get(name) for name in names}
                     assert container.exit_code in codes, f"{container.name} of {task.id} did not end with that code"
-            if task.status == "STOPPED":
-                assert task.stop_code, f"{task.id} stopped without a code"
+            if task.desired == "STOPPED":
                 assert task.stopped_reason, f"{task.id} stopped without a reason"
+                assert self.is_true(task), f"{task.id} stopped by {task.stop_code}: {task.stopped_reason}: not so"
         for whose, names in self.nature.names.items():
             starts = sum(self.nature.containers.starts[name] for name in names)
             assert starts <= 1 or self.nature.is_forgotten(whose), f"started {starts} times: {whose} as {names}"
+
+    def is_true(self, task: Task) -> bool:
+        """Whether the reason that is told of a task's end is one that there was."""
+        names = [(container, name) for container in task.containers
+                 for name in self.nature.names.get((task.arn, container.name), ())]
+        match task.stop_code:
+            case "UserInitiated":
+                return task.arn in self.customer.stops
+            case "ServiceSchedulerInitiated":
+                return bool(task.service)
+            case "EssentialContainerExited":
+                return any(container.essential and name in self.nature.ended for container, name in names)
+            case "InfrastructureHealth":
+                return any(self.nature.is_forgotten((task.arn, container.name)) for container in task.containers)
+            case "TaskFailedToStart":
+                return self.could_not_start(task)
+        return False
+
+    def could_not_start(self, task: Task) -> bool:
+        """Whether there was that reason for a task not to start."""
+        family, refused = task.revision.partition(":")[0], self.nature.refused
+        match re.match(r"[A-Za-z]+Error: |ECS was unable to assume the role|Timeout", task.stopped_reason):
+            case None:
+                return False
+            case found if found[0].startswith("CannotPull"):
+                return (family in ("missing", "unpushed", "pushed")
+                        or any(("pull", container.image) in refused for container in task.containers))
+            case found if found[0].startswith("CannotStart"):
+                return ("start", task.arn) in refused
+            case found if found[0].startswith("ECS"):
+                return family == "roled"
+            case found if found[0].startswith("Timeout"):
+                return (task.stopping_at or 0.0) - task.created_at >= 600
+        return False
 
     def check(self) -> None:
         """Everything."""
@@ -77,6 +113,25 @@ class Checker:
         there = [*nature.containers.bodies, *nature.networks.interfaces, *nature.networks.networks, *nature.doors.open]
         assert not there, f"a reset left {there[:3]}"
 
+    def check_images(self) -> None:
+        """No image stays that no task needs, or needed within the hour."""
+        wanted = {container.reference for task in self.tasks() for container in task.containers}
+        left = self.nature.images.images.keys() - wanted
+        assert not left, f"images leaked: {left}"
+
+    def check_nothing_kept(self) -> None:
+        """Long after the last task and service: nothing of them is in the world or on record."""
+        nature = self.nature
+        there = [*nature.containers.bodies, *nature.networks.interfaces, *nature.networks.networks, *nature.doors.open,
+                 *nature.images.images]
+        assert not there, f"still there: {there[:3]}"
+        with self.plane.store.look() as tx:
+            kept = tx.execute("select kind, key from record where kind in ('ecs.task', 'ecs.service', 'ecs.log',"
+                              " 'ec2.network', 'ec2.interface', 'ec2.public-address')").fetchall()
+            waiting = tx.execute("select kind, key, why from work where kind in ('ecs.task', 'ecs.service')").fetchall()
+        assert not kept, f"still on record: {kept[:3]}"
+        assert not waiting, f"still work: {waiting[:3]}"
+
     def check_tasks(self, tasks: list[Task]) -> None:
         stopped = self.customer.promises.stopped
         for task in tasks:
@@ -104,11 +159,37 @@ class Checker:
             assert now in possible, f"{name} is {now}, promised was {possible}"
             if now.desired is None or FAMILIES[now.family][1]:
                 wanted = Counter({now.family: now.desired}) if now.desired else Counter()
+                if service and (running[name] != wanted or len(service[0]["deployments"]) > 1) and (
+                        self.is_full(service[0]) or self.is_stuck(service[0])):
+                    continue
                 assert running[name] == wanted, f"{name} should be {now} and runs {dict(running[name])}"
                 if now.desired is not None:
                     assert service[0]["runningCount"] == now.desired, f"{name} counts {service[0]['runningCount']}"
                     assert service[0]["pendingCount"] == 0, f"{name} counts pending tasks"
                     assert len(service[0]["deployments"]) == 1, f"{name} keeps old deployments"
+
+    def is_full(self, service: dict[str, Any]) -> bool:
+        """Whether no subnet of the service has an address left; then it must say so, and go on."""
+        ids = service["networkConfiguration"]["awsvpcConfiguration"]["subnets"]
+        subnets = self.customer.ask(ec2.ec2, "DescribeSubnets", SubnetIds=ids)["Subnets"]
+        if any(subnet["AvailableIpAddressCount"] for subnet in subnets):
+            return False
+        words = [event["message"] for event in service["events"]]
+        assert any("was unable to place a task" in each and "addresses" in each for each in words), f"silent: {words}"
+        assert service["deployments"][0]["rolloutState"] == "IN_PROGRESS", "completed with too few tasks"
+        return True
+
+    @staticmethod
+    def is_stuck(service: dict[str, Any]) -> bool:
+        """Whether the service's own percentages forbid to begin; then it must say so, and go on."""
+        wanted, rules = service["desiredCount"], service["deploymentConfiguration"]
+        least, most = rules["minimumHealthyPercent"], rules["maximumPercent"]
+        if not wanted or -(-wanted * least // 100) < wanted or wanted * most // 100 > wanted:
+            return False
+        words = [event["message"] for event in service["events"]]
+        assert any("was unable to stop or start tasks during a deployment" in each for each in words), f"silent: {words}"
+        assert service["deployments"][0]["rolloutState"] == "IN_PROGRESS", "completed without a deployment"
+        return True
 
     def check_containers(self, tasks: list[Task]) -> None:
         wanted = {(task.arn, container.name): [container.status == "RUNNING"]

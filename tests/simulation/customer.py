@@ -1,5 +1,6 @@
 """The customer: what it asks at random, and what it was promised."""
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Service
-from cloudlet.services import ec2, ecr, ecs, logs
+from cloudlet.services import ec2, ecr, ecs, iam, logs
 from cloudlet.services.ecr.records import Image, Repository, Tag
 from tests.simulation.plane import Died, Plane
 
@@ -18,7 +19,16 @@ FAMILIES = {  # family -> (its images, essential first; whether its tasks can ru
     "web": (["web:1"], True), "web-next": (["web:1"], True), "stubborn": (["stubborn:1"], True),
     "pair": (["web:1", "sidecar:1"], True), "job": (["job:1"], False), "crashing": (["crashing:1"], False),
     "missing": (["missing:1"], False), "pushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:1"], True),
-    "unpushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:2"], False)}
+    "unpushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:2"], False), "roled": (["web:1"], True)}
+REPOSITORY, DIGEST = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
+SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled"]  # families that services are made of
+
+
+def trust(service: str) -> str:
+    """A trust policy for one service."""
+    return json.dumps({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}})
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class Promises:
 
 
 class Customer:
-    """Asks the control plane through its operations."""
+    """Asks the control plane through its operations. `stops` are the tasks whose end it asked for, answered or
+    not."""
 
     def __init__(self, plane: Plane, seed: int) -> None:
         self.plane, self.random = plane, random.Random(f"customer {seed}")
@@ -54,9 +65,11 @@ class Customer:
         self.subnets: list[str] = []
         self.groups: list[str] = []
         self.named = 0
+        self.stops: set[str] = set()
         self.moves: list[Callable[[], str]] = [
             self.run_tasks, self.run_tasks, self.stop_task, self.stop_task, self.stop_task, self.create_service,
-            self.update_service, self.update_service, self.delete_service, self.change_rule]
+            self.update_service, self.update_service, self.update_service, self.delete_service, self.change_rule,
+            self.break_something]
 
     def ask(self, service: Service, operation: str, /, **request: Any) -> Any:
         """One operation. Raises AwsError, or Died where the process died in it."""
@@ -70,7 +83,9 @@ class Customer:
         self.subnets = [found[0]["SubnetId"], found[1]["SubnetId"]]
         vpc = self.ask(ec2.ec2, "CreateVpc", CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
         subnet = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.1.0/26")["Subnet"]["SubnetId"]
-        self.subnets.append(subnet)
+        tight = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.2.0/28")["Subnet"]["SubnetId"]
+        self.subnets += [subnet, tight]
+        self.ask(iam.iam, "CreateRole", RoleName="app", AssumeRolePolicyDocument=trust("ecs-tasks.amazonaws.com"))
         for vpc_id in (found[0]["VpcId"], vpc):
             self.groups.append(self.ask(ec2.ec2, "CreateSecurityGroup", GroupName="g", Description="g",
                                         VpcId=vpc_id)["GroupId"])
@@ -78,6 +93,7 @@ class Customer:
             self.ask(ecs.ecs, "RegisterTaskDefinition", family=family, networkMode="awsvpc", cpu="256", memory="512",
                      requiresCompatibilities=["FARGATE"],
                      executionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/execution",
+                     **({"taskRoleArn": ROLE} if family == "roled" else {}),
                      containerDefinitions=[{
                          "name": f"c{position}", "image": image, "essential": position == 0, "stopTimeout": 5,
                          "logConfiguration": {"logDriver": "awslogs", "options": {
@@ -87,12 +103,22 @@ class Customer:
             self.ask(logs.logs, "CreateLogGroup", logGroupName=f"/{family}")
         self.ask(ecs.ecs, "CreateCluster", clusterName="default")
         self.ask(ecr.ecr, "CreateRepository", repositoryName="app")
-        repository, digest = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
-        with self.plane.store.tx() as tx:  # as a push leaves it
-            assert tx.get(Repository, repository)
-            tx.put(Image(f"{repository}@{digest}", repository, digest, "application/vnd.oci.image.manifest.v1+json",
+        self.push()
+
+    def push(self) -> None:
+        """The image app:1, as a push leaves it."""
+        with self.plane.store.tx() as tx:
+            assert tx.get(Repository, REPOSITORY)
+            tx.put(Image(f"{REPOSITORY}@{DIGEST}", REPOSITORY, DIGEST, "application/vnd.oci.image.manifest.v1+json",
                          None, 1, (), (), None, tx.now))
-            tx.put(Tag(f"{repository}:1", f"{repository}@{digest}"))
+            tx.put(Tag(f"{REPOSITORY}:1", f"{REPOSITORY}@{DIGEST}"))
+
+    def has_image(self, reference: str) -> bool:
+        """Whether our registry would answer a pull."""
+        if not reference.endswith(DIGEST) or self.plane.store.dead:
+            return True
+        with self.plane.store.look() as tx:
+            return tx.get(Image, f"{REPOSITORY}@{DIGEST}") is not None
 
     def move(self) -> str:
         """Does one thing at random; what, in words."""
@@ -100,10 +126,11 @@ class Customer:
 
     def network(self) -> dict[str, Any]:
         """Where a task or service is to be: in one VPC or the other."""
-        own = self.random.random() < 0.3
+        where = self.random.choice(("default", "default", "own", "tight"))
+        own = where != "default"
+        subnets = {"default": self.subnets[:2], "own": self.subnets[2:3], "tight": self.subnets[3:]}[where]
         return {"awsvpcConfiguration": {
-            "subnets": self.subnets[2:] if own else self.subnets[:2],
-            "securityGroups": [self.groups[1 if own else 0]] if self.random.random() < 0.7 else [],
+            "subnets": subnets, "securityGroups": [self.groups[own]] if self.random.random() < 0.7 else [],
             "assignPublicIp": self.random.choice(("ENABLED", "DISABLED"))}}
 
     def run_tasks(self) -> str:
@@ -113,6 +140,7 @@ class Customer:
         answer = self.ask(ecs.ecs, "RunTask", taskDefinition=family, count=count, launchType="FARGATE",
                           networkConfiguration=self.network())
         self.promises.tasks += [task["taskArn"] for task in answer["tasks"]]
+        assert len(answer["tasks"]) + len(answer["failures"]) == count, answer
         return f"RunTask {count} {family}: {' '.join(task['taskArn'][-6:] for task in answer['tasks'])}"
 
     def stop_task(self) -> str:
@@ -122,6 +150,7 @@ class Customer:
         recent = self.ask(ecs.ecs, "DescribeTasks", tasks=self.promises.tasks[-12:])["tasks"]
         moving = [task for task in recent if task["lastStatus"] not in ("RUNNING", "STOPPED")]
         arn = self.random.choice(moving or recent)["taskArn"]
+        self.stops.add(arn)
         self.ask(ecs.ecs, "StopTask", task=arn)
         self.promises.stopped.add(arn)
         return f"StopTask {arn[-6:]}"
@@ -131,18 +160,30 @@ class Customer:
         if self.named >= 3:
             return self.update_service()
         self.named += 1
-        family = self.random.choice(["web", "web", "pair", "stubborn", "crashing"])
+        family = self.random.choice([*SERVED, "crashing", "missing"])
         return self._service(f"service{self.named}", ServiceState(self.random.randint(0, 4), family), "CreateService",
-                             launchType="FARGATE", networkConfiguration=self.network())
+                             launchType="FARGATE", networkConfiguration=self.network(),
+                             deploymentConfiguration=self.percentages())
+
+    def percentages(self) -> dict[str, Any]:
+        """How carefully a deployment goes."""
+        least, most = self.random.choice(((100, 200), (100, 200), (50, 100), (0, 100), (50, 150), (100, 150), (75, 125)))
+        return {"minimumHealthyPercent": least, "maximumPercent": most}
 
     def update_service(self) -> str:
-        """UpdateService: another number, another definition, or a new deployment of the same."""
+        """UpdateService: another number, another definition, another network, or a new deployment of the same."""
         if not self.promises.services:
             return self.run_tasks()
         name = self.random.choice(sorted(self.promises.services))
-        family = self.random.choice(["web", "web-next", "pair", "stubborn"])
-        more = {"forceNewDeployment": True} if self.random.random() < 0.2 else {}
-        return self._service(name, ServiceState(self.random.randint(0, 4), family), "UpdateService", **more)
+        more: dict[str, Any] = {}
+        if self.random.random() < 0.3:
+            more["forceNewDeployment"] = True
+        if self.random.random() < 0.2:
+            more["networkConfiguration"] = self.network()
+        if self.random.random() < 0.3:
+            more["deploymentConfiguration"] = self.percentages()
+        return self._service(name, ServiceState(self.random.randint(0, 6), self.random.choice(SERVED)),
+                             "UpdateService", **more)
 
     def delete_service(self) -> str:
         """DeleteService, sometimes."""
@@ -164,6 +205,42 @@ class Customer:
             raise
         self.promises.services[name] = [state]
         return f"{operation} {name} {state}"
+
+    def break_something(self) -> str:
+        """What tasks need goes away, under them: the role, its trust, the image; or it comes back."""
+        what = self.random.choice(("DeleteRole", "UpdateAssumeRolePolicy", "BatchDeleteImage", "repair", "repair"))
+        if what == "DeleteRole":
+            self.ask(iam.iam, what, RoleName="app")
+        elif what == "UpdateAssumeRolePolicy":
+            self.ask(iam.iam, what, RoleName="app", PolicyDocument=trust("ec2.amazonaws.com"))
+        elif what == "BatchDeleteImage":
+            self.ask(ecr.ecr, what, repositoryName="app", imageIds=[{"imageDigest": DIGEST}])
+        else:
+            self.repair()
+        return what
+
+    def repair(self) -> None:
+        """All that tasks need is there again."""
+        document = trust("ecs-tasks.amazonaws.com")
+        try:
+            self.ask(iam.iam, "CreateRole", RoleName="app", AssumeRolePolicyDocument=document)
+        except AwsError as error:
+            if error.code != "EntityAlreadyExists":
+                raise
+            self.ask(iam.iam, "UpdateAssumeRolePolicy", RoleName="app", PolicyDocument=document)
+        self.push()
+
+    def leave(self) -> None:
+        """Deletes every service and stops every task."""
+        for name in self.promises.services:
+            try:
+                self.ask(ecs.ecs, "DeleteService", service=name, force=True)
+            except AwsError as error:
+                if error.code not in ("ServiceNotFoundException", "ServiceNotActiveException"):
+                    raise
+        for arn in self.promises.tasks:
+            self.stops.add(arn)
+            self.ask(ecs.ecs, "StopTask", task=arn)
 
     def change_rule(self) -> str:
         """Opens or closes a port in a group."""

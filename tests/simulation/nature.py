@@ -1,11 +1,15 @@
 """The fake world with a memory: what really ran, said and ended, to be compared with what the control plane tells."""
 
 from collections import defaultdict
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 from cloudlet.engines.fake import Body, Faults, Program, World
-from cloudlet.engines.ports import ContainerSpec
+from cloudlet.engines.ports import Container, ContainerSpec
+from cloudlet.kernel.errors import Refused
 from tests.simulation.virtual import VirtualClock
+
+T = TypeVar("T")
 
 PROGRAMS = {  # image -> what its containers do
     "web:1": Program(("hello", "serving")),
@@ -24,7 +28,7 @@ class Nature(World):
     """`names`: under which names each container of a task was ever started (the labels tell, so that this does not
     rest on how names are made); `said`: each line under each name, in order; `ended`: exit codes; `forgotten`:
     what vanished without the control plane's doing (or came too late to be its doing): of that no more is known than
-    was asked in time."""
+    was asked in time; `refused`: (verb, name) of what the engines said they never will do."""
 
     def __init__(self, clock: VirtualClock, seed: int) -> None:
         super().__init__(clock, seed)
@@ -32,11 +36,15 @@ class Nature(World):
         self.said: dict[str, list[str]] = defaultdict(list)
         self.ended: dict[str, int] = {}
         self.forgotten: set[str] = set()
+        self.refused: set[tuple[str, str]] = set()
+        self.slow_pull_s = 0.0
+        self.has_image: Callable[[str], bool] = lambda reference: True
         self._write, self._exit, self._start = (self.containers.write, self.containers.exit,
                                                 self.containers._start)
         self.containers.write = self._writes  # type: ignore[method-assign]
         self.containers.exit = self._exits  # type: ignore[method-assign]
         self.containers._start = self._starts  # type: ignore[method-assign]
+        self._ensure, self.containers.ensure = self.containers.ensure, self._ensures  # type: ignore[method-assign]
         self.containers.programs = PROGRAMS
         self.images.refusals[MISSING_IMAGE] = "manifest unknown"
 
@@ -45,9 +53,29 @@ class Nature(World):
         labels = dict(spec.labels)
         return labels["com.amazonaws.ecs.task-arn"], labels["com.amazonaws.ecs.container-name"]
 
+    async def verb(self, what: str, name: str, effect: Callable[[], T], *, makes: bool = False) -> T:
+        """See `World`; what was refused is remembered, and a registry may be slow, or not have the image any more."""
+        if what == "pull":
+            await self.clock.sleep(self.random.uniform(0, self.slow_pull_s))
+            if not self.severed and name not in self.images.images and not self.has_image(name):
+                self.refused.add((what, name))
+                raise Refused(f"reading manifest of {name}: manifest unknown")
+        try:
+            return await super().verb(what, name, effect, makes=makes)
+        except Refused:
+            self.refused.add((what, name))
+            raise
+
     def is_forgotten(self, whose: Whose) -> bool:
         """Whether it vanished, or came late."""
         return not self.forgotten.isdisjoint(self.names.get(whose, ()))
+
+    async def _ensures(self, spec: ContainerSpec) -> Container:
+        try:
+            return await self._ensure(spec)
+        except Refused:
+            self.refused.add(("start", self.whose(spec)[0]))
+            raise
 
     def _starts(self, spec: ContainerSpec) -> Body:
         known = self.names[self.whose(spec)]
@@ -103,8 +131,9 @@ class Nature(World):
         """How bad this seed's engines are, until `calm`."""
         draw = self.random.choice
         self.faults = Faults(lag_s=seconds, busy=draw((0, 0.05, 0.2)), lost=draw((0, 0.05, 0.2)),
-                             late=draw((0, 0.5)), deaf=draw((0, 0.3, 1)))
+                             late=draw((0, 0.5)), deaf=draw((0, 0.3, 1)), refused=draw((0, 0, 0.1)))
+        self.slow_pull_s = draw((0.0, 0.0, 40.0))
 
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""
-        self.faults = Faults(lag_s=0.1)
+        self.faults, self.slow_pull_s = Faults(lag_s=0.1), 0.0

@@ -17,6 +17,7 @@ from cloudlet.kernel.site import Site
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import OutOfSpace, Store, Tx
 from tests.simulation.virtual import VirtualClock
+from tests.simulation.watcher import Watcher
 
 
 class Died(BaseException):
@@ -31,6 +32,7 @@ class MortalStore(Store):
     before_commit = False
     dead = full = False
     on_death: Callable[[], object]
+    watcher: Watcher
 
     @contextmanager
     def tx(self) -> Iterator[Tx]:
@@ -39,6 +41,7 @@ class MortalStore(Store):
         if self.fuse is not None:
             self.fuse -= 1
         burnt = self.fuse == 0
+        self.watcher.begin()
         with super().tx() as tx:
             before = self._db.total_changes()
             yield tx
@@ -46,6 +49,7 @@ class MortalStore(Store):
                 raise OutOfSpace
             if burnt and self.before_commit:
                 self.die()
+        self.watcher.committed(self)
         if burnt:
             self.die()
 
@@ -78,12 +82,13 @@ class Plane:
         self.site = Site(Installation("51b1a7"), self.directory, port=4599)
         self.blobs = Blobs(self.directory / "blobs")
         self.store: MortalStore
+        self.watcher = Watcher()
         self._tasks: list[asyncio.Task[Any]] = []
 
     def boot(self) -> None:
         """A new process starts and adopts what it finds."""
         self.store = MortalStore(str(self.path), self.clock)
-        self.store.on_death = self._cut
+        self.store.on_death, self.store.watcher = self._cut, self.watcher
         plane = assemble(self.store, self.blobs, self.clock, self.world.engines, self.site)
         self.loop = plane.loop
         workers = {"loop": plane.loop.run, **plane.sweep.workers,

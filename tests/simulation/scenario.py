@@ -21,6 +21,8 @@ from tests.simulation.virtual import VirtualClock, run
 MOVES = 28
 SETTLE_S, SETTLE_MAX_S = 20.0, 600.0
 STEADY_S = 70.0  # longer than a sweep: what has settled must stay so
+RETRY_S = 60.0  # the tasks of a service that cannot work come and go: as long as one of them keeps a network
+HOUR_S = 3900.0  # stopped tasks and services are kept for an hour
 NO_SECOND_LOOK = 4  # every fourth seed's control plane looks at everything at its start only, not each minute: a lost
 # wake-up shows there, which elsewhere would merely make things slow
 
@@ -58,6 +60,7 @@ class _Scenario:
         self.nature = Nature(self.clock, seed)
         self.plane = Plane(self.clock, self.nature)
         self.customer = Customer(self.plane, seed)
+        self.nature.has_image = self.customer.has_image
         self.checker = Checker(self.plane, self.nature, self.customer)
 
     def say(self, text: str) -> None:
@@ -71,7 +74,7 @@ class _Scenario:
             if self.second_look or not over_s:
                 every(tx, over_s)
 
-        with patch.object(Tx, "enqueue_all", enqueue_all):
+        with patch.object(Tx, "enqueue_all", enqueue_all), self.plane.watcher.watching():
             await self._play()
 
     async def _play(self) -> None:
@@ -154,6 +157,19 @@ class _Scenario:
         self.plane.boot()
         self.say("boot")
 
+    async def becomes_true(self, every_s: float, within_s: float) -> None:
+        """Checks over and over, until all is as it must be."""
+        deadline = self.clock.now() + within_s
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                self.checker.check()
+                return
+            except AssertionError as error:
+                self.say(f"not yet: {error}")
+                if self.clock.now() > deadline:
+                    raise
+
     async def settle(self) -> None:
         """Nothing goes wrong any more: soon everything must be as promised, and stay so."""
         self.say("calm")
@@ -162,21 +178,18 @@ class _Scenario:
         if self.plane.store.dead or not self.second_look or self.random.random() < 0.5:
             await self.reborn("killed")
         self.plane.store.fuse, self.plane.store.full = None, False
+        self.customer.repair()
         # What was to end at a time of the old clock (an empty network, say) ends so much later.
-        deadline = self.clock.now() + SETTLE_MAX_S - self.clock.offset
-        while True:
-            await asyncio.sleep(SETTLE_S)
-            try:
-                self.checker.check()
-            except AssertionError as error:
-                self.say(f"not yet: {error}")
-                if self.clock.now() > deadline:
-                    raise
-            else:
-                break
+        await self.becomes_true(SETTLE_S, SETTLE_MAX_S - self.clock.offset)
         if self.random.random() < 0.5:
             await asyncio.sleep(STEADY_S)
-            self.checker.check()
+            await self.becomes_true(5.0, RETRY_S)
+            self.checker.check_images()
+        elif self.random.random() < 0.3:
+            self.did("an hour without a customer")
+            self.customer.leave()
+            await asyncio.sleep(HOUR_S - self.clock.offset)
+            self.checker.check_nothing_kept()
         elif self.second_look and self.random.random() < 0.5:
             self.did("reset")
             self.plane.reset()
