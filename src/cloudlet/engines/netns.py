@@ -1,6 +1,7 @@
 """Network namespaces: made, entered by one thread, named under /run/netns as `ip netns` does, and removed."""
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from cloudlet.kernel.errors import Unavailable
 DIRECTORY = Path("/run/netns")
 
 _CLONE_NEWNET = 0x40000000
-_MS_BIND = 0x1000
+_MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
 _MNT_DETACH = 2
 _NSFS_MAGIC = 0x6E736673
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -67,7 +68,7 @@ def create(name: str) -> str:
     path = path_of(name)
     if inode(path) is not None:
         return path
-    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _prepare()
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     with _returning_home():
         try:
@@ -77,6 +78,18 @@ def create(name: str) -> str:
             os.unlink(path)
             raise Unavailable("network namespaces need root (CAP_SYS_ADMIN)") from None
     return path
+
+
+def _prepare() -> None:
+    """The directory, as a mount point of its own, which is how `ip netns` makes it too. Were it left to the first
+    `ip netns add` of somebody else, that would hide the names mounted until then under itself, and none could go."""
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = str(DIRECTORY).encode()
+    if _libc.mount(b"", path, b"none", _MS_SHARED | _MS_REC, None) == 0:
+        return  # it is a mount point
+    if ctypes.get_errno() == errno.EINVAL:
+        _check(_libc.mount(path, path, b"none", _MS_BIND | _MS_REC, None), "mount")
+        _check(_libc.mount(b"", path, b"none", _MS_SHARED | _MS_REC, None), "mount")
 
 
 def remove(name: str) -> None:

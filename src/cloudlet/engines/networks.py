@@ -229,10 +229,17 @@ class FabricNetworks:
                 await self._run(self._edge.tear_down)
 
     async def destroy_all(self) -> None:
-        """Leaves nothing of this installation behind (`cloudlet down`)."""
+        """Leaves nothing of this installation behind (`cloudlet down`). What will not go keeps nothing else here; the
+        first such error is raised at the end."""
+        problems: list[EngineError] = []
         for name in await self.owned():
-            await self.destroy(name)
+            try:
+                await self.destroy(name)
+            except EngineError as error:
+                problems.append(error)
         await self._lower_edge()
+        if problems:
+            raise problems[0]
 
     async def owned(self) -> tuple[str, ...]:
         """See `ports.Networks`. Half-made ones too; the edge, where it was left without a network."""
