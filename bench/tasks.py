@@ -16,28 +16,52 @@ from tests.running import Cloudlet, free_port, free_public_cidr
 ROUNDS, REPLACEMENTS = 12, 6
 
 
-def bare_podman(cloudlet: Cloudlet, directory: Path, image: str, password: str) -> list[float]:
-    """`podman run -d` with host networking off: as little as a container can cost."""
-    podman = ["podman", "--root", str(directory / "root"), "--runroot", str(directory / "run"),
-              "--cgroup-manager", "cgroupfs"]
-    environment = {**os.environ, "CONTAINERS_CONF": str(directory / "containers.conf")}
-    (directory / "containers.conf").write_text('[containers]\ndefault_ulimits = []\n[engine]\nruntime = "runc"\n')
-    subprocess.run([*podman, "pull", "-q", "--tls-verify=false", f"--creds=AWS:{password}", image], check=True,
-                   env=environment, stdout=subprocess.DEVNULL)
-    subprocess.run(["ip", "netns", "add", "cloudlet-bench"], check=True)
+class Bare:
+    """`podman run -d` in a network namespace, with storage of its own: as little as a container can cost."""
+
+    def __init__(self, directory: Path, image: str, password: str) -> None:
+        self._image = image
+        self._podman = ["podman", "--root", str(directory / "root"), "--runroot", str(directory / "run"),
+                        "--cgroup-manager", "cgroupfs"]
+        self._environment = {**os.environ, "CONTAINERS_CONF": str(directory / "containers.conf")}
+        (directory / "containers.conf").write_text('[containers]\ndefault_ulimits = []\n[engine]\nruntime = "runc"\n')
+        subprocess.run([*self._podman, "pull", "-q", "--tls-verify=false", f"--creds=AWS:{password}", image],
+                       check=True, env=self._environment, stdout=subprocess.DEVNULL)
+
+    def run(self) -> subprocess.Popen[bytes]:
+        """One more container, on its way."""
+        return subprocess.Popen([*self._podman, "run", "-d", "--network", "ns:/run/netns/cloudlet-bench", "--ulimit",
+                                 "nofile=1024:1024", "--ulimit", "nproc=1024:1024", self._image],
+                                env=self._environment, stdout=subprocess.DEVNULL)
+
+    def run_many(self, count: int) -> None:
+        """So many at once; returns when all run."""
+        assert not any(process.wait() for process in [self.run() for _ in range(count)])
+
+    def clear(self) -> None:
+        """Removes the containers."""
+        subprocess.run([*self._podman, "rm", "-a", "-f", "-t", "0"], env=self._environment, stdout=subprocess.DEVNULL,
+                       check=False)
+
+    def __enter__(self) -> "Bare":
+        subprocess.run(["ip", "netns", "add", "cloudlet-bench"], check=True)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.clear()
+        subprocess.run(["ip", "netns", "delete", "cloudlet-bench"], check=False)
+        subprocess.run([*self._podman, "system", "reset", "-f"], env=self._environment, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+
+
+def bare_podman(directory: Path, image: str, password: str) -> list[float]:
+    """How long each of several takes, one after the other."""
     times = []
-    try:
+    with Bare(directory, image, password) as bare:
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            subprocess.run([*podman, "run", "-d", "--network", "ns:/run/netns/cloudlet-bench", "--ulimit",
-                            "nofile=1024:1024", "--ulimit", "nproc=1024:1024", image], check=True, env=environment,
-                           stdout=subprocess.DEVNULL)
+            bare.run_many(1)
             times.append(time.perf_counter() - started)
-    finally:
-        subprocess.run([*podman, "rm", "-a", "-f", "-t", "0"], env=environment, stdout=subprocess.DEVNULL, check=False)
-        subprocess.run(["ip", "netns", "delete", "cloudlet-bench"], check=False)
-        subprocess.run([*podman, "system", "reset", "-f"], env=environment, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False)
     return times
 
 
@@ -75,7 +99,7 @@ def measure(cloudlet: Cloudlet, directory: Path) -> tuple[list[float], list[floa
         wait_for_two(ecs, tasks[0]["taskArn"])
         replacements.append(time.perf_counter() - started)
     password = cloudlet.aws("ecr", "get-login-password").stdout.strip()
-    return starts, replacements, bare_podman(cloudlet, directory, image, password)
+    return starts, replacements, bare_podman(directory, image, password)
 
 
 def wait_for_two(ecs: Any, without: str = "") -> list[dict[str, Any]]:

@@ -182,12 +182,12 @@ class Checker:
     @staticmethod
     def is_stuck(service: dict[str, Any]) -> bool:
         """Whether the service's own percentages forbid to begin; then it must say so, and go on."""
-        wanted, rules = service["desiredCount"], service["deploymentConfiguration"]
+        name, wanted, rules = service["serviceName"], service["desiredCount"], service["deploymentConfiguration"]
         least, most = rules["minimumHealthyPercent"], rules["maximumPercent"]
         if not wanted or -(-wanted * least // 100) < wanted or wanted * most // 100 > wanted:
             return False
         words = [event["message"] for event in service["events"]]
-        assert any("was unable to stop or start tasks during a deployment" in each for each in words), f"silent: {words}"
+        assert any("was unable to stop or start tasks during a deployment" in each for each in words), f"silent: {name}"
         assert service["deployments"][0]["rolloutState"] == "IN_PROGRESS", "completed without a deployment"
         return True
 

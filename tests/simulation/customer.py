@@ -167,7 +167,8 @@ class Customer:
 
     def percentages(self) -> dict[str, Any]:
         """How carefully a deployment goes."""
-        least, most = self.random.choice(((100, 200), (100, 200), (50, 100), (0, 100), (50, 150), (100, 150), (75, 125)))
+        least, most = self.random.choice([(100, 200), (100, 200), (50, 100), (0, 100), (50, 150), (100, 150),
+                                          (75, 125)])
         return {"minimumHealthyPercent": least, "maximumPercent": most}
 
     def update_service(self) -> str:

@@ -1,4 +1,4 @@
-"""Judges each transaction as it commits: what the scheduler of services did of its own accord, and what it said of it."""
+"""Judges each transaction as it commits: what the scheduler of services did by itself, and what it said of it."""
 
 import re
 from collections.abc import Iterator
