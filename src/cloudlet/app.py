@@ -13,9 +13,11 @@ from cloudlet.control.controller import Controller
 from cloudlet.control.loop import Loop, supervise
 from cloudlet.control.sweep import Sweep
 from cloudlet.engines.containers import PodmanContainers
+from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.doors import Close, ControlDoors, OpenDoor
 from cloudlet.engines.images import PodmanImages
 from cloudlet.engines.keysets import LocalKeySets
+from cloudlet.engines.machines import QemuMachines
 from cloudlet.engines.networks import FabricNetworks
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Engines
@@ -74,6 +76,7 @@ class Machinery:
     podman: Podman
     containers: PodmanContainers
     storages: PodmanStorages
+    machines: QemuMachines
     networks: FabricNetworks
     engines: Engines
 
@@ -83,9 +86,11 @@ class Machinery:
         podman, networks = Podman(site), FabricNetworks(site)
         containers, storages = PodmanContainers(podman, site), PodmanStorages(podman)
         doors = ControlDoors(networks, open_door, {"metadata": 80, "api": site.port})
-        engines = Engines(networks, PodmanImages(podman), containers, storages, doors, LocalKeySets(),
+        disks = QcowDisks(site)
+        machines = QemuMachines(site, disks)
+        engines = Engines(networks, PodmanImages(podman), containers, storages, doors, disks, machines, LocalKeySets(),
                           PodmanProbes(podman))
-        return cls(podman, containers, storages, networks, engines)
+        return cls(podman, containers, storages, machines, networks, engines)
 
     async def probe(self) -> dict[str, str]:
         """What is wrong with each engine; "" where it works."""
@@ -152,6 +157,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await machinery.containers.close()
+    await machinery.machines.close()
     store.close()
     blobs.close()
     directory.close()
@@ -176,8 +182,8 @@ async def tear_down(config: Config) -> list[str]:
 
     machinery = Machinery.of(site, no_door)
     problems = []
-    everything = (("containers", machinery.containers.destroy_all), ("volumes", machinery.storages.destroy_all),
-                  ("Podman", machinery.podman.destroy),
+    everything = (("machines", machinery.machines.destroy_all), ("containers", machinery.containers.destroy_all),
+                  ("volumes", machinery.storages.destroy_all), ("Podman", machinery.podman.destroy),
                   ("networks", machinery.networks.destroy_all))
     for what, destroy in everything if os.geteuid() == 0 else ():
         try:

@@ -15,8 +15,7 @@ import pytest
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
 import cloudlet.services
-from cloudlet.engines.fake import FakeContainers, FakeDoors, FakeImages, FakeNetworks, FakeStorages, World
-from cloudlet.engines.ports import Engines
+from cloudlet.engines.fake import World
 from cloudlet.kernel.clock import SystemClock
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.names import Installation
@@ -56,8 +55,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
     store, world = Store(str(directory / "store.db"), clock), World(clock)
     site = Site(Installation("abcdef"), directory)
     ports = {"store": store, "blobs": Blobs(directory / "blobs"), "clock": clock, "site": site,
-             "engines": Engines(FakeNetworks(world), FakeImages(world), FakeContainers(world), FakeStorages(world),
-                               FakeDoors(world))}
+             "engines": world.engines}
     identities: Any = FixedIdentities()
     for package in packages():
         if hasattr(package, "TABLES"):

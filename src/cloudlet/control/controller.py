@@ -7,7 +7,7 @@ from typing import Literal
 from cloudlet.control.loop import Reconcile
 from cloudlet.store.db import Tx
 
-Port = Literal["networks", "images", "containers", "storages"]
+Port = Literal["networks", "images", "containers", "storages", "disks", "machines"]
 
 
 @dataclass(frozen=True, slots=True)

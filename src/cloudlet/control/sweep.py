@@ -4,7 +4,8 @@ no record accounts for."""
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Literal, Protocol
 
 from cloudlet.control.controller import Controller, Port
 from cloudlet.kernel.clock import Clock
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 60.0  # each record is looked at again within this time, spread evenly over it
 GRACE_S = 5.0  # an object must be unaccounted for at two looks this far apart before it is destroyed
-PORTS: tuple[Port, ...] = ("containers", "storages", "networks", "images")  # users before what they use
+# users before what they use
+PORTS: tuple[Port, ...] = ("containers", "machines", "storages", "networks", "images", "disks")
 
 
 class Owner(Protocol):
@@ -61,6 +63,16 @@ class Engines(Protocol):
         """What they write to."""
         ...
 
+    @property
+    def disks(self) -> Owner:
+        """Volumes, snapshots and machine images."""
+        ...
+
+    @property
+    def machines(self) -> Eventful:
+        """What instances are."""
+        ...
+
 
 class Sweep:
     """`workers` are to be run beside the loop; `reset` forgets everything."""
@@ -68,14 +80,15 @@ class Sweep:
     def __init__(self, store: Store, clock: Clock, engines: Engines, controllers: Sequence[Controller]) -> None:
         self._store, self._clock, self._engines, self._controllers = store, clock, engines, controllers
         self._owners: dict[Port, Owner] = {
-            "containers": engines.containers, "storages": engines.storages, "networks": engines.networks,
-            "images": engines.images}
+            "containers": engines.containers, "machines": engines.machines, "storages": engines.storages,
+            "networks": engines.networks, "images": engines.images, "disks": engines.disks}
         self._now = asyncio.Event()
 
     @property
     def workers(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """By name, for `loop.supervise`."""
-        return {"sweep": self.run, "events": self.listen}
+        return {"sweep": self.run, "events": partial(self.listen, "containers"),
+                "machine-events": partial(self.listen, "machines")}
 
     def adopt(self) -> None:
         """Asks the loops to compare every record with the world, at once."""
@@ -103,12 +116,13 @@ class Sweep:
             with self._store.tx() as tx:
                 tx.enqueue_all(over_s=EVERY_S)
 
-    async def listen(self) -> None:
+    async def listen(self, port: Literal["containers", "machines"]) -> None:
         """Turns an engine's events into work, after asking about everything that may have happened unheard."""
         self.adopt()
-        async for name in self._engines.containers.events():
+        engine = self._engines.containers if port == "containers" else self._engines.machines
+        async for name in engine.events():
             with self._store.tx() as tx:
-                self._wake(tx, "containers", name)
+                self._wake(tx, port, name)
 
     async def destroy_orphans(self) -> None:
         """Destroys the objects that no record accounts for.

@@ -10,6 +10,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from cloudlet.engines.ports.machines import Disk as Disk
+from cloudlet.engines.ports.machines import Disks as Disks
+from cloudlet.engines.ports.machines import DiskSpec as DiskSpec
+from cloudlet.engines.ports.machines import Drive as Drive
+from cloudlet.engines.ports.machines import LayerSource as LayerSource
+from cloudlet.engines.ports.machines import Machine as Machine
+from cloudlet.engines.ports.machines import Machines as Machines
+from cloudlet.engines.ports.machines import MachineSpec as MachineSpec
+from cloudlet.engines.ports.machines import Nic as Nic
+
 # ── Networks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -404,5 +414,7 @@ class Engines:
     containers: Containers
     storages: Storages
     doors: Doors
+    disks: Disks
+    machines: Machines
     keysets: KeySets | None = None
     probes: Probes | None = None

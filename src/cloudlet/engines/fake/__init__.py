@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+from cloudlet.engines.fake.machines import FakeDisks, FakeMachines
 from cloudlet.engines.ports import (
     Container,
     ContainerSpec,
@@ -81,15 +82,18 @@ class World:
         self.containers = FakeContainers(self)
         self.storages = FakeStorages(self)
         self.doors = FakeDoors(self)
-        self.engines = Engines(self.networks, self.images, self.containers, self.storages, self.doors,
-                               probes=self.containers)
+        self.disks = FakeDisks(self)
+        self.machines = FakeMachines(self)
+        self.engines = Engines(self.networks, self.images, self.containers, self.storages, self.doors, self.disks,
+                               self.machines, probes=self.containers)
 
     def crash(self) -> None:
         """The control plane's process is gone, and with it the sockets it held."""
         self.doors.open.clear()
 
     def reboot(self) -> None:
-        """The host restarts: every network is gone, every container has ended, and some are not even remembered."""
+        """The host restarts: every network is gone, every container and machine has ended, and some containers are not
+        even remembered."""
         self.trace("reboot")
         self.crash()
         for timer in self._timers:
@@ -102,6 +106,8 @@ class World:
                 self.containers.vanish(name)
             elif body.seen.state == "running":
                 self.containers.exit(name, 255)
+        for name in self.machines.running():
+            self.machines.end(name, "lost")
 
     async def verb(self, what: str, name: str, effect: Callable[[], T], *, makes: bool = False) -> T:
         """One verb of a port: lag, perhaps a fault, the effect all at once, lag, perhaps a lost acknowledgement."""

@@ -1,0 +1,169 @@
+"""The drives and cards of one running machine: what is plugged in, and plugging and unplugging them by its monitor."""
+
+import fcntl
+import os
+import struct
+from dataclasses import replace
+from typing import Any
+
+from cloudlet.engines import netns
+from cloudlet.engines.machine_command import PORTS, drive_device, drive_id, nic_device, nic_id, port_id
+from cloudlet.engines.ports import Drive, MachineSpec, Nic
+from cloudlet.engines.qmp import Monitor
+from cloudlet.kernel.errors import Busy, EngineError, Refused
+
+_SUFFIX = "-device"
+_TUNSETIFF, _TAP = 0x400454CA, 0x0002 | 0x1000 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+
+
+class Devices:
+    """`network` is the path of the namespace that its cards' devices are in."""
+
+    def __init__(self, monitor: Monitor, network: str) -> None:
+        self._monitor, self._network = monitor, network
+        self._plugged: set[str] = set()
+
+    async def read(self) -> None:
+        """Learns what is plugged in."""
+        found = await self._monitor.ask("qom-list", path="/machine/peripheral")
+        self._plugged = {entry["name"].removesuffix(_SUFFIX) for entry in found if entry["name"].endswith(_SUFFIX)}
+
+    def deleted(self, device: str) -> None:
+        """QEMU says that a device has left."""
+        self._plugged.discard(device.removesuffix(_SUFFIX))
+
+    def present(self, spec: MachineSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The disks and interfaces of `spec` that are plugged in."""
+        return (tuple(drive.disk for drive in spec.drives if drive_id(drive.disk) in self._plugged),
+                tuple(nic.interface for nic in spec.nics if nic_id(nic.interface) in self._plugged))
+
+    def matches(self, spec: MachineSpec) -> bool:
+        """Whether exactly what `spec` names is plugged in."""
+        wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
+        return wanted == self._plugged
+
+    def missing_drives(self, spec: MachineSpec) -> list[Drive]:
+        """The drives that are to be plugged in."""
+        return [drive for drive in spec.drives if drive_id(drive.disk) not in self._plugged]
+
+    @staticmethod
+    def union(known: MachineSpec, wanted: MachineSpec) -> MachineSpec:
+        """A machine with everything that it has or is to have."""
+        drives = {drive.disk: drive for drive in (*known.drives, *wanted.drives)}
+        nics = {nic.interface: nic for nic in (*known.nics, *wanted.nics)}
+        return replace(wanted, drives=tuple(drives.values()), nics=tuple(nics.values()))
+
+    async def furnish(self, spec: MachineSpec) -> None:
+        """Plugs in what is missing and asks the guest to let go of what is too much. Raises Busy until it has."""
+        wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
+        for name in sorted(self._plugged - wanted):
+            await self._unplug(name)
+        for drive in self.missing_drives(spec):
+            await self._plug_drive(drive)
+        for nic in spec.nics:
+            if nic_id(nic.interface) not in self._plugged:
+                await self._plug_nic(nic)
+        if self._plugged - wanted:
+            raise Busy("the guest has not let go of a device yet")
+
+    # ── Plugging ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _plug_drive(self, drive: Drive) -> None:
+        node = drive_id(drive.disk)
+        await self._forget_nodes(node)
+        file = {"driver": "file", "filename": f"volumes/{drive.disk}.qcow2", "discard": "unmap"}
+        await self._monitor.ask("blockdev-add", driver="qcow2", node_name=node, discard="unmap", file=file)
+        try:
+            await self._monitor.ask("device_add", **drive_device(drive, await self._free_port()))
+        except EngineError:
+            await self._forget_nodes(node)
+            raise
+        self._plugged.add(node)
+
+    async def _plug_nic(self, nic: Nic) -> None:
+        name = nic_id(nic.interface)
+        await self._forget_netdev(name)
+        descriptor = self._open_tap(nic.device)
+        try:
+            await self._monitor.give(name, descriptor)
+        finally:
+            os.close(descriptor)
+        await self._monitor.ask("netdev_add", type="tap", id=name, fd=name, vhost=False)
+        try:
+            await self._monitor.ask("device_add", **nic_device(nic, await self._free_port()))
+        except EngineError:
+            await self._forget_netdev(name)
+            raise
+        self._plugged.add(name)
+
+    def _open_tap(self, device: str) -> int:
+        """The tap, opened for a QEMU that may not do so itself."""
+        with netns.inside(self._network):
+            descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("=16sH22x", device.encode(), _TAP))
+            except OSError as error:
+                os.close(descriptor)
+                raise Busy(f"the device {device} cannot be opened: {error.strerror}") from None
+        return descriptor
+
+    async def _free_port(self) -> int:
+        """The number of an empty port. Raises Refused where there is none."""
+        buses = await self._monitor.ask("query-pci")
+        taken = {bridge["qdev_id"] for bus in buses for bridge in bus["devices"]
+                 if bridge.get("qdev_id", "").startswith("port")
+                 and bridge.get("pci_bridge", {}).get("devices")}
+        for number in range(PORTS):
+            if port_id(number) not in taken:
+                return number
+        raise Refused(f"a machine has room for {PORTS} further devices, and all are taken")
+
+    async def _unplug(self, name: str) -> None:
+        try:
+            await self._monitor.ask("device_del", id=f"{name}{_SUFFIX}")
+        except Refused as refused:
+            if "not found" not in str(refused):
+                raise Busy(f"the guest has not let go of a device yet: {refused}") from None
+            self._plugged.discard(name)
+        await self.read()
+        if name not in self._plugged:
+            await (self._forget_nodes(name) if name.startswith("d") else self._forget_netdev(name))
+
+    async def _forget_netdev(self, name: str) -> None:
+        try:
+            await self._monitor.ask("netdev_del", id=name)
+        except Refused:
+            pass  # there is none
+
+    async def _forget_nodes(self, node: str) -> None:
+        """Closes a drive's files, from the top down, if nothing is plugged in over them."""
+        for found in await self._nodes(node):
+            await self._monitor.ask("blockdev-del", node_name=found)
+
+    async def _nodes(self, node: str) -> list[str]:
+        """A drive's nodes: the one it began with, and those that were put on top of it, the topmost first."""
+        found = await self._monitor.ask("query-named-block-nodes", flat=True)
+        names = {entry["node-name"] for entry in found
+                 if entry["node-name"] == node or entry["node-name"].startswith(f"{node}-")}
+        return sorted(names, key=lambda name: int(name.partition("-")[2] or 0), reverse=True)
+
+    # ── What happens to a drive's file ───────────────────────────────────────────────────────────────────────────────
+
+    async def resize(self, disk: str, size_bytes: int) -> None:
+        """A drive has grown; the guest sees it."""
+        top = (await self._nodes(drive_id(disk)))[0]
+        await self._monitor.ask("block_resize", node_name=top, size=size_bytes)
+
+    async def overlay(self, disk: str, file: str) -> None:
+        """Writes go to a new file from now on, on top of what there was."""
+        node = drive_id(disk)
+        nodes = await self._nodes(node)
+        above = f"{node}-{int(nodes[0].partition('-')[2] or 0) + 1}"
+        body: dict[str, Any] = {"driver": "file", "filename": file, "discard": "unmap"}
+        await self._monitor.ask("blockdev-add", driver="qcow2", node_name=above, discard="unmap", file=body,
+                                backing=None)
+        try:
+            await self._monitor.ask("blockdev-snapshot", node=nodes[0], overlay=above)
+        except EngineError:
+            await self._monitor.ask("blockdev-del", node_name=above)
+            raise

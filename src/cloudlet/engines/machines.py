@@ -1,0 +1,394 @@
+"""Virtual machines on QEMU: the `Machines` port, one detached process for each.
+
+A machine's process stands in its VPC's network namespace as a user of its own. It is found again by pid and start time,
+and asked through its monitor; a guest that powered off stays until that was seen.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from cloudlet.engines import machine_command, netns, process
+from cloudlet.engines.acceleration import Acceleration
+from cloudlet.engines.disks import QcowDisks
+from cloudlet.engines.machine_devices import Devices
+from cloudlet.engines.machine_record import End, MachineRecords, user_of
+from cloudlet.engines.ports import Machine, MachineSpec
+from cloudlet.engines.process import Process
+from cloudlet.engines.qmp import Event, Monitor
+from cloudlet.kernel.clock import Clock, SystemClock
+from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused
+from cloudlet.kernel.site import Site
+
+RUN_DIR = Path("/run")
+CONSOLE_BYTES = 65_536
+START_S, GONE_S = 20.0, 15.0
+RETRY_S = 5.0  # between two looks for space on the host's disk
+DOWN_GRACE_S = 30.0  # what guests get to end by themselves when everything is taken down
+_POLL_S = 0.02
+
+
+class QemuMachines:
+    """The machines of one installation. One control plane at a time may use it."""
+
+    def __init__(self, site: Site, disks: QcowDisks, clock: Clock | None = None) -> None:
+        self._disks, self._clock = disks, clock or SystemClock()
+        self._records = MachineRecords(site.data_dir / "machines")
+        self._acceleration = Acceleration(site.data_dir / "accelerator")
+        self._sockets = RUN_DIR / f"{site.installation.prefix}machines"
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._monitors: dict[str, Monitor] = {}
+        self._devices: dict[str, Devices] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._stalled: dict[str, asyncio.Event] = {}
+        self._kills: dict[str, asyncio.TimerHandle] = {}
+        self._listeners: set[asyncio.Queue[str]] = set()
+        disks.holder = self._holder
+
+    # ── Power on ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ensure(self, spec: MachineSpec) -> Machine:
+        """See `ports.Machines`."""
+        async with self._lock(spec.name):
+            if not self._records.exists(spec.name):
+                await self._power_on(spec)
+            seen = await self._look(spec.name)
+            if seen is None:
+                raise Busy(f"{spec.name} went away while it was made")
+            if seen.state == "running":
+                await self._furnish(spec)
+                seen = await self._look(spec.name) or seen
+            return seen
+
+    async def _power_on(self, spec: MachineSpec) -> None:
+        if netns.inode(netns.path_of(spec.network)) is None:
+            raise Conflict(f"the network {spec.network} does not exist")
+        files = []
+        for drive in spec.drives:
+            other = self._owner(drive.disk)
+            if other not in (None, spec.name):
+                raise Conflict(f"the machine {other} has the disk {drive.disk}")
+            path = await self._disks.prepare(drive.disk)
+            os.chown(path, user_of(spec.name), user_of(spec.name))
+            path.chmod(0o600)
+            files.append(f"volumes/{path.name}")
+        kernel = self._disks.layer(spec.kernel).with_suffix(".kernel") if spec.kernel else None
+        if kernel is not None and not kernel.exists():
+            raise Conflict(f"the layer {spec.kernel} brings no kernel")
+        accelerated = await self._acceleration.works(kernel)
+        self._records.write_spec(spec)
+        try:
+            await self._spawn(spec, files, kernel, accelerated)
+        except BaseException:
+            await self._remove(spec.name)
+            raise
+
+    async def _spawn(self, spec: MachineSpec, files: list[str], kernel: Path | None, accelerated: bool) -> None:
+        self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._socket(spec.name).unlink(missing_ok=True)
+        ramdisk = kernel.with_suffix(".ramdisk") if kernel else None
+        words = machine_command.command(
+            spec, accelerated=accelerated, monitor=str(self._socket(spec.name)), disks=files,
+            pid_file=str(self._records.path(spec.name, "pid")), kernel=str(kernel) if kernel else None,
+            ramdisk=str(ramdisk) if ramdisk and ramdisk.exists() else None)
+        log = self._records.path(spec.name, "log")
+        found = process.spawn(["nsenter", f"--net={netns.path_of(spec.network)}", process.find(words[0]), *words[1:]],
+                              log=str(log), directory=str(self._disks.directory))
+        self._records.write_started(spec.name, found, accelerated=accelerated, at=self._clock.now())
+        for _ in range(int(START_S / _POLL_S)):
+            if process.identify(found.pid) != found:
+                raise _explained(log.read_text(errors="replace").strip()[-1000:])
+            with contextlib.suppress(Busy):
+                await self._monitor(spec.name)
+                self._tell(spec.name)
+                return
+            await self._clock.sleep(_POLL_S)
+        raise Busy(f"QEMU does not answer: {log.read_text(errors='replace')[-1000:]}")
+
+    async def _furnish(self, spec: MachineSpec) -> None:
+        """Exactly these drives and cards. What is to come is noted before, what is to go after it went."""
+        devices = self._devices[spec.name]
+        if devices.matches(spec):
+            return
+        for drive in devices.missing_drives(spec):
+            other = self._owner(drive.disk)
+            if other not in (None, spec.name):
+                raise Conflict(f"the machine {other} has the disk {drive.disk}")
+            path = await self._disks.prepare(drive.disk)
+            os.chown(path, user_of(spec.name), user_of(spec.name))
+            path.chmod(0o600)
+        known = self._records.spec(spec.name) or spec
+        self._records.write_spec(devices.union(known, spec))
+        await devices.furnish(spec)
+        self._records.write_spec(spec)
+
+    # ── What is there ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def observe(self, name: str) -> Machine | None:
+        """See `ports.Machines`."""
+        async with self._lock(name):
+            return await self._look(name)
+
+    async def _look(self, name: str) -> Machine | None:
+        if not self._records.exists(name):
+            return None
+        running = self._records.process(name)
+        if running is not None and not self._records.end(name):
+            monitor = await self._monitor(name)
+            status = await monitor.ask("query-status")
+            if status["status"] != "shutdown":
+                return self._running(name, running)
+            await self._note_end(name, "host" if self._records.is_stopping(name) else "guest")
+        self._records.write_end(name, "host" if self._records.is_stopping(name) else "lost")
+        await self._end(name)
+        started = self._records.started(name)
+        return Machine(name, "off", bool(started and started.accelerated),
+                       started_at=started.at if started else None, ended=self._records.end(name))
+
+    def _running(self, name: str, running: Process) -> Machine:
+        started, devices = self._records.started(name), self._devices.get(name)
+        spec = self._records.spec(name)
+        if started is None:
+            self._records.write_started(name, running, accelerated=bool(self._acceleration.known()),
+                                        at=self._clock.now())
+            started = self._records.started(name)
+        drives, nics = devices.present(spec) if devices and spec else ((), ())
+        return Machine(name, "running", bool(started and started.accelerated), drives, nics, running.pid,
+                       started.at if started else None)
+
+    async def owned(self) -> tuple[str, ...]:
+        """See `ports.Machines`."""
+        return tuple(self._records.names())
+
+    async def console(self, name: str) -> bytes:
+        """See `ports.Machines`."""
+        async with self._lock(name):
+            if self._records.process(name) is not None:
+                with contextlib.suppress(EngineError):
+                    await self._keep_console(name)
+            try:
+                return self._records.path(name, "console").read_bytes()
+            except FileNotFoundError:
+                return b""
+
+    async def _keep_console(self, name: str) -> None:
+        """Adds what QEMU holds of the console to what was read before."""
+        monitor = await self._monitor(name)
+        text: str = await monitor.ask("ringbuf-read", device="console", size=CONSOLE_BYTES)
+        if text:
+            path = self._records.path(name, "console")
+            before = path.read_bytes() if path.exists() else b""
+            path.write_bytes((before + text.encode())[-CONSOLE_BYTES:])
+
+    # ── Power off ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, name: str, grace_s: float) -> None:
+        """See `ports.Machines`."""
+        async with self._lock(name):
+            if self._records.process(name) is None or self._records.end(name):
+                return
+            self._records.write_stopping(name)
+            if grace_s > 0:
+                with contextlib.suppress(Busy):
+                    await (await self._monitor(name)).ask("system_powerdown")
+                self._kill_after(name, grace_s)
+            else:
+                await self._note_end(name, "host")
+                await self._end(name)
+        self._tell(name)
+
+    def _kill_after(self, name: str, grace_s: float) -> None:
+        if timer := self._kills.pop(name, None):
+            timer.cancel()
+        self._kills[name] = asyncio.get_running_loop().call_later(grace_s, self._cut, name)
+
+    def _cut(self, name: str) -> None:
+        """The grace is over. What it had told its disk is in the host's hands."""
+        self._kills.pop(name, None)
+        if (running := self._records.process(name)) is not None and self._records.is_stopping(name):
+            process.send(running, signal.SIGKILL)
+
+    async def reboot(self, name: str) -> None:
+        """See `ports.Machines`."""
+        async with self._lock(name):
+            if self._records.process(name) is not None and not self._records.end(name):
+                await (await self._monitor(name)).ask("system_reset")
+
+    async def destroy(self, name: str) -> None:
+        """See `ports.Machines`."""
+        async with self._lock(name):
+            await self._remove(name)
+        self._tell(name)
+
+    async def destroy_all(self) -> None:
+        """Leaves nothing of any machine behind but its disks (`cloudlet down`); guests may end by themselves first."""
+        names = [name for name in self._records.names() if self._records.process(name) is not None]
+        for name in names:
+            await self.stop(name, DOWN_GRACE_S)
+        deadline = self._clock.now() + DOWN_GRACE_S
+        while names and self._clock.now() < deadline:
+            seen = [await self.observe(name) for name in names]
+            names = [machine.name for machine in seen if machine and machine.state == "running"]
+            await self._clock.sleep(0.2)
+        for name in list(self._records.names()):
+            await self.destroy(name)
+        with contextlib.suppress(OSError):
+            self._sockets.rmdir()
+
+    async def close(self) -> None:
+        """Lets go of all monitors; machines run on."""
+        for timer in self._kills.values():
+            timer.cancel()
+        for task in self._watches.values():
+            task.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
+        for monitor in self._monitors.values():
+            await monitor.close()
+
+    async def _note_end(self, name: str, end: End) -> None:
+        with contextlib.suppress(EngineError):
+            await self._keep_console(name)
+        self._records.write_end(name, end)
+
+    async def _end(self, name: str) -> None:
+        """No process is left of it."""
+        if timer := self._kills.pop(name, None):
+            timer.cancel()
+        running = self._records.process(name)
+        if running is not None:
+            process.send(running, signal.SIGKILL)
+            try:
+                async with asyncio.timeout(GONE_S):
+                    await process.gone(running)
+            except TimeoutError:
+                raise Busy(f"the process of {name} does not end") from None
+        if monitor := self._monitors.pop(name, None):
+            await monitor.close()
+        self._devices.pop(name, None)
+        self._socket(name).unlink(missing_ok=True)
+
+    async def _remove(self, name: str) -> None:
+        await self._end(name)
+        self._records.remove(name)
+
+    # ── How it is reached ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _monitor(self, name: str) -> Monitor:
+        """The connection to its QEMU. Raises Busy where that does not answer."""
+        known = self._monitors.get(name)
+        if known is not None and not known.closed.is_set():
+            return known
+        monitor = await Monitor.connect(str(self._socket(name)), lambda event: self._heard(name, event))
+        self._monitors[name] = monitor
+        spec = self._records.spec(name)
+        devices = self._devices[name] = Devices(monitor, netns.path_of(spec.network) if spec else "")
+        await devices.read()
+        self._watches[name] = asyncio.create_task(self._watch(name, monitor))
+        return monitor
+
+    async def _watch(self, name: str, monitor: Monitor) -> None:
+        """Lets a machine that ran out of the host's disk go on as soon as there is space."""
+        with contextlib.suppress(EngineError):
+            while not monitor.closed.is_set():
+                status = await monitor.ask("query-status")
+                if status["status"] == "io-error" and self._disks.free_bytes() > 0:
+                    await monitor.ask("cont")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_S if status["status"] == "io-error" else None):
+                        await self._wait(name, monitor)
+        self._tell(name)
+
+    async def _wait(self, name: str, monitor: Monitor) -> None:
+        """Until it ends, or stands still because a write failed."""
+        stalled = self._stalled[name] = asyncio.Event()
+        waits = [asyncio.ensure_future(event.wait()) for event in (stalled, monitor.closed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _heard(self, name: str, event: Event) -> None:
+        if event["event"] == "SHUTDOWN":
+            self._tell(name)
+        elif event["event"] == "BLOCK_IO_ERROR" and name in self._stalled:
+            self._stalled[name].set()
+        elif event["event"] == "DEVICE_DELETED" and name in self._devices:
+            self._devices[name].deleted(event["data"].get("device", ""))
+            self._tell(name)
+
+    async def events(self) -> AsyncIterator[str]:
+        """See `ports.Machines`. Machines of a predecessor are listened to from the first look at them on."""
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        self._listeners.add(heard)
+        try:
+            while True:
+                yield await heard.get()
+        finally:
+            self._listeners.discard(heard)
+
+    def _tell(self, name: str) -> None:
+        for heard in self._listeners:
+            heard.put_nowait(name)
+
+    def _owner(self, disk: str) -> str | None:
+        """The machine that has a disk and runs."""
+        for name in self._records.names():
+            spec = self._records.spec(name)
+            if spec and any(drive.disk == disk for drive in spec.drives) and self._records.process(name) is not None:
+                return name
+        return None
+
+    async def _holder(self, disk: str) -> "MachineOfDisk | None":
+        name = self._owner(disk)
+        if name is None:
+            return None
+        await self._monitor(name)
+        return MachineOfDisk(self._devices[name], user_of(name), self._records.process(name))
+
+    def _socket(self, name: str) -> Path:
+        return self._sockets / f"{name}.sock"
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+
+class MachineOfDisk:
+    """What a disk needs of the machine that has it; see `disks.Holder`."""
+
+    def __init__(self, devices: Devices, user: int, running: Process | None) -> None:
+        self._devices, self._user, self._running = devices, user, running
+
+    async def resize(self, disk: str, size_bytes: int) -> None:
+        """See `disks.Holder`."""
+        await self._devices.resize(disk, size_bytes)
+
+    async def overlay(self, disk: str, path: Path) -> None:
+        """See `disks.Holder`."""
+        os.chown(path, self._user, self._user)
+        path.chmod(0o600)
+        if self._running is None or not _has_open(self._running.pid, path):
+            await self._devices.overlay(disk, f"volumes/{path.name}")
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    wanted = path.stat()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found = descriptor.stat()
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False
+
+
+def _explained(text: str) -> EngineError:
+    """What QEMU said before it gave up."""
+    if "lock" in text or "No such file" in text or "tun" in text.lower():
+        return Conflict(f"QEMU did not start: {text}")
+    if "Cannot allocate memory" in text or "cannot set up guest memory" in text:
+        return Refused(f"the host has not enough memory: {text}")
+    return Refused(f"QEMU did not start: {text}")
