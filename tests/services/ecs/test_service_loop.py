@@ -7,18 +7,7 @@ import pytest
 from cloudlet.engines.fake import Faults, Program
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ecs.api import InvalidParameterException
-from tests.services.ecs.plane import IMAGE, Plane, virtual_time
-
-
-def create(plane: Plane, count: int = 2, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = plane.ask("CreateService", **{
-        "serviceName": "web", "taskDefinition": "web", "desiredCount": count, "launchType": "FARGATE",
-        "networkConfiguration": plane.network(), **more})["service"]
-    return made
-
-
-def said(plane: Plane) -> list[str]:
-    return [event["message"] for event in plane.service()["events"]]
+from tests.services.ecs.plane import IMAGE, Plane, create, said, virtual_time
 
 
 @virtual_time
@@ -31,7 +20,9 @@ async def test_a_service_comes_up_scales_and_goes(plane: Plane) -> None:
             "ACTIVE", 0, "IN_PROGRESS")
         service = await plane.steady()
         (deployment,) = service["deployments"]
-        assert (deployment["status"], deployment["rolloutState"]) == ("PRIMARY", "COMPLETED")
+        assert (deployment["status"], deployment["rolloutState"]) == ("PRIMARY", "IN_PROGRESS")
+        (deployment,) = (await plane.completed())["deployments"]
+        assert deployment["rolloutStateReason"] == f"ECS deployment {deployment['id']} completed."
         newest, completed, started = said(plane)
         assert newest == "(service web) has reached a steady state."
         assert completed == f"(service web) (deployment {deployment['id']}) deployment completed."
@@ -43,7 +34,7 @@ async def test_a_service_comes_up_scales_and_goes(plane: Plane) -> None:
         plane.ask("UpdateService", service="web", desiredCount=5)
         assert (await plane.steady())["runningCount"] == 5
         plane.ask("UpdateService", service="web", desiredCount=1)
-        await plane.steady()
+        await plane.until(lambda: "has reached a steady state" in said(plane)[0])
         assert "has stopped 4 running tasks: (task " in said(plane)[1]
         assert plane.service()["deployments"][0]["id"] == deployment["id"]
         stopped = [plane.task(arn) for arn in plane.tasks(desiredStatus="STOPPED")]
@@ -234,8 +225,13 @@ async def test_a_strategy_shares_tasks_between_providers(plane: Plane) -> None:
     ({"enableExecuteCommand": True}, "enableExecuteCommand is not supported by Cloudlet yet."),
     ({"deploymentController": {"type": "EXTERNAL"}}, "The deployment controller EXTERNAL is not supported"),
     ({"healthCheckGracePeriodSeconds": 5}, "Health check grace period is only valid"),
-    ({"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}},
-     "deploymentCircuitBreaker is not supported by Cloudlet yet."),
+    ({"deploymentConfiguration": {"alarms": {"enable": True, "rollback": True, "alarmNames": ["a"]}}},
+     "alarms is not supported by Cloudlet yet."),
+    ({"deploymentConfiguration": {"strategy": "BLUE_GREEN"}}, "The deployment strategy BLUE_GREEN"),
+    ({"deploymentConfiguration": {"deploymentCircuitBreaker": {
+        "enable": True, "rollback": True, "thresholdConfiguration": {"type": "COUNT", "value": 0}}}}, "at least 1"),
+    ({"deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 100},
+      "availabilityZoneRebalancing": "ENABLED"}, "requires a maximumPercent greater than 100"),
     ({"deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 100}}, "cannot both be 100"),
     ({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}, "InvalidSubnetID.NotFound"),
 ])

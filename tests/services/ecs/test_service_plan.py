@@ -1,41 +1,38 @@
-"""The scheduler's decisions: pure, with a property test of what must never happen."""
+"""The scheduler's decisions: pure, with property tests of what it promises."""
 
-import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cloudlet.services.ecs.records import Attachment, Deployment, Network, Service, Task, TaskContainer
-from cloudlet.services.ecs.service_plan import (
-    after_failure,
-    crowded,
-    emptiest,
-    failed,
-    is_steady,
-    limits,
-    plan,
-    settled,
-)
+from cloudlet.services.ecs.placement import Spread, crowded, imbalance
+from cloudlet.services.ecs.records import Attachment, Breaker, Deployment, Network, Service, Task, TaskContainer
+from cloudlet.services.ecs.rollout import advance, settle
+from cloudlet.services.ecs.service_plan import HEALTHY_AFTER_S, after_failure, failed, is_steady, limits, plan
 from cloudlet.services.ecs.task_plan import stopped
 
 NOW = 1000.0
-NETWORK = Network(("s1", "s2"))
+LONG_AGO = NOW - 100
+NETWORK = Network(("s1", "s2", "s3"))
+ZONES = ("a", "b", "b")
 
 
-def deployment(id: str = "new") -> Deployment:
-    return Deployment(id, "d", "arn", NETWORK, NOW, NOW)
+def deployment(id: str = "new", **more: Any) -> Deployment:
+    return Deployment(id, "d", "arn", NETWORK, NOW, NOW, zones=ZONES, launch_type="FARGATE", **more)
 
 
 def service(desired: int = 2, *older: str, **more: Any) -> Service:
-    deployments = (deployment(), *(deployment(id) for id in older))
+    deployments = (deployment(), *(deployment(id, state="COMPLETED") for id in older))
     return Service("k", "1", "r", "c", "web", desired, deployments, NOW, "me", **more)
 
 
 def task(number: int, of: str = "new", status: Any = "RUNNING", subnet: str = "s1", **more: Any) -> Task:
+    running = {"started_at": LONG_AGO} if status == "RUNNING" else {}
     return Task(f"t{number}", "1", "r", "c", f"t{number}", "d", "f:1", (TaskContainer("a", "i", "t", "img"),),
-                Attachment("x", "eni", subnet, "z", "m", "a", "n"), 256, 512, NOW + number, "g", status=status,
-                service="k", deployment=of, **more)
+                Attachment("x", "eni", subnet, "z", "m", "a", "n"), 256, 512, LONG_AGO + number, "g", status=status,
+                service="k", deployment=of, **{**running, **more})
 
 
 def test_starts_what_is_missing_and_stops_what_is_too_much() -> None:
@@ -63,21 +60,58 @@ def test_rolls_within_the_percentages() -> None:
     assert (first.start, [t.id for t in first.stop]) == (0, ["t1"])
 
 
+@pytest.mark.parametrize(("desired", "least", "most", "expected"), [
+    (4, 50, 200, (2, 8)), (3, 50, 150, (2, 4)), (1, 1, 199, (1, 1)), (7, 66, 133, (5, 9)), (0, 100, 200, (0, 0))])
+def test_the_minimum_is_rounded_up_and_the_maximum_down(desired: int, least: int, most: int,
+                                                        expected: tuple[int, int]) -> None:
+    assert limits(service(desired, minimum_percent=least, maximum_percent=most)) == expected
+
+
+def test_a_task_counts_once_it_has_run_for_a_while() -> None:
+    """A program that ends at once must not cost the old version its tasks."""
+    young = [task(1, "old"), task(2, started_at=NOW - 1)]
+    waiting = plan(service(1, "old"), young, NOW)
+    assert (waiting.stop, waiting.after) == ((), HEALTHY_AFTER_S - 1)
+    assert [t.id for t in plan(service(1, "old"), young, NOW + HEALTHY_AFTER_S).stop] == ["t1"]
+    assert not is_steady(service(1), young[1:], NOW)
+    assert is_steady(service(1), young[1:], NOW + HEALTHY_AFTER_S)
+
+
 def test_a_deployment_that_cannot_begin_says_so() -> None:
     stuck = service(1, "old", minimum_percent=100, maximum_percent=150)
-    assert plan(stuck, [task(1, "old")], NOW).stuck
+    assert plan(stuck, [task(1, "old")], NOW).hold == "percentages"
 
 
-def test_spreads_over_subnets() -> None:
-    assert emptiest(("s1", "s2"), []) == "s1"
-    assert emptiest(("s1", "s2"), [task(1)]) == "s2"
-    assert [t.id for t in crowded([task(1), task(2), task(3, subnet="s2")])] == ["t2", "t3", "t1"]
+def test_spreads_over_zones_and_then_subnets() -> None:
+    assert Spread(deployment(), []).choices() == ["s1", "s2", "s3"]
+    assert Spread(deployment(), [task(1)]).choices() == ["s2", "s3", "s1"]
+    assert Spread(deployment(), [task(1), task(2, subnet="s2")]).choices() == ["s3", "s1", "s2"]
+    assert Spread(deployment(), [task(1), task(2, "old", subnet="s2")]).choices()[0] == "s2"
+    assert Spread(deployment(), []).choices("b") == ["s2", "s3"]
+    many = [task(1), task(2), task(3, subnet="s2"), task(4, subnet="s3", status="PENDING")]
+    assert [t.id for t in crowded(many, 4, deployment())] == ["t4", "t2", "t3", "t1"]
+
+
+def test_zones_are_balanced_by_one_more_task_and_then_one_less() -> None:
+    lopsided = [task(1), task(2), task(3)]
+    done = replace(service(3, rebalancing="ENABLED"), deployments=(deployment(state="COMPLETED"),), steady=True)
+    assert imbalance(lopsided, deployment()) == "b"
+    assert imbalance([*lopsided[:2], task(3, subnet="s2")], deployment()) is None
+    decided = plan(done, lopsided, NOW)
+    assert (decided.start, decided.zone, decided.stop) == (1, "b", ())
+    moving = replace(done, balancing=True, steady=False, minimum_percent=0)
+    young = task(4, subnet="s3", started_at=NOW)
+    assert plan(moving, [*lopsided, young], NOW).stop == ()
+    assert [t.id for t in plan(moving, [*lopsided, young], NOW + HEALTHY_AFTER_S).stop] == ["t3"]
+    assert plan(replace(done, rebalancing="DISABLED"), lopsided, NOW).start == 0
+    assert plan(replace(done, maximum_percent=100), lopsided, NOW).start == 0
+    assert plan(replace(done, rebalance_at=NOW + 9), lopsided, NOW).after == 9
 
 
 def test_draining_stops_everything() -> None:
     drained = replace(service(0), status="DRAINING")
     assert len(plan(drained, [task(1), task(2, "old")], NOW).stop) == 2
-    assert not is_steady(drained, [])
+    assert not is_steady(drained, [], NOW)
 
 
 def ended_by_itself(lived: float, code: int, **more: Any) -> Task:
@@ -108,46 +142,83 @@ def test_failures_slow_the_scheduler_down_more_and_more() -> None:
         waits.append(failing.deployments[0].retry_at - NOW)
     assert waits == [0, 0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     waiting = plan(failing, [], NOW)
-    assert (waiting.start, waiting.after) == (0, 300)
+    assert (waiting.start, waiting.after, waiting.hold) == (0, 300, "failures")
     assert plan(failing, [], NOW + 300).start == 1
-    assert settled(failing.deployments[0], [task(1, started_at=NOW)], NOW + 1) == 4
-    assert settled(failing.deployments[0], [task(1, started_at=NOW)], NOW + 5) == 0
-    assert settled(deployment(), [], NOW) is None
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_never_below_the_minimum_or_above_the_maximum_and_always_there_in_the_end(seed: int) -> None:
-    """Plays any roll-out to its end: tasks come up and go down in any order, some fail."""
-    rng = random.Random(seed)
-    desired = rng.randint(0, 6)
-    wanted = service(desired, "old", minimum_percent=rng.choice((0, 50, 66, 100)),
-                     maximum_percent=rng.choice((150, 200)))
-    least, most = limits(wanted)
-    tasks = [task(n, "old") for n in range(rng.choice((desired, rng.randint(0, 8))))]
-    number = 100
-    for round_ in range(400):
-        decided = plan(wanted, tasks, NOW)
-        healthy = sum(t.status == "RUNNING" and t.desired == "RUNNING" for t in tasks)
-        stops_healthy = sum(t.status == "RUNNING" for t in decided.stop)
-        assert not stops_healthy or healthy - stops_healthy >= least
-        live = sum(t.desired == "RUNNING" for t in tasks)
-        assert not decided.start or live + decided.start <= max(most, desired)
-        for gone in decided.stop:
-            tasks[tasks.index(gone)] = stopped(gone, "ServiceSchedulerInitiated", "", NOW)
+def test_a_failed_deployment_starts_nothing_and_leaves_the_old_tasks_alone() -> None:
+    failed = replace(service(2, "old"), deployments=(deployment(state="FAILED"), deployment("old")))
+    assert plan(failed, [task(1, "old")], NOW).hold == "failed"
+    alone = plan(failed, [task(1, "old"), task(2, "old"), task(3)], NOW)
+    assert (alone.start, [t.id for t in alone.stop]) == (0, ["t3"])
+    assert len(plan(replace(failed, desired=0), [task(1, "old"), task(3)], NOW).stop) == 2
+
+
+class Play:
+    """A service in a world where tasks come up, go down and fail in any order; checked at every step."""
+
+    def __init__(self, wanted: Service, tasks: list[Task], breaks: st.DataObject) -> None:
+        self.service, self.tasks, self.data, self.now, self.number = wanted, tasks, breaks, NOW, 100
+
+    def step(self) -> bool:
+        """One step of the scheduler; False once there is nothing more for it to do or to wait for."""
+        self.service = advance(self.service, None, self.now).service
+        decided = plan(self.service, self.tasks, self.now)
+        least, most = limits(self.service)
+        stops = {gone.key for gone in decided.stop}
+        before = [t for t in self.tasks if (t.desired, t.status) == ("RUNNING", "RUNNING")
+                  and (t.started_at or NOW) <= self.now - HEALTHY_AFTER_S]
+        after = [t for t in before if t.key not in stops]
+        lost = [gone for gone in decided.stop if gone.status == "RUNNING"]
+        assert not lost or len(after) >= least, "below the minimum by our own doing"
+        live = [t for t in self.tasks if t.desired == "RUNNING"]
+        assert not decided.start or len(live) + decided.start <= max(most, self.service.desired), "above the maximum"
+        self.tasks = [stopped(t, "ServiceSchedulerInitiated", "", self.now) if t.key in stops else t
+                      for t in self.tasks]
         for _ in range(decided.start):
-            number += 1
-            tasks.append(task(number, status="PENDING"))
-        if is_steady(wanted, tasks) and not decided.start and not decided.stop:
-            return
-        if tasks and rng.random() < 0.9:
-            position = rng.randrange(len(tasks))
-            chosen = tasks[position]
-            if chosen.desired == "STOPPED":
-                del tasks[position]
-            elif chosen.status == "PENDING":
-                tasks[position] = replace(chosen, status="RUNNING")
-            elif round_ < 50 and rng.random() < 0.2:
-                tasks[position] = stopped(chosen, "EssentialContainerExited", "", NOW)
-        if decided.stuck:
-            return
-    raise AssertionError(f"does not settle: {tasks}")
+            self.number += 1
+            self.tasks.append(task(self.number, self.service.deployments[0].id, "PENDING"))
+        self.service = settle(self.service, None, self.tasks, self.now).service
+        if decided.start or decided.stop or decided.hold in ("failed", "percentages"):
+            return decided.hold not in ("failed", "percentages")
+        waits_for_a_task = any(t.status != "RUNNING" or t.desired == "STOPPED" for t in self.tasks)
+        assert decided.after is not None or waits_for_a_task or self.service.steady, "waits for nothing"
+        return not (self.service.steady and not waits_for_a_task)
+
+    def nature(self, calm: bool) -> None:
+        """Time passes, and something happens to a task."""
+        self.now += self.data.draw(st.sampled_from((0.0, 1.0, 3.0)))
+        if calm:
+            self.now += 300.0
+        for position in reversed(range(len(self.tasks))):
+            one = self.tasks[position]
+            what = "on" if calm else self.data.draw(st.sampled_from(("on", "nothing", "nothing", "fail")))
+            if what == "on" and one.desired == "STOPPED":
+                del self.tasks[position]
+            elif what == "on" and one.status == "PENDING":
+                self.tasks[position] = replace(one, status="RUNNING", started_at=self.now)
+            elif what == "fail" and one.desired == "RUNNING":
+                self.tasks[position] = stopped(one, "TaskFailedToStart", "", self.now)
+                self.service = after_failure(self.service, one.deployment, self.now)
+
+
+@settings(max_examples=150, deadline=None)
+@given(desired=st.integers(0, 6), there=st.integers(0, 8), least=st.sampled_from((0, 50, 66, 100)),
+       most=st.sampled_from((100, 120, 150, 200)), data=st.data(),
+       breaker=st.sampled_from((Breaker(), Breaker(True), Breaker(True, True))))
+def test_what_the_scheduler_promises(desired: int, there: int, least: int, most: int, breaker: Breaker,
+                                     data: st.DataObject) -> None:
+    """Never below the minimum by our own doing, never above the maximum; and every deployment ends, or says why not."""
+    if least == most:
+        return
+    wanted = service(desired, "old", minimum_percent=least, maximum_percent=most, breaker=breaker)
+    played = Play(wanted, [task(n, "old") for n in range(there)], data)
+    for round_ in range(60):
+        if not played.step():
+            break
+        played.nature(calm=round_ > 15)
+    else:
+        raise AssertionError(f"does not settle: {played.service} {played.tasks}")
+    primary = played.service.deployments[0]
+    ended = primary.state in ("COMPLETED", "FAILED") or plan(played.service, played.tasks, played.now).hold
+    assert ended, primary

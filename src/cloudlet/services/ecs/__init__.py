@@ -10,7 +10,7 @@ from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.http import Handler
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
-from cloudlet.services.ecs import clusters, definitions, service_loop, services, tags, tasks
+from cloudlet.services.ecs import clusters, definitions, service_deployments, service_loop, services, tags, tasks
 from cloudlet.services.ecs.api import ecs
 from cloudlet.services.ecs.awslogs import Shipper
 from cloudlet.services.ecs.container_spec import container_name, handle_in
@@ -21,7 +21,8 @@ from cloudlet.services.ecs.records import Task
 from cloudlet.services.ecs.task_loop import TaskLoop
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["clusters", "controller", "definitions", "ecs", "metadata", "services", "tags", "tasks"]
+__all__ = ["clusters", "controller", "definitions", "ecs", "metadata", "service_deployments", "services", "tags",
+           "tasks"]
 
 Reconcile = Callable[[str], Awaitable[Outcome]]
 

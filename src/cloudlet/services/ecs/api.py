@@ -15,6 +15,10 @@ ClusterContainsTasksException = ecs.error(
     "ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
 ServiceNotFoundException = ecs.error("ServiceNotFoundException", "Service not found.")
 ServiceNotActiveException = ecs.error("ServiceNotActiveException", "Service was not ACTIVE.")
+ServiceDeploymentNotFoundException = ecs.error(
+    "ServiceDeploymentNotFoundException", "The service deployment ARN that you specified doesn't exist.")
+ConflictException = ecs.error("ConflictException")
+NamespaceNotFoundException = ecs.error("NamespaceNotFoundException", "The specified namespace wasn't found.")
 PlatformUnknownException = ecs.error("PlatformUnknownException", "The specified platform does not exist.")
 ResourceNotFoundException = ecs.error("ResourceNotFoundException", "The specified resource was not found.")
 

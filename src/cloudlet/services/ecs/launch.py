@@ -59,8 +59,9 @@ def network_of(request: Input) -> Network:
     return Network(tuple(subnets), tuple(groups), given.get("assignPublicIp") == "ENABLED")
 
 
-def check_network(call: Call, tx: Tx, network: Network) -> None:
-    """Raises InvalidParameterException where EC2 does not know a subnet or group, or they are of different VPCs."""
+def check_network(call: Call, tx: Tx, network: Network) -> tuple[str, ...]:
+    """The zones of the subnets, in their order. Raises InvalidParameterException where EC2 does not know a subnet or
+    group, or they are of different VPCs."""
     try:
         what = f"Error retrieving subnet information for [{', '.join(network.subnets)}]: "
         subnets = ec2.operations["DescribeSubnets"].run(call, tx, {"SubnetIds": list(network.subnets)})["Subnets"]
@@ -76,6 +77,8 @@ def check_network(call: Call, tx: Tx, network: Network) -> None:
         if group["VpcId"] not in vpcs:
             raise InvalidParameterException(f"Security Group {group['GroupId']} does not appear to belong to the same"
                                             " VPC as the input subnets.")
+    zones = {subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in subnets}
+    return tuple(zones[subnet] for subnet in network.subnets)
 
 
 def network_view(network: Network) -> dict[str, Any]:

@@ -242,7 +242,11 @@ def cluster_key(owned: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One wanted version of a service. `failures` counts its tasks that failed in a row; no start before `retry_at`."""
+    """One wanted version of a service. `failures` counts its tasks that failed in a row; no start before `retry_at`.
+
+    `zones` are those of the network's subnets, in their order. `launch_type` and `strategy` are both empty in what was
+    written before a deployment had its own: then the service's count.
+    """
 
     id: str
     definition: str  # key of the Definition
@@ -254,6 +258,24 @@ class Deployment:
     failures: int = 0
     retry_at: float = 0.0
     impaired: bool = False  # its tasks fail in a row, and an event said so
+    zones: tuple[str, ...] = ()
+    launch_type: str = ""
+    strategy: Strategy = ()
+    platform_version: str = "LATEST"
+    revision: str = ""  # id of the service revision
+    reason: str = ""  # rolloutStateReason, where it is not the usual sentence
+    failed_at: float = 0.0  # when a task last failed
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A deployment circuit breaker, as configured; the threshold is a COUNT or a percentage of the wanted tasks."""
+
+    enable: bool = False
+    rollback: bool = False
+    reset: bool = True  # a task that becomes healthy clears the count
+    threshold: Literal["COUNT", "BOUNDED_PERCENT", "UNBOUNDED_PERCENT"] = "BOUNDED_PERCENT"
+    value: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +288,16 @@ class Event:
 
 
 @record("ecs.service", reconciled=True, indexes={
-    "definition": lambda service: [d.definition for d in service.deployments] if service.status != "INACTIVE" else None,
+    "definition": lambda service: _definitions(service),
     "cluster": lambda service: f"{cluster_key(service)} {service.status}",
 })
 class Service:
-    """N tasks of a definition, kept running. Key: account/region/cluster/name. The first deployment is the primary."""
+    """N tasks of a definition, kept running. Key: account/region/cluster/name. The first deployment is the primary.
+
+    `rollout` is the id of the latest service deployment, `completed` the last deployment that completed, to which a
+    failed one is rolled back. `balancing`: tasks are being moved from a full zone to an empty one, no move before
+    `rebalance_at`.
+    """
 
     key: str
     account: str
@@ -293,6 +320,12 @@ class Service:
     events: tuple[Event, ...] = ()
     steady: bool = False
     inactive_at: float | None = None
+    breaker: Breaker = Breaker()
+    rollout: str = ""
+    completed: Deployment | None = None
+    rebalancing: Literal["ENABLED", "DISABLED"] = "DISABLED"
+    balancing: bool = False
+    rebalance_at: float = 0.0
 
     @property
     def arn(self) -> str:
@@ -303,6 +336,13 @@ class Service:
     def cluster_arn(self) -> str:
         """The ARN of its cluster."""
         return f"arn:aws:ecs:{self.region}:{self.account}:cluster/{self.cluster}"
+
+
+def _definitions(service: Any) -> list[str] | None:
+    """The definitions that a service needs: what runs, and what it may be rolled back to."""
+    if service.status == "INACTIVE":
+        return None
+    return [d.definition for d in (*service.deployments, service.completed) if d is not None]
 
 
 @record("ecs.log")

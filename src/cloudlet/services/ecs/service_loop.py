@@ -7,26 +7,32 @@ from dataclasses import dataclass, field, replace
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.errors import AwsError
+from cloudlet.services.ecs import history
 from cloudlet.services.ecs.fargate import choose_provider
+from cloudlet.services.ecs.history import ServiceDeployment
 from cloudlet.services.ecs.launch import Order, launch
+from cloudlet.services.ecs.placement import Spread, imbalance, per_zone
 from cloudlet.services.ecs.records import Cluster, Definition, Event, Service, Tags, Task, cluster_key
-from cloudlet.services.ecs.service_plan import Plan, emptiest, is_steady, plan, settled
+from cloudlet.services.ecs.rollout import Turn, advance, candidate, over, settle
+from cloudlet.services.ecs.service_plan import Plan, after_failure, plan, struggles
 from cloudlet.services.ecs.task_plan import stopped
 from cloudlet.store.db import Store, Tx
 
 EVENTS_MAX = 100  # "we only show the 100 most recent events" (service event messages)
 UNPLACED_AGAIN_S = 10.0
+REBALANCE_AGAIN_S = 60.0
 INACTIVE_KEPT_S = 3600.0
 STARTS_MAX = 20  # in one step, so that a big service does not hold the others up
 
 
 @dataclass(slots=True)
 class _Step:
-    """A step's working copy of a service and its tasks."""
+    """A step's working copy of a service, its latest service deployment and its tasks by key."""
 
     tx: Tx
     service: Service
-    tasks: list[Task] = field(default_factory=list)
+    current: ServiceDeployment | None
+    tasks: dict[str, Task] = field(default_factory=dict)
     after: float | None = None  # seconds until the next look, if one is needed
 
     def say(self, message: str) -> None:
@@ -36,9 +42,16 @@ class _Step:
             event = Event(self.tx.token(32), self.tx.now, message)
             self.service = replace(self.service, events=(event, *self.service.events[:EVENTS_MAX - 1]))
 
-    def again(self, seconds: float) -> None:
-        """Looks again in so many seconds, or earlier."""
-        self.after = seconds if self.after is None else min(self.after, seconds)
+    def again(self, seconds: float | None) -> None:
+        """Looks again in so many seconds (None: no need to), or earlier."""
+        if seconds is not None:
+            self.after = seconds if self.after is None else min(self.after, seconds)
+
+    def take(self, turn: Turn) -> None:
+        """The service and its deployment as a pure function changed them."""
+        self.service, self.current = turn.service, turn.current
+        for message in turn.said:
+            self.say(message)
 
 
 async def reconcile(store: Store, key: str) -> Outcome:
@@ -49,17 +62,25 @@ async def reconcile(store: Store, key: str) -> Outcome:
             return Done()
         if service.status == "INACTIVE":
             return _forget(tx, service)
-        step = _Step(tx, service, tx.find(Task, service=key))
-        decided = plan(service, step.tasks, tx.now)
-        if decided.after is not None:
-            step.again(decided.after)
+        under_way = service.deployments[0].state == "IN_PROGRESS"
+        before = history.latest(tx, service) if under_way else None
+        step = _Step(tx, service, before, {task.key: task for task in tx.find(Task, service=key)})
+        _begin(step)
+        decided = plan(step.service, list(step.tasks.values()), tx.now)
+        step.again(decided.after)
         _stop(step, decided.stop)
         _start(step, decided)
         _impaired(step)
-        _roll_out(step)
+        step.take(settle(step.service, step.current, list(step.tasks.values()), tx.now))
+        if under_way and step.service.deployments[0].state == "COMPLETED":
+            step.again(0.0)  # the zones may be uneven
+        _balanced(step, decided)
         if service.status == "DRAINING" and not step.tasks:
-            step.service = replace(step.service, status="INACTIVE", inactive_at=tx.now)
+            step.service = replace(step.service, status="INACTIVE", inactive_at=tx.now, rollout="", completed=None)
+            history.forget(tx, key)
             step.again(INACTIVE_KEPT_S)
+        elif step.current is not None and step.current != before:
+            tx.put(step.current)
         if step.service != service:
             tx.put(step.service, wake=False)
     return Done() if step.after is None else Again(step.after, "")
@@ -73,80 +94,129 @@ def _forget(tx: Tx, service: Service) -> Outcome:
     return Done()
 
 
+def _begin(step: _Step) -> None:
+    """What was asked for, and what went wrong, since the last step: see `advance`."""
+    if step.current is not None and step.current.status == "PENDING":
+        for one in history.deployments_of(step.tx, step.service.key):
+            if one.status == "STOP_REQUESTED":
+                step.tx.put(over(step.service, one, step.tx.now))
+    if step.service.deployments[0].state == "IN_PROGRESS":
+        to = candidate(step.service)
+        runnable = to is not None and step.tx.get(Definition, to.definition) is not None
+        step.take(advance(step.service, step.current, step.tx.now, runnable=runnable))
+
+
 def _stop(step: _Step, tasks: Sequence[Task]) -> None:
     running = [task for task in tasks if task.status == "RUNNING"]
     for task in tasks:
         ending = stopped(task, "ServiceSchedulerInitiated",
                          f"Scaling activity initiated by (deployment {task.deployment})", step.tx.now)
         step.tx.put(replace(ending, version=task.version + 1))
-        step.tasks[step.tasks.index(task)] = ending
-    if running:
+        step.tasks[task.key] = ending
+    if running and step.service.balancing:
+        zones = ", ".join(sorted({task.attachment.zone for task in running}))
+        step.say(f"has stopped {len(running)} running tasks in {zones} due to AZ rebalancing: {_named(running)}.")
+    elif running:
         step.say(f"has stopped {len(running)} running tasks: {_named(running)}.")
 
 
 def _start(step: _Step, decided: Plan) -> None:
-    if decided.stuck:
+    if decided.hold == "percentages":
         step.say("was unable to stop or start tasks during a deployment because of the service deployment"
                  " configuration. Update the minimumHealthyPercent or maximumPercent value and try again.")
     if not decided.start:
         return
+    if decided.zone and not step.service.balancing:
+        step.service = replace(step.service, balancing=True)
+        step.say(f"is not AZ balanced with {_zones(step)}. AZ Rebalancing in progress.")
+    started = _launch(step, min(decided.start, STARTS_MAX), decided.zone)
+    if decided.start > STARTS_MAX:
+        step.again(0.0)
+    if started and decided.zone:
+        step.say(f"has started {len(started)} tasks in {decided.zone} to AZ Rebalance: {_named(started)}.")
+    elif started:
+        step.say(f"has started {len(started)} tasks: {_named(started)}.")
+
+
+def _launch(step: _Step, number: int, zone: str) -> list[Task]:
+    """Starts so many tasks, or as many as there is room for; what is said and done where there is none."""
     service, primary = step.service, step.service.deployments[0]
     cluster = step.tx.get(Cluster, cluster_key(service))
     definition = step.tx.get(Definition, primary.definition)
     if cluster is None or definition is None:
         step.say("was unable to place a task. Reason: its cluster or task definition is gone.")
-        return
+        return []
+    ours = [task for task in step.tasks.values() if task.desired == "RUNNING" and task.deployment == primary.id]
+    spread, providers = Spread(primary, ours), Counter(task.provider for task in ours)
+    strategy = primary.strategy if primary.strategy or primary.launch_type else service.strategy
     started: list[Task] = []
-    providers = Counter(task.provider for task in step.tasks if task.desired == "RUNNING")
-    for _ in range(min(decided.start, STARTS_MAX)):
-        provider = choose_provider(service.strategy, providers) if service.strategy else ""
+    for _ in range(number):
+        provider = choose_provider(strategy, providers) if strategy else ""
         order = Order(cluster, definition, primary.network, f"service:{service.name}", primary.id,
-                      service.launch_type, provider, service.key, primary.id, tags=_tags(service, definition))
-        try:
-            task = launch(scheduler(step.tx, service), step.tx, order, emptiest(primary.network.subnets, step.tasks))
-        except AwsError as error:
-            step.say(f"was unable to place a task. Reason: {error.message}.")
-            step.again(UNPLACED_AGAIN_S)
+                      primary.launch_type or service.launch_type, provider, service.key, primary.id,
+                      tags=_tags(service, definition))
+        placed = _place(step, order, spread.choices(zone))
+        if isinstance(placed, AwsError):
+            _unplaced(step, placed, zone)
             break
+        spread.add(placed)
         providers[provider] += 1
-        started.append(task)
-        step.tasks.append(task)
-    else:
-        if decided.start > STARTS_MAX:
-            step.again(0.0)
-    if started:
-        step.say(f"has started {len(started)} tasks: {_named(started)}.")
+        started.append(placed)
+        step.tasks[placed.key] = placed
+    return started
+
+
+def _place(step: _Step, order: Order, subnets: Sequence[str]) -> Task | AwsError:
+    """The task in the first subnet that has room for it, or why the last has none."""
+    call, refusal = scheduler(step.tx, step.service), None
+    for subnet in subnets:
+        try:
+            return launch(call, step.tx, order, subnet)
+        except AwsError as error:
+            refusal = error
+    assert refusal is not None, "a service has at least one subnet"
+    return refusal
+
+
+def _unplaced(step: _Step, error: AwsError, zone: str) -> None:
+    """A task that cannot be placed counts as failed: the deployment may be beyond hope. Tried again after a while."""
+    now = step.tx.now
+    if zone:
+        step.say(f"is unable to place a task in {zone}.")
+        step.service = replace(step.service, rebalance_at=now + REBALANCE_AGAIN_S)
+        step.again(REBALANCE_AGAIN_S)
+        return
+    step.say(f"was unable to place a task. Reason: {error.message}.")
+    step.service = after_failure(step.service, step.service.deployments[0].id, now, UNPLACED_AGAIN_S)
+    step.again(0.0)  # the circuit breaker may trip; else that look waits as long as it must
 
 
 def _impaired(step: _Step) -> None:
-    """Says once that tasks keep failing, and forgets it when those that run have proven themselves."""
-    service, primary = step.service, step.service.deployments[0]
-    if primary.retry_at > step.tx.now and not primary.impaired:
-        primary = replace(primary, impaired=True)
+    """Says once that tasks keep failing."""
+    primary = step.service.deployments[0]
+    if primary.retry_at > step.tx.now and struggles(step.service) and not primary.impaired:
+        step.service = replace(step.service, deployments=(replace(primary, impaired=True),
+                                                          *step.service.deployments[1:]))
         step.say("is unable to consistently start tasks successfully. For more information, see the Troubleshooting"
                  " section of the Amazon ECS Developer Guide.")
-    elif is_steady(service, step.tasks):
-        left = settled(primary, step.tasks, step.tx.now)
-        if left == 0.0:
-            primary = replace(primary, failures=0, retry_at=0.0, impaired=False)
-        elif left is not None:
-            step.again(left)
-    step.service = replace(step.service, deployments=(primary, *step.service.deployments[1:]))
 
 
-def _roll_out(step: _Step) -> None:
-    """Old deployments whose tasks are gone are dropped; the primary is completed when all is as it should be."""
+def _balanced(step: _Step, decided: Plan) -> None:
+    """Says that the zones are even again, or that they will not be made so any more."""
     service = step.service
-    alive = {task.deployment for task in step.tasks if task.desired == "RUNNING" or task.status == "RUNNING"}
-    primary, *older = service.deployments
-    kept = tuple(deployment for deployment in older if deployment.id in alive)
-    steady = is_steady(service, step.tasks) and not kept
-    if steady and primary.state == "IN_PROGRESS":
-        primary = replace(primary, state="COMPLETED", updated_at=step.tx.now)
-        step.say(f"(deployment {primary.id}) deployment completed.")
-    if steady and not service.steady:
-        step.say("has reached a steady state.")
-    step.service = replace(step.service, deployments=(primary, *kept), steady=steady)
+    if service.balancing and service.steady and not decided.start and decided.hold != "balance":
+        even = imbalance(_live(step), service.deployments[0]) is None
+        step.service = replace(service, balancing=False, rebalance_at=0.0)
+        step.say(f"is AZ balanced with {_zones(step)}." if even else "stopped AZ Rebalancing.")
+
+
+def _live(step: _Step) -> list[Task]:
+    return [task for task in step.tasks.values() if task.desired == "RUNNING"]
+
+
+def _zones(step: _Step) -> str:
+    counts = per_zone(_live(step), step.service.deployments[0])
+    return ", ".join(f"{number} tasks in {zone}" for zone, number in counts.items())
 
 
 def _tags(service: Service, definition: Definition) -> Tags:

@@ -1,30 +1,57 @@
-"""What the scheduler of a service does next: pure functions from a snapshot to tasks to start and tasks to stop."""
+"""What the scheduler of a service does next: pure functions from a snapshot to tasks to start and tasks to stop.
 
-from collections import Counter
+What it promises: by its own doing there are never fewer healthy tasks than the minimum, nor more live ones than the
+maximum; and where it neither starts nor stops anything though something is missing, it says why, or waits for a moment
+that it names.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from cloudlet.services.ecs.records import STARTING, Deployment, Service, Task
+from cloudlet.services.ecs.placement import crowded, imbalance
+from cloudlet.services.ecs.records import STARTING, Service, Task
 
-HEALTHY_AFTER_S = 5.0  # a task that ran this long did not fail to start
+HEALTHY_AFTER_S = 5.0  # a task without health checks that ran this long is healthy (AWS waits for 40 seconds)
 FAILURES_FREE = 3  # rounds of failures (of as many tasks as are wanted) before the scheduler slows down
 BACKOFF_MAX_S = 300.0
 KILLED = (137, 143)  # SIGKILL, SIGTERM: ended from outside, which says nothing about the program
 
+Hold = Literal["", "percentages", "failures", "failed", "balance"]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many tasks of the primary deployment to start, which tasks to stop; `after`: look again (seconds)."""
+    """How many tasks of the primary deployment to start, which tasks to stop; `after`: look again (seconds).
+
+    `zone`: the tasks are started there, to balance the zones. `hold`: why nothing is started though tasks are missing:
+    the deployment's own percentages forbid it to begin, its tasks failed in a row, it has failed for good; "balance":
+    the zones are uneven, but the last move there could not be made.
+    """
 
     start: int = 0
     stop: tuple[Task, ...] = ()
     after: float | None = None
-    stuck: bool = False  # a deployment that its own percentages forbid to begin
+    hold: Hold = ""
+    zone: str = ""
 
 
 def limits(service: Service) -> tuple[int, int]:
     """The fewest healthy and the most live tasks during a deployment: rounded up and down, as AWS does."""
     return -(-service.desired * service.minimum_percent // 100), service.desired * service.maximum_percent // 100
+
+
+def healthy_at(task: Task) -> float | None:
+    """Since when a task counts as healthy (a time that may be to come); None while that is not known."""
+    if task.status != "RUNNING" or task.desired != "RUNNING":
+        return None
+    return (task.started_at or task.created_at) + HEALTHY_AFTER_S
+
+
+def is_healthy(task: Task, now: float) -> bool:
+    """Whether a task counts towards the minimum."""
+    since = healthy_at(task)
+    return since is not None and since <= now
 
 
 def plan(service: Service, tasks: Sequence[Task], now: float) -> Plan:
@@ -33,75 +60,94 @@ def plan(service: Service, tasks: Sequence[Task], now: float) -> Plan:
     if service.status != "ACTIVE":
         return Plan(stop=tuple(live))
     primary = service.deployments[0]
-    least, most = limits(service)
     ours = [task for task in live if task.deployment == primary.id]
     others = [task for task in live if task.deployment != primary.id]
+    healthy = sum(is_healthy(task, now) for task in live)
+    after = _proven_after(service, live, now)
+    if primary.state == "FAILED":
+        surplus = sorted(ours, key=lambda task: task.created_at, reverse=True) + others
+        stop = _stoppable(surplus[:max(0, len(live) - service.desired)], healthy, limits(service)[0], now)
+        return Plan(stop=stop, after=after, hold="failed" if len(live) < service.desired else "")
+    least, most = limits(service)
     most = most if others else max(most, service.desired)
     missing = service.desired - len(ours)
     start = max(0, min(missing, most - len(live)))
-    stop = _stoppable(ours, others, -missing, least)
-    stuck = missing > 0 and not start and not stop and all(task.status == "RUNNING" for task in live)
+    stop = _replaceable(others, healthy, least, now)
+    if missing < 0 and not (service.balancing and healthy < len(live)):
+        left = healthy - sum(is_healthy(task, now) for task in stop)
+        stop += _stoppable(crowded(ours, -missing, primary), left, service.desired if service.balancing else least, now)
     if start and primary.retry_at > now:
-        return Plan(0, stop, primary.retry_at - now)
-    return Plan(start, stop, stuck=stuck)
+        return Plan(0, stop, _sooner(after, primary.retry_at - now), "failures")
+    if missing > 0 and not start and not stop and healthy == len(live):
+        return Plan(hold="percentages", after=after)
+    if not missing and not others and healthy == len(live):
+        return _balance(service, ours, now, after)
+    return Plan(start, stop, after)
 
 
-def _stoppable(ours: list[Task], others: list[Task], surplus: int, least: int) -> tuple[Task, ...]:
-    """Tasks of old deployments and those beyond the wanted number, as long as enough healthy ones remain."""
-    healthy = sum(task.status == "RUNNING" for task in (*ours, *others))
+def returns_at(service: Service) -> float:
+    """Before when a deployment to which a failed one is rolled back does not complete, so that one may see it."""
+    primary = service.deployments[0]
+    rolled_back = primary.state == "IN_PROGRESS" and primary.reason
+    return primary.updated_at + HEALTHY_AFTER_S if rolled_back else 0.0
+
+
+def _proven_after(service: Service, live: Sequence[Task], now: float) -> float | None:
+    """Seconds until the next task has proven itself, while somebody waits for that."""
+    if service.steady and not service.deployments[0].failures:
+        return None
+    moments = [moment for moment in (returns_at(service), *map(healthy_at, live))
+               if moment is not None and moment > now]
+    return min(moments) - now if moments else None
+
+
+def _sooner(one: float | None, other: float) -> float:
+    return other if one is None else min(one, other)
+
+
+def _replaceable(others: Sequence[Task], healthy: int, least: int, now: float) -> tuple[Task, ...]:
+    """Tasks of old deployments that may go: those that do not run yet first, then the oldest."""
+    in_order = sorted(others, key=lambda task: (task.status == "RUNNING", task.created_at, task.id))
+    return _stoppable(in_order, healthy, least, now)
+
+
+def _stoppable(candidates: Sequence[Task], healthy: int, least: int, now: float) -> tuple[Task, ...]:
+    """Of tasks, in that order, those without which enough healthy ones remain. One that runs, healthy or not yet, goes
+    only then; one that does not run yet is missed by nobody."""
     chosen = []
-    for task in (*by_age(others), *crowded(ours)[:max(0, surplus)]):
-        if task.status != "RUNNING":
+    for task in candidates:
+        left = healthy - is_healthy(task, now)
+        if task.status != "RUNNING" or left >= least:
             chosen.append(task)
-        elif healthy > least:
-            chosen.append(task)
-            healthy -= 1
+            healthy = left
     return tuple(chosen)
 
 
-def by_age(tasks: Sequence[Task]) -> list[Task]:
-    """Tasks that do not run yet first, then the oldest."""
-    return sorted(tasks, key=lambda task: (task.status == "RUNNING", task.created_at, task.id))
+def _balance(service: Service, ours: Sequence[Task], now: float, after: float | None) -> Plan:
+    """One more task in the emptiest zone; once it is healthy, it is one too many, and the fullest zone gives one up.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-rebalancing.html
+    """
+    primary = service.deployments[0]
+    if service.rebalancing != "ENABLED" or primary.state != "COMPLETED" or limits(service)[1] <= service.desired:
+        return Plan(after=after)
+    zone = imbalance(ours, primary)
+    if zone is None:
+        return Plan(after=after)
+    if service.rebalance_at > now:
+        return Plan(after=_sooner(after, service.rebalance_at - now), hold="balance")
+    return Plan(1, after=after, zone=zone)
 
 
-def crowded(tasks: Sequence[Task]) -> list[Task]:
-    """In the order in which a scale-in stops tasks: not running yet, then from the fullest subnet, the newest first."""
-    left, order = list(tasks), []
-    while left:
-        counts = Counter(task.attachment.subnet for task in left)
-        chosen = max(left, key=lambda task: (task.status != "RUNNING", counts[task.attachment.subnet], task.created_at,
-                                             task.id))
-        left.remove(chosen)
-        order.append(chosen)
-    return order
-
-
-def emptiest(subnets: Sequence[str], tasks: Sequence[Task]) -> str:
-    """The subnet for the next task: that with the fewest, in the order given."""
-    counts = Counter(task.attachment.subnet for task in tasks if task.desired == "RUNNING")
-    return min(subnets, key=lambda subnet: counts[subnet])
-
-
-def is_steady(service: Service, tasks: Sequence[Task]) -> bool:
-    """As many as wanted run, all of the primary deployment, and nothing else starts or runs."""
+def is_steady(service: Service, tasks: Sequence[Task], now: float) -> bool:
+    """As many as wanted run and are healthy, all of the primary deployment, and nothing else starts or runs."""
     if service.status != "ACTIVE":
         return False
     primary = service.deployments[0].id
     counted = [task for task in tasks if task.status == "RUNNING" or (task.status in STARTING
                                                                       and task.desired == "RUNNING")]
     return len(counted) == service.desired and all(
-        task.status == "RUNNING" and task.desired == "RUNNING" and task.deployment == primary for task in counted)
-
-
-def settled(deployment: Deployment, tasks: Sequence[Task], now: float) -> float | None:
-    """For a deployment with failures behind it: seconds until its running tasks have proven themselves (0: they have).
-
-    None where it has no failures to forget.
-    """
-    if not deployment.failures:
-        return None
-    youngest = max((task.started_at or now for task in tasks if task.deployment == deployment.id), default=now)
-    return max(0.0, youngest + HEALTHY_AFTER_S - now)
+        is_healthy(task, now) and task.deployment == primary for task in counted)
 
 
 def failed(task: Task) -> bool:
@@ -118,14 +164,20 @@ def failed(task: Task) -> bool:
     return False
 
 
-def after_failure(service: Service, deployment_id: str, now: float) -> Service:
-    """The service with one more failed task of a deployment: its next start waits longer, after a few rounds."""
+def struggles(service: Service) -> bool:
+    """Whether tasks of the primary deployment failed so often in a row that starts are spaced out."""
+    return service.deployments[0].failures // max(1, service.desired) >= FAILURES_FREE
+
+
+def after_failure(service: Service, deployment_id: str, now: float, wait_s: float = 0.0) -> Service:
+    """The service with one more failed task of a deployment: its next start waits longer, after a few rounds, and
+    `wait_s` in any case."""
     changed = []
     for deployment in service.deployments:
         if deployment.id == deployment_id:
             failures = deployment.failures + 1
             rounds = failures // max(1, service.desired) - FAILURES_FREE + 1
             delay = min(BACKOFF_MAX_S, 2.0 ** min(rounds, 9)) if rounds > 0 else 0.0
-            deployment = replace(deployment, failures=failures, retry_at=now + delay, updated_at=now)
+            deployment = replace(deployment, failures=failures, retry_at=now + max(delay, wait_s), failed_at=now)
         changed.append(deployment)
     return replace(service, deployments=tuple(changed))

@@ -1,8 +1,7 @@
 """Services: the operations that say how many tasks of which definition should run."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, any_resource
@@ -14,10 +13,20 @@ from cloudlet.services.ecs.api import (
     ecs,
     unsupported,
 )
-from cloudlet.services.ecs.deployments import deployments_view, in_progress, percentages
-from cloudlet.services.ecs.fargate import PLATFORM_FAMILY, check_platform, launch_on, strategy_list
+from cloudlet.services.ecs.deployments import (
+    DEFAULT,
+    Configuration,
+    begin,
+    capacity_view,
+    configuration,
+    configuration_view,
+    configured,
+    deployments_view,
+)
+from cloudlet.services.ecs.fargate import PLATFORM_FAMILY, check_platform, launch_on
 from cloudlet.services.ecs.launch import check_network, network_of, network_view
 from cloudlet.services.ecs.records import Definition, Service, Task
+from cloudlet.services.ecs.service_deployments import current_revisions, deployment_arn
 from cloudlet.services.ecs.tags import tag_list, tags_of
 from cloudlet.store.db import Tx
 
@@ -48,23 +57,34 @@ def create_service(call: Call, tx: Tx, request: Input) -> Any:
     definition = definitions.runnable(call, tx, request["taskDefinition"])
     launch_type, strategy = launch_on(request, cluster.strategy)
     network = network_of(request)
-    check_network(call, tx, network)
+    zones = check_network(call, tx, network)
     key = f"{cluster.key}/{name}"
     before = tx.get(Service, key)
     if before is not None and before.status == "DRAINING":
         raise InvalidParameterException("Unable to Start a service that is still Draining.")
     if before is not None and before.status == "ACTIVE":
         raise InvalidParameterException("Creation of service was not idempotent.")
-    least, most = percentages(request.get("deploymentConfiguration") or {}, (100, 200))
+    kept = configuration(request.get("deploymentConfiguration") or {}, DEFAULT)
     service = Service(
-        key, call.account, call.region, cluster.name, name, _count(request["desiredCount"]),
-        (in_progress(tx, definition, network),), call.now, call.principal.arn, launch_type=launch_type,
-        strategy=strategy, minimum_percent=least, maximum_percent=most,
+        key, call.account, call.region, cluster.name, name, _count(request["desiredCount"]), (), call.now,
+        call.principal.arn, launch_type=launch_type, strategy=strategy, minimum_percent=kept.minimum_percent,
+        maximum_percent=kept.maximum_percent, breaker=kept.breaker,
         platform_version=check_platform(request.get("platformVersion")),
         propagate_tags=request.get("propagateTags") or "NONE", managed_tags=bool(request.get("enableECSManagedTags")),
+        rebalancing=_rebalancing(request, kept, "ENABLED" if kept.maximum_percent > 100 else "DISABLED"),
         tags=tags_of(request))
+    service = begin(call, tx, service, definition, network, zones)
     tx.put(service)
     return {"service": view(tx, service)}
+
+
+def _rebalancing(request: Input, kept: Configuration, default: Literal["ENABLED", "DISABLED"],
+                 ) -> Literal["ENABLED", "DISABLED"]:
+    """Whether zones are balanced; new services are, where their percentages allow it."""
+    wanted: Literal["ENABLED", "DISABLED"] = request.get("availabilityZoneRebalancing") or default
+    if wanted == "ENABLED" and kept.maximum_percent <= 100:
+        raise InvalidParameterException("Availability Zone rebalancing requires a maximumPercent greater than 100.")
+    return wanted
 
 
 @ecs.write(resources=_arn)
@@ -72,42 +92,54 @@ def update_service(call: Call, tx: Tx, request: Input) -> Any:
     """Changes a service. What concerns its tasks begins a new deployment, which replaces them."""
     service = _active(call, tx, request)
     _refuse_unsupported(request)
-    least, most = percentages(request.get("deploymentConfiguration") or {},
-                              (service.minimum_percent, service.maximum_percent))
-    changed = replace(service, minimum_percent=least, maximum_percent=most)
+    kept = configuration(request.get("deploymentConfiguration") or {}, configured(service))
+    changed = replace(
+        service, minimum_percent=kept.minimum_percent, maximum_percent=kept.maximum_percent, breaker=kept.breaker,
+        rebalancing=_rebalancing(request, kept, service.rebalancing),
+        propagate_tags=request.get("propagateTags") or service.propagate_tags,
+        platform_version=check_platform(request.get("platformVersion") or service.platform_version))
     if request.get("desiredCount") is not None:
         changed = replace(changed, desired=_count(request["desiredCount"]))
-    if request.get("propagateTags"):
-        changed = replace(changed, propagate_tags=request["propagateTags"])
     if request.get("enableECSManagedTags") is not None:
         changed = replace(changed, managed_tags=request["enableECSManagedTags"])
-    if request.get("platformVersion"):
-        changed = replace(changed, platform_version=check_platform(request["platformVersion"]))
-    if request.get("capacityProviderStrategy"):
-        launch_type, strategy = launch_on(request, ())
-        changed = replace(changed, launch_type=launch_type, strategy=strategy)
+    if request.get("capacityProviderStrategy") is not None:
+        changed = _elsewhere(call, tx, request, changed)
+    if changed.desired != service.desired:
+        changed = replace(changed, balancing=False)
     changed = _redeployed(call, tx, request, service, changed)
     tx.put(replace(changed, steady=False))
     return {"service": view(tx, changed)}
 
 
+def _elsewhere(call: Call, tx: Tx, request: Input, service: Service) -> Service:
+    """The service on other capacity; none named means back to the launch type."""
+    items = request["capacityProviderStrategy"]
+    launch_type, strategy = launch_on({"capacityProviderStrategy": items}, ()) if items else ("FARGATE", ())
+    changed = replace(service, launch_type=launch_type, strategy=strategy)
+    if changed != service and not request.get("forceNewDeployment"):
+        raise InvalidParameterException(
+            "When switching from launch type to capacity provider strategy on an existing service, or making a change"
+            " to a capacity provider strategy on a service that is already using one, you must force a new deployment.")
+    return changed
+
+
 def _redeployed(call: Call, tx: Tx, request: Input, before: Service, after: Service) -> Service:
     """The service with a new primary deployment, if the request asks for one or changes what tasks are made of."""
     primary = after.deployments[0]
-    network, definition_key = primary.network, primary.definition
+    network, zones, definition_key = primary.network, primary.zones, primary.definition
     if request.get("networkConfiguration"):
         network = network_of(request)
-        check_network(call, tx, network)
+        zones = check_network(call, tx, network)
     if request.get("taskDefinition"):
         definition_key = definitions.runnable(call, tx, request["taskDefinition"]).key
     same = (network == primary.network and definition_key == primary.definition
-            and after.strategy == before.strategy and after.platform_version == before.platform_version)
+            and after.platform_version == before.platform_version)
     if same and not request.get("forceNewDeployment"):
         return after
     definition = tx.get(Definition, definition_key)
     if definition is None:
         raise InvalidParameterException("TaskDefinition not found.")
-    return replace(after, deployments=(in_progress(tx, definition, network), *after.deployments))
+    return begin(call, tx, after, definition, network, zones)
 
 
 @ecs.write(resources=_arn)
@@ -187,8 +219,6 @@ def _refuse_unsupported(request: Input) -> None:
                                         " balancers")
     if (request.get("serviceConnectConfiguration") or {}).get("enabled"):
         raise unsupported("serviceConnectConfiguration")
-    if request.get("availabilityZoneRebalancing") == "ENABLED":
-        raise unsupported("availabilityZoneRebalancing")
     for name in _NOT_YET:
         if request.get(name):
             raise unsupported(name)
@@ -203,23 +233,16 @@ def view(tx: Tx, service: Service, tags: bool = True) -> dict[str, Any]:
         "taskDefinition": primary.definition_arn, "deployments": deployments_view(tx, service),
         "networkConfiguration": network_view(primary.network), "platformVersion": service.platform_version,
         "platformFamily": PLATFORM_FAMILY, "schedulingStrategy": "REPLICA", "deploymentController": {"type": "ECS"},
-        "deploymentConfiguration": _configuration(service), "createdAt": service.created_at,
+        "deploymentConfiguration": configuration_view(configured(service)), "createdAt": service.created_at,
         "createdBy": service.created_by, "propagateTags": service.propagate_tags,
         "enableECSManagedTags": service.managed_tags, "enableExecuteCommand": False,
-        "availabilityZoneRebalancing": "DISABLED", "loadBalancers": [], "serviceRegistries": [],
+        "availabilityZoneRebalancing": service.rebalancing, "loadBalancers": [], "serviceRegistries": [],
         "placementConstraints": [], "placementStrategy": [], "tags": tag_list(service.tags) if tags else [],
         "events": [{"id": event.id, "createdAt": event.at, "message": event.message} for event in service.events]}
-    if service.strategy:
-        answer["capacityProviderStrategy"] = strategy_list(service.strategy)
-    else:
-        answer["launchType"] = service.launch_type
-    return answer
-
-
-def _configuration(service: Service) -> Mapping[str, Any]:
-    return {"deploymentCircuitBreaker": {"enable": False, "rollback": False}, "strategy": "ROLLING",
-            "bakeTimeInMinutes": 0, "maximumPercent": service.maximum_percent,
-            "minimumHealthyPercent": service.minimum_percent}
+    if service.rollout:
+        answer["currentServiceDeployment"] = deployment_arn(service.arn, service.rollout)
+        answer["currentServiceRevisions"] = current_revisions(tx, service)
+    return answer | capacity_view(service)
 
 
 def counts(tx: Tx, key: str) -> dict[str, int]:
