@@ -76,7 +76,7 @@ def get_log_events(call: Call, tx: Tx, request: Input) -> Output:
         forward = token[0] == "f"
         low, high = (max(low, token[1]), high) if forward else (low, min(high, token[1]))
     scan = Scan(tx, Source.streams([stream.id]), low, high)
-    page, _ = _page(scan, forward, request.get("limit") or PAGE_EVENTS_MAX)
+    page, _ = _page(scan, forward, request.get("limit") or PAGE_EVENTS_MAX, SCAN_BYTES_MAX)
     if not forward:
         page.reverse()
     edge = event_id(token[1] if token is not None else low)
@@ -99,8 +99,9 @@ def filter_log_events(call: Call, tx: Tx, request: Input) -> Output:
         forward = token[0] == "f"
         low, high = (max(low, token[1]), high) if forward else (low, min(high, token[1]))
     wanted = pattern.compiled(request.get("filterPattern") or "")
-    scan = Scan(tx, _source(tx, group, request), low, high, wanted)
-    page, rest = _page(scan, forward, request.get("limit") or PAGE_EVENTS_MAX)
+    matches, needles, cost = (wanted.matches, wanted.needles, wanted.cost) if wanted else (None, (), 1)
+    scan = Scan(tx, _source(tx, group, request), low, high, matches, needles)
+    page, rest = _page(scan, forward, request.get("limit") or PAGE_EVENTS_MAX, SCAN_BYTES_MAX // cost)
     names = {stream: storage.stream_name(tx, stream) for stream in {event[1] for event in page}}
     return {"searchedLogStreams": [], "events": [
         {"logStreamName": names[event[1]], "timestamp": event[0], "message": event[4], "ingestionTime": event[5],
@@ -132,11 +133,11 @@ def _token(text: str | None) -> tuple[str, Place] | None:
     return found[1], (min(place[0], TIME_MAX_MS), *place[1:])
 
 
-def _page(scan: Scan, forward: bool, limit: int) -> tuple[list[Event], Place | None]:
+def _page(scan: Scan, forward: bool, limit: int, budget: int) -> tuple[list[Event], Place | None]:
     """The first events within the limits of a page, and the place to go on from (None: there is nothing more).
 
-    The place is a low bound going forward and a high one going backward. The page also ends when enough text was looked
-    at, though only at a place other than where it began, or no reader would ever get on.
+    The place is a low bound going forward and a high one going backward. The page also ends when `budget` bytes were
+    looked at, though only at a place other than where it began, or no reader would ever get on.
     """
     page: list[Event] = []
     size = 0
@@ -146,7 +147,7 @@ def _page(scan: Scan, forward: bool, limit: int) -> tuple[list[Event], Place | N
             if len(page) == limit or (page and size > PAGE_BYTES_MAX):
                 return page, event[:4] if forward else page[-1][:4]
             page.append(event)
-        if bound is not None and scan.bytes >= SCAN_BYTES_MAX:
+        if bound is not None and scan.bytes >= budget:
             edge = (bound,) if forward else (bound + 1,)
             moved = event_id(edge) - event_id(scan.low) if forward else event_id(scan.high) - event_id(edge)
             if moved > 0:
