@@ -7,6 +7,7 @@ import pytest
 from cloudlet.engines.fake import Faults, Program
 from cloudlet.engines.ports import LogChunk
 from cloudlet.services.logs import logs
+from cloudlet.store.db import OutOfSpace
 from tests.services.ecs.plane import IMAGE, Plane, virtual_time
 
 
@@ -74,6 +75,66 @@ async def test_no_line_is_lost_or_doubled_by_crashes(plane: Plane) -> None:
         found = lines(plane, arn)
         assert [line for line in found if " " not in line] == [str(number) for number in range(400)]
         assert len(found) == 408
+
+
+@virtual_time
+async def test_lines_of_an_event_are_shipped_as_one_whoever_dies(plane: Plane) -> None:
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[awslogs(**{"awslogs-multiline-pattern": "^ERROR"})])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        (name,) = plane.world.containers.running()
+        plane.world.faults = Faults(lag_s=0.1, busy=0.1, lost=0.1)
+        said = [text for number in range(60) for text in (f"ERROR {number}", "  at a", f"  at b {number}")]
+        for count, text in enumerate(said):
+            plane.world.containers.write(name, text)
+            await plane.clock.sleep(0.06)
+            if count % 25 == 24:
+                await plane.crash()
+                plane.start()
+        await plane.clock.sleep(8)  # the last event has no successor: it is shipped for its age, while the task runs
+        events = lines(plane, arn)
+        assert events == [f"ERROR {number}\n  at a\n  at b {number}\n" for number in range(60)]
+        plane.world.containers.write(name, "ERROR last")
+        plane.ask("StopTask", task=arn)
+        await plane.becomes(arn, "STOPPED")
+        assert lines(plane, arn)[60:] == ["ERROR last\n"]
+
+
+@virtual_time
+async def test_a_full_disk_delays_lines_and_loses_none(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[awslogs(**{"awslogs-datetime-format": "%H:%M"})])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        (name,) = plane.world.containers.running()
+
+        def full(*args: object) -> None:
+            raise OutOfSpace
+        with monkeypatch.context() as patch:
+            patch.setattr("cloudlet.services.logs.append", full)
+            plane.world.containers.write(name, "12:00 one")
+            plane.world.containers.write(name, "12:01 two")
+            await plane.clock.sleep(30)
+            assert lines(plane, arn) == []
+            await plane.crash()
+            plane.start()
+            await plane.clock.sleep(3)
+        await plane.clock.sleep(90)
+        assert lines(plane, arn) == ["12:00 one\n", "12:01 two\n"]
+
+
+@virtual_time
+async def test_the_driver_none_keeps_nothing(plane: Plane) -> None:
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[{"logConfiguration": {"logDriver": "none"}}])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        (body,) = plane.world.containers.bodies.values()
+        assert not body.spec.keep_log
 
 
 @virtual_time

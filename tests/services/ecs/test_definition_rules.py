@@ -67,8 +67,6 @@ def test_amounts_that_are_none(text: str) -> None:
     ({"containerDefinitions": []}, "Container list cannot be empty."),
     ({"requiresCompatibilities": ["EC2"]}, "The launch type EC2 is not supported by Cloudlet yet."),
     ({"requiresCompatibilities": None, "networkMode": None}, "Cloudlet registers only what can run on Fargate."),
-    ({"volumes": [{"name": "v"}]}, "volumes is not supported by Cloudlet yet."),
-    ({"ephemeralStorage": {"sizeInGiB": 30}}, "ephemeralStorage is not supported by Cloudlet yet."),
     ({"runtimePlatform": {"cpuArchitecture": "ARM64"}}, "CPU architecture ARM64 is not supported by Cloudlet yet."),
     ({"taskRoleArn": "admin"}, "is not the ARN of a role"),
     ({"placementConstraints": [{"type": "memberOf"}]}, "do not support placementConstraints"),
@@ -110,7 +108,6 @@ def test_refused_for_a_task(change: dict[str, Any], words: str) -> None:
     ({"healthCheck": {"command": ["CMD", "true"], "timeout": 61}}, "timeout of a health check must be between 2 and"),
     ({"healthCheck": {"command": ["CMD", "true"], "retries": 0}}, "retries of a health check must be between 1 and 10"),
     ({"healthCheck": {"command": ["CMD", "true"], "startPeriod": 301}}, "startPeriod of a health check must be"),
-    ({"secrets": [{"name": "A", "valueFrom": "b"}]}, "secrets is not supported by Cloudlet yet."),
     ({"restartPolicy": {"enabled": True, "restartAttemptPeriod": 59}}, "must be between 60 and 1800"),
     ({"restartPolicy": {"enabled": False, "ignoredExitCodes": [0]}}, "must be enabled to have settings"),
     ({"restartPolicy": {"enabled": True, "ignoredExitCodes": [*range(51)]}}, "ignore at most 50 exit codes"),
@@ -129,8 +126,6 @@ def test_refused_for_a_task(change: dict[str, Any], words: str) -> None:
     ({"logConfiguration": {"logDriver": "syslog"}}, "Must be one of [awslogs,splunk,awsfirelens]"),
     ({"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g"}}},
      "Log driver awslogs requires options: awslogs-region, awslogs-group"),
-    ({"logConfiguration": {"logDriver": "awslogs", "options": {**AWSLOGS, "awslogs-datetime-format": "%d"}}},
-     "awslogs-datetime-format is not supported by Cloudlet yet."),
 ])
 def test_refused_for_a_container(change: dict[str, Any], words: str) -> None:
     assert words in refusal(request(change))

@@ -13,11 +13,12 @@ from cloudlet.kernel.site import Site
 from cloudlet.services.ecs import clusters, definitions, service_deployments, service_loop, services, tags, tasks
 from cloudlet.services.ecs.api import ecs
 from cloudlet.services.ecs.awslogs import Shipper
-from cloudlet.services.ecs.container_spec import container_name, handle_in
+from cloudlet.services.ecs.container_spec import container_name, group_name, handle_in
 from cloudlet.services.ecs.credentials import task_credentials
 from cloudlet.services.ecs.health import Prober
 from cloudlet.services.ecs.metadata import Metadata
 from cloudlet.services.ecs.records import Task
+from cloudlet.services.ecs.storage_watch import StorageWatch
 from cloudlet.services.ecs.task_loop import TaskLoop
 from cloudlet.store.db import Store, Tx
 
@@ -32,24 +33,31 @@ def controller(store: Store, engines: Engines, site: Site, clock: Clock | None =
     clock = clock or store.clock
     shipper = Shipper(store, engines.containers, site.installation, clock)
     prober = Prober(store, engines.probes, site.installation, clock)
+    watch = StorageWatch(store, engines.storages, site.installation, clock)
     loop = TaskLoop(store, engines, site, clock, shipper, prober, task_credentials(store))
     return Controller(
         reconcilers={"ecs.task": loop.reconcile, "ecs.service": partial(service_loop.reconcile, store),
                      "ecs.definition": partial(definitions.reconcile, store)},
-        keeps={"containers": partial(_containers, site.installation), "images": _images},
+        keeps={"containers": partial(_containers, site.installation), "images": _images,
+               "storages": partial(_storages, site.installation)},
         wakes={"containers": partial(_task_of, site.installation)},
-        workers={"ecs.awslogs": shipper.run, "ecs.health": prober.run})
+        workers={"ecs.awslogs": shipper.run, "ecs.health": prober.run, "ecs.storage": watch.run})
 
 
 def metadata(store: Store, engines: Engines, site: Site, clock: Clock) -> Handler:
     """What tasks reach on 169.254.170.2."""
-    return Metadata(store, engines.containers, site, clock, task_credentials(store)).handle
+    return Metadata(store, engines, site, clock, task_credentials(store)).handle
 
 
 def _containers(installation: Installation, tx: Tx) -> Iterable[str]:
     """The containers of tasks that have not stopped."""
     return [container_name(installation, task, position)
             for task in tx.find(Task) if task.status != "STOPPED" for position in range(len(task.containers))]
+
+
+def _storages(installation: Installation, tx: Tx) -> Iterable[str]:
+    """The volumes of tasks that have not stopped."""
+    return [group_name(installation, task.key) for task in tx.find(Task) if task.status != "STOPPED"]
 
 
 def _images(tx: Tx) -> Iterable[str]:

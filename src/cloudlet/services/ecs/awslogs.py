@@ -2,7 +2,7 @@
 
 How far a container's output was shipped is stored in the transaction that appends its lines, and a chunk is appended
 only where the stored position is still the one it was read from. So any number of readers may race, and any crash
-loses nothing and doubles nothing.
+loses nothing and doubles nothing. Lines of an event that may go on are stored with the position until it ends.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from cloudlet.kernel.errors import AwsError, Busy, EngineError
 from cloudlet.kernel.names import Installation
 from cloudlet.services import logs
 from cloudlet.services.ecs.container_spec import container_name
+from cloudlet.services.ecs.log_events import Event, Unfinished, beginning, joined
 from cloudlet.services.ecs.records import Definition, LogPosition, Task
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import OutOfSpace, Store, Tx
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ DRAIN_AGAIN_S, DRAIN_S_MAX = 0.01, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A container whose output goes to a log stream. `key` is that of its LogPosition."""
+    """A container whose output goes to a log stream. `key` is that of its LogPosition; `first` the regular expression
+    of an event's first line, "" where each line is an event."""
 
     key: str
     container: str  # the engine's name
@@ -39,6 +41,7 @@ class Target:
     group: str
     stream: str
     create_group: bool
+    first: str = ""
 
 
 def targets(installation: Installation, task: Task, definition: Definition) -> Iterator[Target]:
@@ -49,7 +52,7 @@ def targets(installation: Installation, task: Task, definition: Definition) -> I
             yield Target(f"{task.key}/{container['name']}", container_name(installation, task, position), task.account,
                          options["awslogs-region"], options["awslogs-group"],
                          f"{options['awslogs-stream-prefix']}/{container['name']}/{task.id}",
-                         options.get("awslogs-create-group") == "true")
+                         options.get("awslogs-create-group") == "true", beginning(options))
 
 
 def prepare(tx: Tx, target: Target) -> None:
@@ -60,10 +63,12 @@ def prepare(tx: Tx, target: Target) -> None:
 
 @dataclass(slots=True)
 class Tail:
-    """A container that is followed: `position` as last stored, when to look next, and when it last spoke."""
+    """A container that is followed: `position` as last stored, when to look next, and when it last spoke; the event
+    that was `unfinished` then."""
 
     target: Target
     position: int
+    unfinished: Unfinished | None = None
     due: float = 0.0
     spoke: float = 0.0
 
@@ -79,12 +84,12 @@ class Shipper:
     def follow(self, target: Target) -> None:
         """From now on this container's output is shipped soon after it is written."""
         if target.key not in self._tails:
-            self._tails[target.key] = Tail(target, self._stored(target))
+            self._tails[target.key] = self._tail(target)
             self._more.set()
 
     async def drain(self, target: Target) -> None:
         """Ships all there is of a container that has ended. Raises Busy where the end of its log does not come."""
-        tail = self._tails.get(target.key) or Tail(target, self._stored(target))
+        tail = self._tails.get(target.key) or self._tail(target)
         deadline = self._clock.now() + DRAIN_S_MAX
         while True:
             before = tail.position
@@ -115,7 +120,7 @@ class Shipper:
         before = tail.position
         try:
             await self._ship(tail)
-        except EngineError as error:
+        except (EngineError, OutOfSpace) as error:  # what could not be stored is read again
             log.debug("the log of %s: %s", tail.target.container, error)
         if tail.position != before:
             tail.spoke = now
@@ -125,33 +130,48 @@ class Shipper:
         """One chunk; whether it was the last there will ever be."""
         position = tail.position  # not what it is after the wait: a drain may share this tail
         chunk = await self._containers.read_log(tail.target.container, position, LINES_MAX)
-        if chunk.next_offset != position:
-            tail.position = self._append(tail.target, position, chunk)
-            return chunk.whole and tail.position == chunk.next_offset
+        waits = tail.unfinished
+        if chunk.next_offset != position or (waits and (chunk.whole or waits.is_due(self._clock.now()))):
+            stored = self._append(tail.target, position, chunk)
+            tail.position, tail.unfinished = stored.offset, unfinished_of(stored)
+            return chunk.whole and stored.offset == chunk.next_offset
         return chunk.whole
 
-    def _append(self, target: Target, position: int, chunk: LogChunk) -> int:
+    def _append(self, target: Target, position: int, chunk: LogChunk) -> LogPosition:
         """Lines and position in one transaction, unless another reader was quicker; the position that then holds."""
         with self._store.tx() as tx:
             if tx.get(Task, target.key.rpartition("/")[0]) is None:  # forgotten by a reset, while it still ran
                 self.leave(target)
-                return chunk.next_offset
-            stored = tx.get(LogPosition, target.key)
-            if (stored.offset if stored else 0) != position:
-                return stored.offset if stored else 0
-            events = [(int(line.timestamp * 1000), line.text) for line in chunk.lines]
+                return LogPosition(target.key, chunk.next_offset)
+            stored = tx.get(LogPosition, target.key) or LogPosition(target.key, 0)
+            if stored.offset != position:
+                return stored
+            events, left = self._events(target, stored, chunk)
             try:  # with the stream made anew where a power cut took it
                 logs.ensure_stream(tx, target.account, target.region, target.group, target.stream, create_group=False)
                 logs.append(tx, target.account, target.region, target.group, target.stream, events)
+            except OutOfSpace:
+                raise
             except AwsError as error:  # The group was deleted under us: awslogs drops the lines, too.
-                log.warning("%d lines of %s dropped: %s", len(events), target.stream, error)
-            tx.put(LogPosition(target.key, chunk.next_offset))
-        return chunk.next_offset
+                log.warning("%d events of %s dropped: %s", len(events), target.stream, error)
+            changed = LogPosition(target.key, chunk.next_offset, left.text if left else "", left.since if left else 0.0)
+            tx.put(changed)
+        return changed
 
-    def _stored(self, target: Target) -> int:
+    def _events(self, target: Target, stored: LogPosition, chunk: LogChunk) -> tuple[list[Event], Unfinished | None]:
+        """What a chunk's lines, after those that wait, are as events; and what waits then."""
+        if not target.first:
+            return [(int(line.timestamp * 1000), line.text) for line in chunk.lines], None
+        return joined(target.first, unfinished_of(stored), chunk.lines, self._clock.now(), ended=chunk.whole)
+
+    def _tail(self, target: Target) -> Tail:
         with self._store.tx() as tx:
-            stored = tx.get(LogPosition, target.key)
-        return stored.offset if stored else 0
+            return self._tail_in(tx, target)
+
+    @staticmethod
+    def _tail_in(tx: Tx, target: Target) -> Tail:
+        stored = tx.get(LogPosition, target.key) or LogPosition(target.key, 0)
+        return Tail(target, stored.offset, unfinished_of(stored))
 
     def _adopt(self) -> None:
         """Follows every container that ran when we last stopped."""
@@ -161,8 +181,12 @@ class Shipper:
                 if definition is None or not any(container.runtime_id for container in task.containers):
                     continue
                 for target in targets(self._installation, task, definition):
-                    stored = tx.get(LogPosition, target.key)
-                    self._tails.setdefault(target.key, Tail(target, stored.offset if stored else 0))
+                    self._tails.setdefault(target.key, self._tail_in(tx, target))
+
+
+def unfinished_of(stored: LogPosition) -> Unfinished | None:
+    """The event that was not whole at a position."""
+    return Unfinished(stored.since, stored.unfinished) if stored.unfinished else None
 
 
 def forget(tx: Tx, task: Task) -> None:

@@ -7,6 +7,8 @@ from cloudlet.kernel.service import Input
 from cloudlet.services.ecs.api import ClientException, unsupported
 from cloudlet.services.ecs.arns import NAME
 from cloudlet.services.ecs.log_rules import log_configuration
+from cloudlet.services.ecs.secret_rules import repository_credentials, secrets
+from cloudlet.services.ecs.storage_rules import mount_points
 
 TIMEOUT_MAX_S = 120  # startTimeout and stopTimeout: "The valid values for Fargate are 2-120 seconds"
 PORT_RANGES_MAX = 100
@@ -17,8 +19,7 @@ MEMORY_MIN_MIB = 6
 ENVIRONMENT_NAME = re.compile(r"[^\x00=]+")
 
 # What Fargate honours and we do not yet; empty values pass, since tools send them.
-_NOT_YET = ("repositoryCredentials", "environmentFiles", "mountPoints", "volumesFrom", "secrets",
-            "firelensConfiguration", "credentialSpecs")
+_NOT_YET = ("environmentFiles", "firelensConfiguration", "credentialSpecs")
 # What AWS itself refuses with the network mode awsvpc, or on Fargate.
 _NEVER = {
     "links": "Links are not supported when networkMode=awsvpc.",
@@ -57,11 +58,13 @@ def container_definition(given: Input) -> dict[str, Any]:
     if given.get("versionConsistency") == "enabled":
         raise unsupported("The container definition's versionConsistency", ClientException)
     filled = {member: value for member, value in given.items()
-              if member not in _NOT_YET and member not in _NEVER}
+              if member not in (*_NOT_YET, *_NEVER)}
     filled |= {
         "cpu": given.get("cpu") or 0, "essential": given.get("essential", True) is not False,
         "portMappings": _ports(given.get("portMappings") or []),
-        "environment": _environment(given.get("environment") or []), "mountPoints": [], "volumesFrom": [],
+        "environment": _environment(given.get("environment") or []),
+        "mountPoints": mount_points(given.get("mountPoints") or []),
+        "volumesFrom": [dict(source) for source in given.get("volumesFrom") or []],
         "systemControls": _system_controls(given.get("systemControls") or [])}
     _check_limits(name, filled)
     for member, rule in (("healthCheck", _health_check), ("restartPolicy", _restart_policy)):
@@ -69,6 +72,10 @@ def container_definition(given: Input) -> dict[str, Any]:
             filled[member] = rule(name, filled[member])
     if filled.get("linuxParameters"):
         _check_linux(filled["linuxParameters"])
+    if filled.get("secrets"):
+        filled["secrets"] = secrets(filled["secrets"], filled["environment"])
+    if filled.get("repositoryCredentials"):
+        filled["repositoryCredentials"] = repository_credentials(filled["repositoryCredentials"])
     if filled.get("logConfiguration"):
         filled["logConfiguration"] = log_configuration(filled["logConfiguration"])
     return filled

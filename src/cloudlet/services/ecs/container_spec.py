@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from cloudlet.engines.ports import ContainerSpec, GroupSpec
+from cloudlet.engines.ports import ContainerSpec, GroupSpec, Mount
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import NetworkInterface
 from cloudlet.services.ecs.records import Definition, Task
 from cloudlet.services.ecs.task_plan import STOP_TIMEOUT_S
+from cloudlet.services.ecs.task_secrets import Secrets
 from cloudlet.services.ecs.tasks import override_of
 
 MIB = 1 << 20
@@ -36,9 +37,10 @@ def stop_timeout(definition: Definition, position: int) -> int:
     return int(definition.containers[position].get("stopTimeout") or STOP_TIMEOUT_S)
 
 
-def container_spec(site: Site, task: Task, definition: Definition, position: int,
-                   interface: NetworkInterface) -> ContainerSpec:
-    """One container of a task, on the task's interface. RunTask's overrides win over the definition."""
+def container_spec(site: Site, task: Task, definition: Definition, position: int, interface: NetworkInterface,
+                   mounts: tuple[Mount, ...] = (), secrets: Secrets = ()) -> ContainerSpec:
+    """One container of a task, on the task's interface, with what it is given from outside. RunTask's overrides win
+    over the definition, and secrets over both."""
     container, override = definition.containers[position], override_of(task, task.containers[position].name)
     linux: dict[str, Any] = container.get("linuxParameters") or {}
     capabilities = linux.get("capabilities") or {}
@@ -56,7 +58,7 @@ def container_spec(site: Site, task: Task, definition: Definition, position: int
         search=(domain,) if domain else (),
         entry_point=_words(container.get("entryPoint")),
         command=_words(command),
-        environment=environment(site, task, definition, position),
+        environment=tuple({**dict(environment(site, task, definition, position)), **dict(secrets)}.items()),
         working_directory=container.get("workingDirectory") or None,
         user=container.get("user") or None,
         cpu_shares=max(SHARES_MIN, override.get("cpu") or container["cpu"]),
@@ -72,6 +74,8 @@ def container_spec(site: Site, task: Task, definition: Definition, position: int
         ulimits=tuple((limit["name"], limit["softLimit"], limit["hardLimit"])
                       for limit in container.get("ulimits") or ()),
         sysctls=tuple((control["namespace"], control["value"]) for control in container["systemControls"]),
+        mounts=mounts,
+        keep_log=(container.get("logConfiguration") or {}).get("logDriver") != "none",
         labels=tuple({**(container.get("dockerLabels") or {}), **labels(task, position)}.items()),
         starts=task.containers[position].restarts + 1)
 

@@ -10,12 +10,13 @@ from cloudlet.services.ecs.arns import NAME
 from cloudlet.services.ecs.container_rules import container_definition, ports_of
 from cloudlet.services.ecs.fargate import check_size, units
 from cloudlet.services.ecs.ordering import check_dependencies
+from cloudlet.services.ecs.secret_rules import attributes, check_execution_role
+from cloudlet.services.ecs.storage_rules import check_mounts, ephemeral_storage, volumes
 
 CONTAINERS_MAX = 10
 
 # What Fargate honours and we do not yet; empty values pass, since tools send them.
-_TASK_NOT_YET = ("volumes", "proxyConfiguration", "ephemeralStorage", "pidMode", "enableFaultInjection",
-                 "trustedExecutionConfiguration")
+_TASK_NOT_YET = ("proxyConfiguration", "pidMode", "enableFaultInjection", "trustedExecutionConfiguration")
 _TASK_NEVER = ("placementConstraints", "inferenceAccelerators", "ipcMode")  # what Fargate refuses
 
 
@@ -35,8 +36,11 @@ def normalized(request: Input) -> dict[str, Any]:
     check_size(cpu, memory)
     containers = [container_definition(container) for container in request["containerDefinitions"]]
     _check_containers(containers, cpu, memory)
+    declared = volumes(request.get("volumes") or [])
+    check_mounts(containers, declared)
+    check_execution_role(containers, request.get("executionRoleArn"))
     document: dict[str, Any] = {
-        "containerDefinitions": containers, "family": family, "networkMode": "awsvpc", "volumes": [],
+        "containerDefinitions": containers, "family": family, "networkMode": "awsvpc", "volumes": declared,
         "placementConstraints": [], "compatibilities": ["EC2", "FARGATE"],
         "requiresCompatibilities": request.get("requiresCompatibilities") or [], "cpu": str(cpu), "memory": str(memory)}
     for name in ("taskRoleArn", "executionRoleArn"):
@@ -45,6 +49,8 @@ def normalized(request: Input) -> dict[str, Any]:
             document[name] = request[name]
     if request.get("runtimePlatform"):
         document["runtimePlatform"] = _platform(request["runtimePlatform"])
+    if request.get("ephemeralStorage"):
+        document["ephemeralStorage"] = ephemeral_storage(request["ephemeralStorage"])
     document["requiresAttributes"] = [{"name": name} for name in _attributes(document)]
     return document
 
@@ -129,6 +135,7 @@ def _attributes(document: Mapping[str, Any]) -> list[str]:
                       "com.amazonaws.ecs.capability.docker-remote-api.1.19"]
         if driver == "awslogs" and execution:
             found.append("ecs.capability.execution-role-awslogs")
+        found += attributes(container)
         if any(container.get(member) for member in ("startTimeout", "stopTimeout", "dependsOn")):
             found.append("ecs.capability.container-ordering")
         if container.get("healthCheck"):

@@ -20,6 +20,7 @@ from cloudlet.services.ecs.records import (
     Task,
     TaskContainer,
 )
+from cloudlet.services.ecs.storage_rules import STORAGE_GIB, ephemeral_storage
 from cloudlet.store.db import Tx
 
 SUBNETS_MAX, GROUPS_MAX = 16, 5
@@ -89,9 +90,10 @@ def network_view(network: Network) -> dict[str, Any]:
 
 def check_overrides(definition: Definition, overrides: Input) -> dict[str, Any]:
     """The overrides of RunTask as they are kept and answered. Raises InvalidParameterException."""
-    for member in ("inferenceAcceleratorOverrides", "ephemeralStorage"):
-        if overrides.get(member):
-            raise unsupported(f"The override of {member}")
+    if overrides.get("inferenceAcceleratorOverrides"):
+        raise unsupported("The override of inferenceAcceleratorOverrides")
+    if overrides.get("ephemeralStorage"):
+        ephemeral_storage(overrides["ephemeralStorage"], InvalidParameterException)
     names = {container["name"] for container in definition.containers}
     for override in overrides.get("containerOverrides") or []:
         if override.get("name") not in names:
@@ -136,7 +138,7 @@ def launch(call: Call, tx: Tx, order: Order, subnet: str) -> Task:
         deployment=order.deployment, launch_type=order.launch_type or "FARGATE", provider=order.provider,
         task_role=task_role, credentials=_uuid(tx) if task_role else "",
         execution_role=overrides.get("executionRoleArn") or definition.document.get("executionRoleArn") or "",
-        overrides=overrides, tags=order.tags)
+        overrides=overrides, tags=order.tags, storage_gib=_storage(definition, overrides))
     tx.put(task)
     return task
 
@@ -158,6 +160,13 @@ def _size(definition: Definition, overrides: Mapping[str, Any]) -> tuple[int, in
     memory = units(overrides.get("memory") or definition.document["memory"], "memory")
     check_size(cpu, memory, InvalidParameterException)
     return cpu, memory
+
+
+def _storage(definition: Definition, overrides: Mapping[str, Any]) -> int:
+    """GiB of ephemeral storage."""
+    given = overrides.get("ephemeralStorage") or definition.document.get("ephemeralStorage") or {}
+    size: int = given.get("sizeInGiB", STORAGE_GIB)
+    return size
 
 
 def _uuid(tx: Tx) -> str:

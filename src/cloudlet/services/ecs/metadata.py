@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from cloudlet.engines.ports import Containers, Usage
+from cloudlet.engines.ports import Engines, Usage
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError, EngineError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import NetworkInterface, find_interface_by_address
-from cloudlet.services.ecs.container_spec import container_name, labels
+from cloudlet.services.ecs.container_spec import container_name, group_name, labels
 from cloudlet.services.ecs.credentials import TaskCredentials, refusal
 from cloudlet.services.ecs.records import Definition, Task, TaskContainer
 from cloudlet.services.ecs.tasks import override_of
@@ -29,9 +29,9 @@ _METADATA = re.compile(r"/v([34])/([0-9a-f-]{1,64})(|/task|/stats|/task/stats)/?
 class Metadata:
     """Answers requests of tasks; `handle` is an http.Handler."""
 
-    def __init__(self, store: Store, containers: Containers, site: Site, clock: Clock,
+    def __init__(self, store: Store, engines: Engines, site: Site, clock: Clock,
                  credentials: TaskCredentials) -> None:
-        self._store, self._containers, self._site, self._clock = store, containers, site, clock
+        self._store, self._engines, self._site, self._clock = store, engines, site, clock
         self._credentials = credentials
 
     async def handle(self, request: Request) -> Response:
@@ -70,7 +70,8 @@ class Metadata:
                         version: int, what: str) -> Response:
         match what:
             case "/task":
-                return _json(self._task(task, definition, interface, version))
+                answer = self._task(task, definition, interface, version)
+                return _json(answer if version == 3 else answer | await self._storage(task))
             case "/stats":
                 return _json(await self._stats(task, position))
             case "/task/stats":
@@ -95,6 +96,14 @@ class Metadata:
         times = (("PullStartedAt", task.pull_started_at), ("PullStoppedAt", task.pull_stopped_at),
                  ("ExecutionStoppedAt", task.execution_stopped_at))
         return answer | {name: _time(at) for name, at in times if at is not None}
+
+    async def _storage(self, task: Task) -> dict[str, Any]:
+        """What the task takes of its ephemeral storage, in MiB, as far as it can be measured now."""
+        try:
+            used = await self._engines.storages.usage(group_name(self._site.installation, task.key))
+        except EngineError:
+            return {}
+        return {"EphemeralStorageMetrics": {"Utilized": used >> 20, "Reserved": task.storage_gib << 10}}
 
     def _container(self, task: Task, definition: Definition, interface: NetworkInterface, position: int,
                    version: int) -> dict[str, Any]:
@@ -133,7 +142,7 @@ class Metadata:
     async def _stats(self, task: Task, position: int) -> dict[str, Any] | None:
         """Docker's statistics, as far as they are measured here; None for a container that does not run."""
         try:
-            usage = await self._containers.usage(container_name(self._site.installation, task, position))
+            usage = await self._engines.containers.usage(container_name(self._site.installation, task, position))
         except EngineError:
             usage = None
         return _docker_stats(usage, task.containers[position], self._clock.now()) if usage else None

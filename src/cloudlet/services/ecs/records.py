@@ -102,7 +102,8 @@ class TaskContainer:
 
     `digest` pins the image of a registry of ours from the first look on; `reference` is what the engine starts, known
     once it is pulled. `runtime_id` is set from the first time the container was seen. `depends` are pairs of a
-    container's name and a condition. After `restarts` it is to have been started once more often than that.
+    container's name and a condition. After `restarts` it is to have been started once more often than that. `volumes`
+    are the paths that its image declares as such.
     """
 
     name: str
@@ -128,6 +129,7 @@ class TaskContainer:
     health_since: float | None = None
     restart: RestartPolicy | None = None
     restarts: int = 0
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ class Task:
     stop_code: str = ""
     stopped_reason: str = ""
     protected_until: float | None = None  # from scale-in and deployments
+    storage_gib: int = 20  # of ephemeral storage
 
     @property
     def health(self) -> Health:
@@ -347,7 +350,12 @@ def _definitions(service: Any) -> list[str] | None:
 
 @record("ecs.log")
 class LogPosition:
-    """Up to which byte a container's output is in CloudWatch Logs. Key: the task's key, "/", the container's name."""
+    """Up to which byte a container's output is in CloudWatch Logs. Key: the task's key, "/", the container's name.
+
+    `unfinished` are the lines before that byte which wait for the rest of their event, the first since `since`.
+    """
 
     key: str
     offset: int
+    unfinished: str = ""
+    since: float = 0.0

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloudlet.control.outcome import Again, Done, Outcome
-from cloudlet.engines.ports import Container, Engines, ImageSpec
+from cloudlet.engines.ports import Container, Engines, ImageSpec, StorageSpec
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError, Conflict, Refused
 from cloudlet.kernel.site import Site
@@ -15,12 +15,14 @@ from cloudlet.services.ec2 import NetworkInterface, find_interface, release_inte
 from cloudlet.services.ecr import ImageNotFound, ResolvedImage, resolve_image
 from cloudlet.services.ecs import awslogs
 from cloudlet.services.ecs.awslogs import Shipper
-from cloudlet.services.ecs.container_spec import container_name, container_spec, stop_timeout
+from cloudlet.services.ecs.container_spec import container_name, container_spec, group_name, stop_timeout
 from cloudlet.services.ecs.credentials import TaskCredentials, refusal
 from cloudlet.services.ecs.health import Prober
 from cloudlet.services.ecs.records import Definition, Service, Task, TaskContainer
 from cloudlet.services.ecs.service_plan import after_failure, failed
 from cloudlet.services.ecs.task_plan import KILL_AGAIN_S, Move, Sight, decide, ended, note, stopped, visible_for
+from cloudlet.services.ecs.task_secrets import Unreadable, read_secrets, registry_login
+from cloudlet.services.ecs.task_volumes import mounts, volume_names
 from cloudlet.store.db import Store, Tx
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class TaskLoop:
         move = decide(noted, self._clock.now())
         match move.verb:
             case "pull":
-                return await self._pull(noted, move)
+                return await self._pull(noted, definition, move)
             case "await-interface":  # its own loop tells us, in time
                 return Again(move.after or 0.0, "waits for its network interface")
             case "give-up":
@@ -104,9 +106,10 @@ class TaskLoop:
         self._record(task, replace(changed, version=task.version + 1))
         return Again()
 
-    async def _pull(self, task: Task, move: Move) -> Outcome:
+    async def _pull(self, task: Task, definition: Definition, move: Move) -> Outcome:
         """Pulls the images, while the interface is being made. The digest is pinned before the first pull."""
         resolved: dict[int, ResolvedImage | None] = {}
+        logins: dict[int, tuple[str, str]] = {}
         pinned = replace(task, pull_started_at=task.pull_started_at or self._clock.now())
         for position in move.containers:
             container = task.containers[position]
@@ -115,6 +118,10 @@ class TaskLoop:
                 with self._store.tx() as tx:
                     found = resolved[position] = resolve_image(tx, task.account, task.region, image, self._site,
                                                                task.execution_role)
+                    if found is None and (login := registry_login(tx, task, definition, position)):
+                        logins[position] = login
+            except Unreadable as error:
+                return self._fail(task, str(error), position)
             except ImageNotFound as error:
                 return self._fail(task, "CannotPullContainerError: pull image manifest has been retried 1 time(s):"
                                         f" {error}", position)
@@ -126,13 +133,14 @@ class TaskLoop:
         for position, found in resolved.items():
             container = pinned.containers[position]
             spec = (ImageSpec(found.reference, found.username, found.password, plain_http=True) if found
-                    else ImageSpec(container.image))
+                    else ImageSpec(container.image, *logins.get(position, ())))
             try:
                 image_here = await self._engines.images.ensure(spec)
             except Refused as error:
                 return self._fail(pinned, worded("CannotPullContainerError", error), position)
             pulled = _with(pulled, position, replace(container, reference=spec.reference,
-                                                     digest=container.digest or image_here.digest))
+                                                     digest=container.digest or image_here.digest,
+                                                     volumes=image_here.volumes))
         self._record(pinned, replace(pulled, pull_stopped_at=self._clock.now(), version=pinned.version + 1))
         return Again()
 
@@ -156,7 +164,15 @@ class TaskLoop:
             return self._fail(task, "ResourceInitializationError: failed to validate logger args: create stream has"
                                     " been retried 1 times: failed to create Cloudwatch log stream:"
                                     f" {error.code}: {error.message} : exit status 1")
-        specs = [container_spec(self._site, task, definition, position, interface) for position in move.containers]
+        try:
+            with self._store.tx() as tx:
+                secrets = read_secrets(tx, task, definition, move.containers)
+            paths = await self._make_volumes(task, definition)
+        except (Unreadable, Refused) as error:
+            return self._fail(task, str(error))
+        specs = [container_spec(self._site, task, definition, position, interface,
+                                mounts(task, definition, position, paths), secrets.get(position, ()))
+                 for position in move.containers]
         results = await asyncio.gather(*(self._engines.containers.ensure(spec) for spec in specs),
                                        return_exceptions=True)
         for target in wanted:
@@ -176,6 +192,14 @@ class TaskLoop:
         noted = note(task, Sight(True, seen), self._clock.now())
         self._record(task, noted)
         return Done() if decide(noted, self._clock.now()).verb == "watch" else Again()
+
+    async def _make_volumes(self, task: Task, definition: Definition) -> Mapping[str, str]:
+        """The directories of the task's volumes. Most tasks have none."""
+        names = volume_names(task, definition)
+        if not names:
+            return {}
+        spec = StorageSpec(group_name(self._site.installation, task.key), names)
+        return (await self._engines.storages.ensure(spec)).paths
 
     def _watch(self, task: Task, definition: Definition) -> Outcome:
         """All is as it should be; whoever adopted the task after a restart follows its logs again."""
@@ -211,6 +235,8 @@ class TaskLoop:
             self._shipper.leave(target)
         self._prober.leave(task)
         await asyncio.gather(*(self._engines.containers.destroy(name) for name in names))
+        if volume_names(task, definition):
+            await self._engines.storages.destroy(group_name(self._site.installation, task.key))
         with self._store.tx() as tx:
             if record(tx, task, ended(task, tx.now)):
                 release_interface(tx, task.attachment.interface)

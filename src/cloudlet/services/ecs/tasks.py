@@ -152,6 +152,7 @@ def view(task: Task, tags: bool = True) -> dict[str, Any]:
         "attachments": [_attachment(task)],
         "containers": [_container(task, container) for container in task.containers],
         "overrides": task.overrides or {"containerOverrides": [], "inferenceAcceleratorOverrides": []},
+        "ephemeralStorage": {"sizeInGiB": task.storage_gib}, "fargateEphemeralStorage": {"sizeInGiB": task.storage_gib},
         "tags": tag_list(task.tags) if tags else []}
     optional = (("startedBy", task.started_by), ("capacityProviderName", task.provider),
                 ("stopCode", task.stop_code), ("stoppedReason", task.stopped_reason),
