@@ -80,6 +80,8 @@ class Checker:
                         or any(("pull", container.image) in refused for container in task.containers))
             case found if found[0].startswith("CannotStart"):
                 return ("start", task.arn) in refused
+            case found if found[0].startswith("ResourceInitialization"):
+                return family == "pair" and any(what == "ensure_storage" for what, _ in refused)
             case found if found[0].startswith("ECS"):
                 return family == "roled"
             case found if found[0].startswith("Timeout"):
@@ -100,6 +102,7 @@ class Checker:
         self.check_networks(tasks)
         self.check_rules()
         self.check_logs(tasks)
+        self.check_storages()
 
     def check_nothing_left(self) -> None:
         """After a reset: no record of a customer's, and nothing in the world."""
@@ -110,7 +113,8 @@ class Checker:
         assert not left, f"a reset left {left[:3]}"
         assert not waiting, f"a reset left work: {waiting[:3]}"
         nature = self.nature
-        there = [*nature.containers.bodies, *nature.networks.interfaces, *nature.networks.networks, *nature.doors.open]
+        there = [*nature.containers.bodies, *nature.networks.interfaces, *nature.networks.networks, *nature.doors.open,
+                 *nature.storages.storages]
         assert not there, f"a reset left {there[:3]}"
 
     def check_images(self) -> None:
@@ -123,7 +127,7 @@ class Checker:
         """Long after the last task and service: nothing of them is in the world or on record."""
         nature = self.nature
         there = [*nature.containers.bodies, *nature.networks.interfaces, *nature.networks.networks, *nature.doors.open,
-                 *nature.images.images]
+                 *nature.images.images, *nature.storages.storages]
         assert not there, f"still there: {there[:3]}"
         with self.plane.store.look() as tx:
             kept = tx.execute("select kind, key from record where kind in ('ecs.task', 'ecs.service', 'ecs.log',"
@@ -202,6 +206,15 @@ class Checker:
                 continue  # its end was seen before
             assert wanted.get(whose) == there.get(whose), (
                 f"{whose[1]} of {whose[0]}: wanted {wanted.get(whose)}, there {there.get(whose)} (does it run?)")
+
+    def check_storages(self) -> None:
+        """What runs has its volumes, and nothing else has any."""
+        bodies, storages = self.nature.containers.bodies.values(), self.nature.storages.storages
+        there = {f"/volumes/{name}/{volume}" for name, volumes in storages.items() for volume in volumes}
+        used = {mount.source for body in bodies for mount in body.spec.mounts if body.seen.state == "running"}
+        assert used <= there, f"volumes lost: {used - there}"
+        left = storages.keys() - {body.spec.group.name for body in bodies}
+        assert not left, f"volumes leaked: {left}"
 
     def check_networks(self, tasks: list[Task]) -> None:
         networks, told = self.nature.networks, self.customer.ask(ec2.ec2, "DescribeNetworkInterfaces")

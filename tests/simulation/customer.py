@@ -22,6 +22,8 @@ FAMILIES = {  # family -> (its images, essential first; whether its tasks can ru
     "unpushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:2"], False), "roled": (["web:1"], True)}
 REPOSITORY, DIGEST = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
+SHARING = ({"mountPoints": [{"sourceVolume": "shared", "containerPath": "/shared"}]},
+           {"volumesFrom": [{"sourceContainer": "c0", "readOnly": True}]})
 SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled"]  # families that services are made of
 
 
@@ -94,8 +96,10 @@ class Customer:
                      requiresCompatibilities=["FARGATE"],
                      executionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/execution",
                      **({"taskRoleArn": ROLE} if family == "roled" else {}),
+                     **({"volumes": [{"name": "shared"}]} if family == "pair" else {}),
                      containerDefinitions=[{
                          "name": f"c{position}", "image": image, "essential": position == 0, "stopTimeout": 5,
+                         **(SHARING[position] if family == "pair" else {}),
                          "logConfiguration": {"logDriver": "awslogs", "options": {
                              "awslogs-group": f"/{family}", "awslogs-region": "us-east-1",
                              "awslogs-stream-prefix": "s"}}}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloudlet.engines.container_record import Record, Records
+from cloudlet.engines.container_record import Record
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Storage, StorageSpec
 from cloudlet.engines.process import run
@@ -36,7 +36,7 @@ class PodmanStorages:
     def __init__(self, podman: Podman) -> None:
         self._podman = podman
         self._directory = podman.data / "volumes"
-        self._records = Records(podman.data / "state", podman.exits, podman.cgroups)
+        self._records = podman.records
         self._started: dict[str, Record] = {}
         self._layers = _Layers(podman.storage)
         self._measured: dict[str, _Measured] = {}

@@ -52,7 +52,7 @@ def test_refused_for_a_task(change: dict[str, Any], words: str) -> None:
     ({"mountPoints": [point("/x/..")]}, "Invalid containerPath '/x/..'"),
     ({"mountPoints": [point("/x"), point("//x/")]}, "Duplicate mount point: '//x/'."),
     ({"volumesFrom": [{"sourceContainer": "else"}]}, "Unknown container 'else' in volumesFrom."),
-    ({"volumesFrom": [{"sourceContainer": "web"}]}, "takes its volumes from itself"),
+    ({"volumesFrom": [{"sourceContainer": "web"}]}, "The container dependencies of web form a cycle."),
 ])
 def test_refused_for_a_container(change: dict[str, Any], words: str) -> None:
     assert words in refusal(request(change, volumes=[DATA]))
@@ -62,5 +62,8 @@ def test_volumes_that_go_round_in_a_circle() -> None:
     def taking(name: str, *sources: str) -> dict[str, Any]:
         return {"name": name, "image": "i", "volumesFrom": [{"sourceContainer": source} for source in sources]}
     circle = request(containerDefinitions=[taking("a", "b"), taking("b", "c"), taking("c", "a")])
-    assert "takes its volumes from itself" in refusal(circle)
+    assert "The container dependencies of a, b, c form a cycle." in refusal(circle)
+    crossed = request(containerDefinitions=[
+        taking("a", "b"), {**taking("b"), "dependsOn": [{"containerName": "a", "condition": "START"}]}])
+    assert "The container dependencies of a, b form a cycle." in refusal(crossed)
     assert normalized(request(containerDefinitions=[taking("a", "b", "c"), taking("b", "c"), taking("c")]))

@@ -10,6 +10,7 @@ from cloudlet.kernel.service import Input
 from cloudlet.services.ec2 import create_interface, ec2
 from cloudlet.services.ecs.api import InvalidParameterException, unsupported
 from cloudlet.services.ecs.fargate import check_size, units
+from cloudlet.services.ecs.ordering import waits_for
 from cloudlet.services.ecs.records import (
     Attachment,
     Cluster,
@@ -148,8 +149,7 @@ def _container(tx: Tx, task_id: str, defined: Mapping[str, Any]) -> TaskContaine
     return TaskContainer(
         defined["name"], _uuid(tx), f"{task_id}-{tx.token(10)}", defined["image"], defined["essential"], defined["cpu"],
         defined.get("memory"), defined.get("memoryReservation"),
-        depends=tuple((dependency["containerName"], dependency["condition"])
-                      for dependency in defined.get("dependsOn") or ()),
+        depends=tuple(waits_for(defined)),
         start_timeout_s=defined.get("startTimeout"),
         restart=RestartPolicy(policy["restartAttemptPeriod"], tuple(policy.get("ignoredExitCodes") or ()))
         if policy.get("enabled") else None)

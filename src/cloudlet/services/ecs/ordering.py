@@ -1,4 +1,4 @@
-"""In which order the containers of a task start and stop: what `dependsOn` asks for.
+"""In which order the containers of a task start and stop: what `dependsOn` and `volumesFrom` ask for.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html
 """
@@ -10,6 +10,15 @@ from cloudlet.services.ecs.api import ClientException
 from cloudlet.services.ecs.records import Task, TaskContainer
 
 COMPLETED = ("COMPLETE", "SUCCESS")
+
+
+def waits_for(container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names of the containers that a definition waits for, each with the condition. Who takes another's volumes
+    waits for its start, which fills them."""
+    for dependency in container.get("dependsOn") or ():
+        yield dependency["containerName"], dependency["condition"]
+    for source in container.get("volumesFrom") or ():
+        yield source["sourceContainer"], "START"
 
 
 def check_dependencies(containers: Sequence[Mapping[str, Any]]) -> None:
@@ -27,8 +36,7 @@ def check_dependencies(containers: Sequence[Mapping[str, Any]]) -> None:
             if condition == "HEALTHY" and not named[name].get("healthCheck"):
                 raise ClientException(f"Container '{container['name']}' depends on the container '{name}' being"
                                       " HEALTHY, which has no health check.")
-    left = {name: {dependency["containerName"] for dependency in container.get("dependsOn") or ()}
-            for name, container in named.items()}
+    left = {name: {other for other, _ in waits_for(container)} for name, container in named.items()}
     while left:
         free = [name for name, needs in left.items() if not needs & left.keys()]
         if not free:

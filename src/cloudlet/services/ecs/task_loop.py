@@ -166,10 +166,13 @@ class TaskLoop:
                                     f" {error.code}: {error.message} : exit status 1")
         try:
             with self._store.tx() as tx:
-                secrets = read_secrets(tx, task, definition, move.containers)
+                fresh = [position for position in move.containers if not task.containers[position].restarts]
+                secrets = read_secrets(tx, task, definition, fresh)  # one that starts again keeps its own
             paths = await self._make_volumes(task, definition)
-        except (Unreadable, Refused) as error:
+        except Unreadable as error:
             return self._fail(task, str(error))
+        except Refused as error:
+            return self._fail(task, worded("ResourceInitializationError", error))
         specs = [container_spec(self._site, task, definition, position, interface,
                                 mounts(task, definition, position, paths), secrets.get(position, ()))
                  for position in move.containers]
