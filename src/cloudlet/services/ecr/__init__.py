@@ -3,6 +3,7 @@
 from cloudlet.services.ecr import (
     images,
     layers,
+    lifecycle,
     mutability,
     policies,
     putting,
@@ -17,5 +18,6 @@ from cloudlet.services.ecr.references import ImageNotFound, ResolvedImage, resol
 from cloudlet.services.ecr.registry import registry
 from cloudlet.services.ecr.service import ecr
 
-__all__ = ["ImageNotFound", "ResolvedImage", "controller", "ecr", "images", "layers", "mutability", "policies",
-           "putting", "registry", "replication", "repositories", "resolve_image", "scanning", "tags", "tokens"]
+__all__ = ["ImageNotFound", "ResolvedImage", "controller", "ecr", "images", "layers", "lifecycle", "mutability",
+           "policies", "putting", "registry", "replication", "repositories", "resolve_image", "scanning", "tags",
+           "tokens"]

@@ -9,11 +9,14 @@ from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.ecr.contents import (
     ABANDONED_UPLOAD_S,
     BLOB,
+    LIFECYCLE,
+    PREVIEW,
     REPOSITORY,
     UNUSED_LAYER_S,
     UPLOAD,
     delete_layer,
 )
+from cloudlet.services.ecr.expiry import Expiry
 from cloudlet.services.ecr.records import Image, Layer, Upload
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
@@ -24,8 +27,9 @@ HELD_RETRY_S = 60.0
 
 def controller(store: Store, blobs: Blobs) -> Controller:
     """The registry's loops: by repository, by digest, by upload, and a regular look for what was left behind."""
-    collector = Collector(store, blobs)
-    return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload},
+    collector, expiry = Collector(store, blobs), Expiry(store)
+    return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload,
+                       LIFECYCLE: expiry.repository, PREVIEW: expiry.preview},
                       workers={"ecr.sweep": collector.sweep})
 
 

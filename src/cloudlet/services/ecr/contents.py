@@ -3,7 +3,17 @@
 import dataclasses
 
 from cloudlet.services.ecr.manifests import Document
-from cloudlet.services.ecr.records import Image, Layer, Manifest, Repository, Tag, Upload, repository_key
+from cloudlet.services.ecr.records import (
+    Image,
+    Layer,
+    LifecyclePolicy,
+    Manifest,
+    Preview,
+    Repository,
+    Tag,
+    Upload,
+    repository_key,
+)
 from cloudlet.services.ecr.service import (
     ImageTagAlreadyExists,
     InvalidLayer,
@@ -18,6 +28,8 @@ from cloudlet.store.db import Tx
 REPOSITORY = "ecr.repository"  # work: layers of this repository that nothing uses
 BLOB = "ecr.blob"  # work: the file of this digest, if no repository has it
 UPLOAD = "ecr.upload"  # work: this upload, if it was abandoned
+LIFECYCLE = "ecr.lifecycle"  # work: apply the lifecycle policy of this repository
+PREVIEW = "ecr.preview"  # work: find what a lifecycle policy would do to this repository
 UNUSED_LAYER_S = 3600.0  # how long an unused layer is kept after a client last relied on it
 ABANDONED_UPLOAD_S = 24 * 3600.0
 PULL_RECORDED_S = 60.0  # a pull is recorded if the last record is older
@@ -142,7 +154,9 @@ def delete_image(tx: Tx, image: Image) -> None:
 
 
 def delete_contents(tx: Tx, repository: Repository) -> None:
-    """Removes everything that is in a repository, uploads under way included."""
+    """Removes everything that is in a repository or about it, uploads under way included."""
+    tx.delete(LifecyclePolicy, repository.key)
+    tx.delete(Preview, repository.key)
     for image in tx.find(Image, f"{repository.key}@"):
         delete_image(tx, image)
     for layer in tx.find(Layer, f"{repository.key}@"):

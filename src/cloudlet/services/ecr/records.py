@@ -126,6 +126,25 @@ class RegistryPolicy:
     policy: str
 
 
+@record("ecr.lifecycle_policy")
+class LifecyclePolicy:
+    """A repository's lifecycle policy, as it was put; same key as the repository. `evaluated_at`: last applied."""
+
+    key: str
+    text: str
+    evaluated_at: float = 0.0
+
+
+@record("ecr.lifecycle_preview")
+class Preview:
+    """What a lifecycle policy would do to a repository, of the same key; `expired` as it is answered, oldest first."""
+
+    key: str
+    text: str
+    complete: bool = False
+    expired: list[dict[str, Any]] = field(default_factory=list)
+
+
 @record("ecr.scan_rules")
 class ScanRules:
     """The rules of a registry's scanning configuration, as they were put. `key` is account/region."""
