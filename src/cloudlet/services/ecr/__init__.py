@@ -1,6 +1,7 @@
 """ECR: repositories, their images, and the registry that docker, podman and ECS push to and pull from."""
 
 from cloudlet.services.ecr import (
+    account_settings,
     images,
     layers,
     lifecycle,
@@ -18,6 +19,6 @@ from cloudlet.services.ecr.references import ImageNotFound, ResolvedImage, resol
 from cloudlet.services.ecr.registry import registry
 from cloudlet.services.ecr.service import ecr
 
-__all__ = ["ImageNotFound", "ResolvedImage", "controller", "ecr", "images", "layers", "lifecycle", "mutability",
-           "policies", "putting", "registry", "replication", "repositories", "resolve_image", "scanning", "tags",
-           "tokens"]
+__all__ = ["ImageNotFound", "ResolvedImage", "account_settings", "controller", "ecr", "images", "layers", "lifecycle",
+           "mutability", "policies", "putting", "registry", "replication", "repositories", "resolve_image", "scanning",
+           "tags", "tokens"]

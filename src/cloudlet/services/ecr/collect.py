@@ -11,6 +11,7 @@ from cloudlet.services.ecr.contents import (
     BLOB,
     LIFECYCLE,
     PREVIEW,
+    REPLICA,
     REPOSITORY,
     UNUSED_LAYER_S,
     UPLOAD,
@@ -18,6 +19,7 @@ from cloudlet.services.ecr.contents import (
 )
 from cloudlet.services.ecr.expiry import Expiry
 from cloudlet.services.ecr.records import Image, Layer, Upload
+from cloudlet.services.ecr.replicating import Replication
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
@@ -29,7 +31,7 @@ def controller(store: Store, blobs: Blobs) -> Controller:
     """The registry's loops: by repository, by digest, by upload, and a regular look for what was left behind."""
     collector, expiry = Collector(store, blobs), Expiry(store)
     return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload,
-                       LIFECYCLE: expiry.repository, PREVIEW: expiry.preview},
+                       LIFECYCLE: expiry.repository, PREVIEW: expiry.preview, REPLICA: Replication(store).replica},
                       workers={"ecr.sweep": collector.sweep})
 
 

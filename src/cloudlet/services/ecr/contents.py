@@ -9,6 +9,8 @@ from cloudlet.services.ecr.records import (
     LifecyclePolicy,
     Manifest,
     Preview,
+    Replica,
+    ReplicationRules,
     Repository,
     Tag,
     Upload,
@@ -30,6 +32,7 @@ BLOB = "ecr.blob"  # work: the file of this digest, if no repository has it
 UPLOAD = "ecr.upload"  # work: this upload, if it was abandoned
 LIFECYCLE = "ecr.lifecycle"  # work: apply the lifecycle policy of this repository
 PREVIEW = "ecr.preview"  # work: find what a lifecycle policy would do to this repository
+REPLICA = "ecr.replica"  # work: bring this image to this destination
 UNUSED_LAYER_S = 3600.0  # how long an unused layer is kept after a client last relied on it
 ABANDONED_UPLOAD_S = 24 * 3600.0
 PULL_RECORDED_S = 60.0  # a pull is recorded if the last record is older
@@ -77,7 +80,17 @@ def put_image(tx: Tx, blobs: Blobs, repository: Repository, document: Document, 
         tx.put(Manifest(key, document.text))
     if tag is not None:
         tx.put(Tag(f"{repository.key}:{tag}", key))
+    _replicate(tx, repository, image)
     return image
+
+
+def _replicate(tx: Tx, repository: Repository, image: Image) -> None:
+    """Sends an image wherever the rules of the registry want it."""
+    rules = tx.get(ReplicationRules, f"{repository.account}/{repository.region}")
+    for destination in rules.destinations(repository.name) if rules is not None else ():
+        replica = Replica(f"{image.key}>{destination}")
+        tx.put(replica)
+        tx.enqueue(REPLICA, replica.key)
 
 
 def _require_parts(tx: Tx, blobs: Blobs, repository: str, document: Document) -> None:
@@ -148,6 +161,8 @@ def delete_image(tx: Tx, image: Image) -> None:
     """Removes an image and its tags; layers that nothing else uses are collected."""
     for tag in tx.find(Tag, image=image.key):
         tx.delete(Tag, tag.key)
+    for replica in tx.find(Replica, f"{image.key}>"):
+        tx.delete(Replica, replica.key)
     tx.delete(Manifest, image.key)
     tx.delete(Image, image.key)
     tx.enqueue(REPOSITORY, image.repository)

@@ -4,6 +4,7 @@ import re
 
 from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import contents, manifests
+from cloudlet.services.ecr.account_settings import mounts
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, empty
 from cloudlet.services.ecr.records import Image, Layer, Tag, Upload
 from cloudlet.services.ecr.service import RepositoryNotFound, is_digest, is_repository_name, is_tag
@@ -44,7 +45,7 @@ class Pushes:
     def _mount(self, tx: Tx, exchange: Exchange, digest: str, into: str) -> bool:
         """Whether the blob is in the repository now. What cannot be mounted is uploaded, so this refuses nothing."""
         size = self._blobs.size(digest)
-        if not is_digest(digest) or size is None:
+        if not is_digest(digest) or size is None or not mounts(tx, exchange.account, exchange.region):
             return False
         if not any(_may_mount(tx, exchange, source, digest) for source in _sources(tx, exchange, digest)):
             return False

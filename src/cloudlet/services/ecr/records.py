@@ -145,6 +145,55 @@ class Preview:
     expired: list[dict[str, Any]] = field(default_factory=list)
 
 
+@record("ecr.replication_rules")
+class ReplicationRules:
+    """The rules by which a registry replicates, as they were put. `key` is account/region."""
+
+    key: str
+    rules: list[dict[str, Any]]
+
+    def destinations(self, repository: str) -> list[str]:
+        """The account/region of everywhere that a repository is replicated to."""
+        found: dict[str, None] = {}
+        for rule in self.rules:
+            filters = rule.get("repositoryFilters")
+            if not filters or any(repository.startswith(each["filter"]) for each in filters):
+                found |= {f"{each['registryId']}/{each['region']}": None for each in rule["destinations"]}
+        return list(found)
+
+
+@record("ecr.replica")
+class Replica:
+    """How far an image got on its way to one destination. `key` is `<the image's key>><account>/<region>`."""
+
+    key: str
+    status: str = "IN_PROGRESS"
+    failure: str | None = None
+
+    @property
+    def image(self) -> str:
+        """The key of the image that is replicated."""
+        return self.key.rpartition(">")[0]
+
+    @property
+    def account(self) -> str:
+        """The account to which it goes."""
+        return self.key.rpartition(">")[2].partition("/")[0]
+
+    @property
+    def region(self) -> str:
+        """The region to which it goes."""
+        return self.key.rpartition("/")[2]
+
+
+@record("ecr.account_setting")
+class AccountSetting:
+    """A setting of a registry, where it was put. `key` is account/region/name."""
+
+    key: str
+    value: str
+
+
 @record("ecr.scan_rules")
 class ScanRules:
     """The rules of a registry's scanning configuration, as they were put. `key` is account/region."""
