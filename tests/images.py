@@ -61,10 +61,10 @@ class Registry:
         self.call("PUT", f"{location}{separator}digest={digest(body)}", body)
         return {"digest": digest(body), "size": len(body)}
 
-    def push(self, repository: str, tag: str, layers: list[bytes], command: list[str]) -> str:
-        """Pushes an image of those (uncompressed) layers; its manifest's digest."""
+    def push(self, repository: str, tag: str, layers: list[bytes], command: list[str], **settings: Any) -> str:
+        """Pushes an image of those (uncompressed) layers and further settings; its manifest's digest."""
         config = json.dumps({"architecture": "amd64", "os": "linux",
-                             "config": {"Cmd": command, "Env": ["PATH=/bin"]},
+                             "config": {"Cmd": command, "Env": ["PATH=/bin"], **settings},
                              "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]}}).encode()
         packed = [gzip.compress(layer, 1, mtime=0) for layer in layers]
         manifest = json.dumps({

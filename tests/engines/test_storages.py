@@ -216,7 +216,8 @@ def test_a_filling_that_was_cut_off_begins_anew(ground: PodmanGround, monkeypatc
 
         async def full(command: list[str], **more: float) -> object:
             if command[0] == "cp":  # some of it arrives
-                (volume / "index.html").write_text("hal")
+                Path(command[-1]).mkdir()
+                (Path(command[-1]) / "index.html").write_text("hal")
                 return await run_command(["sh", "-c", "echo 'No space left on device' >&2; exit 1"], timeout_s=10)
             return await run_command(command, **more)
         with monkeypatch.context() as patch:
@@ -224,8 +225,33 @@ def test_a_filling_that_was_cut_off_begins_anew(ground: PodmanGround, monkeypatc
             with pytest.raises(Refused, match=r"CannotStartContainerError: .*No space left"):
                 await plane.containers.ensure(spec)
         assert await plane.containers.observe(spec.name) is None
+        assert (await plane.storages.ensure(StorageSpec(group.name, ("site",)))).paths == {"site": str(volume)}
         await plane.containers.ensure(spec)
         assert await plane.output(spec.name) == ["hello"]
+        assert os.listdir(volume.parent) == ["site"]
+        await plane.containers.destroy(spec.name)
+        await plane.storages.destroy(group.name)
+    ground.run(main())
+
+
+@real
+def test_a_link_in_a_shared_volume_leads_no_copy_astray(ground: PodmanGround, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that runs already may put there what it likes, at any moment."""
+    reference = site_image(ground)
+    (tmp_path / "victim").write_text("untouched")
+    monkeypatch.setattr(initial_content, "wanting", lambda mount: True)  # it was empty a moment ago
+
+    async def main() -> None:
+        plane = ground.start()
+        group = GroupSpec(plane.name("led"))
+        volume = Path((await plane.storages.ensure(StorageSpec(group.name, ("site",)))).paths["site"])
+        (volume / "index.html").symlink_to(tmp_path / "victim")
+        spec = plane.spec("led", "cat /site/index.html", group=group, image=reference,
+                          mounts=(Mount(str(volume), "/site", fill=True),))
+        await plane.containers.ensure(spec)
+        assert await plane.output(spec.name) == ["hello"]
+        assert (tmp_path / "victim").read_text() == "untouched"
         await plane.containers.destroy(spec.name)
         await plane.storages.destroy(group.name)
     ground.run(main())

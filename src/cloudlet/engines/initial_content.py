@@ -1,8 +1,9 @@
 """What an image has at a volume's path, copied into the volume while it is empty, as Docker does."""
 
+import errno
 import os
 import stat
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Mount
@@ -22,26 +23,42 @@ def wanting(mount: Mount) -> bool:
 async def fill(podman: Podman, container: str, mount: Mount) -> None:
     """Fills one volume from the file system of a container that was made and not started.
 
-    A mark beside the volume stays until all is there, so that whoever comes after a crash begins anew. Raises Refused
-    ("CannotStartContainerError: …") for a full disk, Busy where Podman does not answer.
+    The content is copied beside the volume, where nobody else gets, and moved into it: who shares the volume and runs
+    already could else lead the copy elsewhere by a link. What is beside it stays until all is done, so that whoever
+    comes after a crash begins anew. Raises Refused ("CannotStartContainerError: …") for a full disk, Busy where Podman
+    does not answer.
     """
-    mark = Path(mount.source + FILLING)
+    beside = mount.source + FILLING
     answer = await podman.ask("POST", f"/containers/{container}/mount")
     if answer.status >= 400:
         raise Busy(f"{container} cannot be mounted: {answer.complaint}")
     try:
         source = inside(answer.body.decode().strip().strip('"'), mount.target)
+        await run(["rm", "-rf", "--", beside], timeout_s=_COPY_S)
         if source is not None:
-            mark.touch()
-            copied = await run(["cp", "-aT", "--", source, mount.source], timeout_s=_COPY_S)
+            copied = await run(["cp", "-aT", "--", source, beside], timeout_s=_COPY_S)
             if copied.status:
                 raise Refused(f"CannotStartContainerError: failed to copy the content of {mount.target} into its"
                               f" volume: {copied.complaint[-200:]}")
-        mark.unlink(missing_ok=True)
+            _move(beside, mount.source)
+            await run(["rm", "-rf", "--", beside], timeout_s=_COPY_S)
     except OSError as failed:
         raise Refused(f"CannotStartContainerError: {failed.strerror or failed}") from None
     finally:
         await podman.ask("POST", f"/containers/{container}/unmount")
+
+
+def _move(beside: str, volume: str) -> None:
+    """What is beside the volume comes into it, each thing whole; what somebody else put there meanwhile stays."""
+    for name in os.listdir(beside):
+        try:
+            os.rename(f"{beside}/{name}", f"{volume}/{name}")
+        except OSError as failed:
+            if failed.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+                raise
+    status = os.stat(beside)
+    os.chown(volume, status.st_uid, status.st_gid)
+    os.chmod(volume, stat.S_IMODE(status.st_mode))
 
 
 def inside(root: str, path: str) -> str | None:

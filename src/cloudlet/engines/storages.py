@@ -15,7 +15,7 @@ from cloudlet.engines.ports import Storage, StorageSpec
 from cloudlet.engines.process import run
 from cloudlet.kernel.errors import Busy, Refused
 
-# Beside a volume: itself before it is whole, and the mark that the image's content is being copied into it.
+# Beside a volume: itself before it is whole, and what the image has for it while that is being copied.
 MAKING, FILLING = ".making", ".filling"
 FRESH_S = 5.0  # how long a measurement is good for,
 PATIENCE = 50  # and how many times as long as it took
