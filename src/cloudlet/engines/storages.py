@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from cloudlet.engines.container_record import Record
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Storage, StorageSpec
 from cloudlet.engines.process import run
@@ -36,9 +35,7 @@ class PodmanStorages:
     def __init__(self, podman: Podman) -> None:
         self._podman = podman
         self._directory = podman.data / "volumes"
-        self._records = podman.records
-        self._started: dict[str, Record] = {}
-        self._layers = _Layers(podman.storage)
+        self._layers = _Layers(podman)
         self._measured: dict[str, _Measured] = {}
         self._measuring: dict[str, asyncio.Task[int]] = {}
 
@@ -116,40 +113,44 @@ class PodmanStorages:
         except (IndexError, ValueError):
             raise Busy(f"du says: {done.complaint}") from None
 
-    def _written(self, name: str) -> list[str]:
+    def _written(self, name: str) -> Iterable[str]:
         """The writable layers of the containers of a group."""
-        names = set(self._records.names())
-        for gone in self._started.keys() - names:
-            del self._started[gone]
-        for new in names - self._started.keys():
-            record = self._records.find(new)
-            if record is not None and record.id:
-                self._started[new] = record
-        group = f"{self._podman.cgroup}/{name}"
-        return [layer for record in self._started.values()
-                if record.group == group and (layer := self._layers.of(record.id))]
+        return self._layers.of(f"{self._podman.cgroup}/{name}")
 
 
 class _Layers:
-    """Which writable layer is which container's, from the storage's own list, read again only when it has changed."""
+    """The writable layers of each group's containers, looked for again only when there are others."""
 
-    def __init__(self, storage: Path) -> None:
-        self._storage, self._path = storage, storage / "overlay-containers" / "containers.json"
-        self._seen: tuple[int, int, int] | None = None
-        self._layers: dict[str, str] = {}
+    def __init__(self, podman: Podman) -> None:
+        self._records = podman.records
+        self._overlay = podman.storage / "overlay"
+        self._listed = podman.storage / "overlay-containers" / "containers.json"
+        self._watched = (podman.data / "state", self._listed)
+        self._seen: tuple[tuple[int, int], ...] = ()
+        self._layers: dict[str, list[str]] = {}
 
-    def of(self, container: str) -> str | None:
-        """The layer's directory, or None where the container has none (any more)."""
+    def of(self, group: str) -> Iterable[str]:
+        """The directories of a group, by its control group."""
         try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if seen != self._seen:
-                listed = msgspec.json.decode(self._path.read_bytes()) or ()
-                self._layers, self._seen = {str(each["id"]): str(each["layer"]) for each in listed}, seen
+            seen = tuple((status.st_ino, status.st_mtime_ns) for status in map(os.stat, self._watched))
+            if seen != self._seen and self._look():
+                self._seen = seen
         except (OSError, msgspec.DecodeError, KeyError, TypeError):
-            pass  # it is being written: what was known is still so
-        layer = self._layers.get(container)
-        return str(self._storage / "overlay" / layer / "diff") if layer else None
+            pass  # nothing was ever started, or the list is being written: what was known is still so
+        return self._layers.get(group, ())
+
+    def _look(self) -> bool:
+        """Whether all is known now: no container is on its way."""
+        layers = {str(each["id"]): str(each["layer"]) for each in msgspec.json.decode(self._listed.read_bytes()) or ()}
+        found, whole = dict[str, list[str]](), True
+        for name in self._records.names():
+            record = self._records.find(name)
+            layer = layers.get(record.id) if record is not None else None
+            whole = whole and layer is not None
+            if record is not None and layer is not None:
+                found.setdefault(record.group, []).append(str(self._overlay / layer / "diff"))
+        self._layers = found
+        return whole
 
 
 def occupied(trees: Iterable[str]) -> int | None:

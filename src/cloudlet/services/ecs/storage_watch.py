@@ -14,7 +14,7 @@ from cloudlet.store.db import Store
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 10.0
+EVERY_S = 15.0
 GIB, MIB = 1 << 30, 1 << 20
 
 
