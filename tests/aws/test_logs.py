@@ -3,7 +3,9 @@
 import time
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.running import Cloudlet
@@ -75,7 +77,7 @@ def test_retention_and_tags(cloudlet: Cloudlet) -> None:
     ("put_retention_policy", {"logGroupName": "bad", "retentionInDays": 2}, "InvalidParameterException"),
     ("put_log_events", {"logGroupName": "bad", "logStreamName": "s", "logEvents": [
         {"timestamp": 2, "message": "x"}, {"timestamp": 1, "message": "x"}]}, "InvalidParameterException"),
-    ("filter_log_events", {"logGroupName": "bad", "filterPattern": "{ $.a = 1 }"}, "InvalidParameterException"),
+    ("filter_log_events", {"logGroupName": "bad", "filterPattern": "{ $.a = 1"}, "InvalidParameterException"),
     ("filter_log_events", {"logGroupName": "bad", "limit": 10001}, "InvalidParameterException"),
     ("describe_log_streams", {"logGroupName": "bad", "nextToken": "x"}, "InvalidParameterException")])
 def test_bad_input_is_the_customers_fault(cloudlet: Cloudlet, operation: str, request_: dict[str, Any],
@@ -137,3 +139,49 @@ def test_the_aws_cli_reads_logs(cloudlet: Cloudlet) -> None:
     read = cloudlet.aws("logs", "filter-log-events", "--log-group-name", "cli", "--page-size", "7", "--query",
                         "events[].message", "--output", "text").stdout.replace("\t", "\n").splitlines()
     assert read == [f"line {number}" for number in range(30)]
+
+
+def test_a_live_tail_goes_on_until_the_client_leaves(cloudlet: Cloudlet) -> None:
+    logs = cloudlet.client("logs")
+    make(logs, "tailed", "s", "t")
+    put(logs, "tailed", "before")
+    # Clients put "stream-" before the host's name, which is the API's own only on AWS.
+    tailing = boto3.client("logs", endpoint_url=cloudlet.url, region_name="us-east-1", aws_access_key_id="test",
+                           aws_secret_access_key="test", config=Config(inject_host_prefix=False, proxies={}))
+    arn = logs.describe_log_groups(logGroupNamePrefix="tailed")["logGroups"][0]["logGroupArn"]
+    stream = tailing.start_live_tail(logGroupIdentifiers=[arn], logEventFilterPattern="{ $.n >= 2 }")["responseStream"]
+    events = iter(stream)
+    start = next(events)["sessionStart"]
+    assert (start["logGroupIdentifiers"], start["logEventFilterPattern"]) == ([arn], "{ $.n >= 2 }")
+    assert next(events)["sessionUpdate"] == {"sessionMetadata": {"sampled": False}, "sessionResults": []}
+    put(logs, "tailed", '{"n": 1}', '{"n": 2}', stream="t")
+    found: list[Any] = []
+    deadline = time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        found = next(events)["sessionUpdate"]["sessionResults"]
+    assert [(event["logStreamName"], event["message"], event["logGroupIdentifier"]) for event in found] == [
+        ("t", '{"n": 2}', arn)]
+    stream.close()
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        tailing.start_live_tail(logGroupIdentifiers=[arn + "x"])
+    assert logs.describe_log_streams(logGroupName="tailed")["logStreams"]
+
+
+def test_filters_and_policies(cloudlet: Cloudlet) -> None:
+    logs = cloudlet.client("logs")
+    make(logs, "filtered")
+    logs.put_metric_filter(logGroupName="filtered", filterName="f", filterPattern="{ $.ms > 100 }",
+                           metricTransformations=[{"metricName": "slow", "metricNamespace": "app",
+                                                   "metricValue": "$.ms", "unit": "Milliseconds"}])
+    (pages,) = logs.get_paginator("describe_metric_filters").paginate(logGroupName="filtered")
+    assert pages["metricFilters"][0]["metricTransformations"][0]["metricValue"] == "$.ms"
+    assert logs.test_metric_filter(filterPattern="[a, b > 5]", logEventMessages=["x 3", "y 7"])["matches"] == [
+        {"eventNumber": 2, "eventMessage": "y 7", "extractedValues": {"$a": "y", "$b": "7"}}]
+    with pytest.raises(ClientError, match=r"InvalidParameterException.*Invalid character\(s\) in term '@'"):
+        logs.filter_log_events(logGroupName="filtered", filterPattern="a@b")
+    with pytest.raises(ClientError, match="Could not execute the lambda function"):
+        logs.put_subscription_filter(logGroupName="filtered", filterName="f", filterPattern="",
+                                     destinationArn="arn:aws:lambda:us-east-1:000000000000:function:f")
+    assert [group["logGroupName"] for group in logs.list_log_groups(logGroupNamePattern="^filt")["logGroups"]] == [
+        "filtered"]
+    logs.delete_log_group(logGroupName="filtered")

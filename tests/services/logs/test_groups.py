@@ -9,7 +9,14 @@ from cloudlet.control.outcome import Again, Done
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.logs import controller, logs, storage
 from cloudlet.services.logs.merging import Deletion
-from cloudlet.services.logs.service import InvalidParameter, ResourceAlreadyExists, ResourceNotFound, TooManyTags
+from cloudlet.services.logs.service import (
+    InvalidOperation,
+    InvalidParameter,
+    ResourceAlreadyExists,
+    ResourceNotFound,
+    TooManyTags,
+    Validation,
+)
 from tests.services.desk import ACCOUNT, Desk, root
 
 ARN = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/ecs/web"
@@ -35,7 +42,8 @@ def test_create_log_group_and_describe_it(desk: Desk) -> None:
     desk(logs, "CreateLogGroup", logGroupName="/ecs/web", tags={"a": "b"})
     assert desk(logs, "DescribeLogGroups") == {"logGroups": [{
         "logGroupName": "/ecs/web", "creationTime": int(desk.clock.now() * 1000), "metricFilterCount": 0,
-        "arn": f"{ARN}:*", "logGroupArn": ARN, "storedBytes": 0, "logGroupClass": "STANDARD"}]}
+        "arn": f"{ARN}:*", "logGroupArn": ARN, "storedBytes": 0, "logGroupClass": "STANDARD",
+        "deletionProtectionEnabled": False}]}
     with pytest.raises(ResourceAlreadyExists, match="The specified log group already exists"):
         make(desk)
     make(desk, group="other")
@@ -45,7 +53,7 @@ def test_create_log_group_and_describe_it(desk: Desk) -> None:
 
 @pytest.mark.parametrize("request_", [
     {"logGroupName": "a b"}, {"logGroupName": "a:b"}, {"logGroupName": "x" * 513}, {"kmsKeyId": "arn:aws:kms:::key/x"},
-    {"logGroupClass": "INFREQUENT_ACCESS"}, {"deletionProtectionEnabled": True}, {"tags": {"aws:x": "y"}}])
+    {"logGroupClass": "DELIVERY"}, {"tags": {"aws:x": "y"}}])
 def test_groups_that_cannot_be(desk: Desk, request_: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         desk(logs, "CreateLogGroup", **{"logGroupName": "g", **request_})
@@ -198,3 +206,61 @@ def test_exactly_one_way_to_name_a_group(desk: Desk, request_: dict[str, str]) -
     make(desk)
     with pytest.raises(InvalidParameter, match="Exactly one of"):
         desk(logs, "DescribeLogStreams", **request_)
+
+
+def test_put_log_group_deletion_protection(desk: Desk) -> None:
+    desk(logs, "CreateLogGroup", logGroupName="/ecs/web", deletionProtectionEnabled=True)
+    assert desk(logs, "DescribeLogGroups")["logGroups"][0]["deletionProtectionEnabled"] is True
+    with pytest.raises(Validation, match="deletion protection"):
+        desk(logs, "DeleteLogGroup", logGroupName="/ecs/web")
+    desk(logs, "PutLogGroupDeletionProtection", logGroupIdentifier=ARN, deletionProtectionEnabled=False)
+    desk(logs, "DeleteLogGroup", logGroupName="/ecs/web")
+    assert names(desk(logs, "DescribeLogGroups")) == []
+
+
+def test_infrequent_access_leaves_out_what_it_leaves_out_on_aws(desk: Desk) -> None:
+    make(desk)
+    desk(logs, "CreateLogGroup", logGroupName="rare", logGroupClass="INFREQUENT_ACCESS")
+    desk(logs, "CreateLogStream", logGroupName="rare", logStreamName="s")
+    put(desk, "s", (int(desk.clock.now() * 1000), "kept"), group="rare")
+    assert names(desk(logs, "DescribeLogGroups", logGroupClass="INFREQUENT_ACCESS")) == ["rare"]
+    assert names(desk(logs, "DescribeLogGroups", logGroupClass="STANDARD")) == ["/ecs/web"]
+    for operation, more in (("GetLogEvents", {"logStreamName": "s"}), ("FilterLogEvents", {})):
+        with pytest.raises(InvalidParameter, match="Insights only"):
+            desk(logs, operation, logGroupName="rare", **more)
+    for operation, more in (
+            ("PutMetricFilter", {"metricTransformations": []}), ("PutSubscriptionFilter", {"destinationArn": "x"})):
+        with pytest.raises(InvalidOperation, match="not supported for log groups of the log class INFREQUENT_ACCESS"):
+            desk(logs, operation, logGroupName="rare", filterName="f", filterPattern="", **more)
+
+
+def test_list_log_groups(desk: Desk) -> None:
+    for name, tags in (("/ecs/web", {"env": "a"}), ("/ecs/job", {"env": "b"}), ("/rds/ecs", {}), ("zzz", {"env": "a"})):
+        desk(logs, "CreateLogGroup", logGroupName=name, tags=tags)
+    listed = desk(logs, "ListLogGroups")["logGroups"]
+    assert listed[1] == {"logGroupName": "/ecs/web", "logGroupArn": ARN, "logGroupClass": "STANDARD"}
+
+    def found(**more: Any) -> list[str]:
+        return names(desk(logs, "ListLogGroups", **more))
+
+    assert found(logGroupNamePattern="ecs") == ["/ecs/job", "/ecs/web", "/rds/ecs"]
+    assert found(logGroupNamePattern="^/ecs|zzz") == ["/ecs/job", "/ecs/web", "zzz"]
+    assert found(logGroupTags=[{"key": "env", "values": ["a"]}]) == ["/ecs/web", "zzz"]
+    assert found(logGroupTags=[{"key": "env"}]) == ["/ecs/job", "/ecs/web", "zzz"]
+    assert found(logGroupClass="INFREQUENT_ACCESS") == []
+    first = desk(logs, "ListLogGroups", limit=3)
+    rest = desk(logs, "ListLogGroups", limit=3, nextToken=first["nextToken"])
+    assert (len(first["logGroups"]), names(rest), rest["nextToken"]) == (3, ["zzz"], None)
+    with pytest.raises(InvalidParameter):
+        found(nextToken="x")
+    with pytest.raises(InvalidParameter):
+        found(includeLinkedAccounts=True)
+
+
+def test_conditions_see_the_tags_of_the_group_of_a_stream(desk: Desk) -> None:
+    desk(logs, "CreateLogGroup", logGroupName="/ecs/web", tags={"env": "a"})
+    assert logs.tags_of is not None
+    with desk.store.tx() as tx:
+        for ending in ("", ":*", ":log-stream:", ":log-stream:s"):
+            assert logs.tags_of(tx, ARN + ending) == {"env": "a"}
+        assert logs.tags_of(tx, ARN + "2") == logs.tags_of(tx, "arn:aws:logs:us-east-1:1:destination:x") == {}

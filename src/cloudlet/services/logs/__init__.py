@@ -6,14 +6,24 @@ from typing import Any
 
 from cloudlet.control.controller import Controller
 from cloudlet.kernel.site import Site
-from cloudlet.services.logs import events, groups, storage, streams
+from cloudlet.services.logs import (
+    events,
+    groups,
+    metric_filters,
+    resource_policies,
+    storage,
+    streams,
+    subscription_filters,
+    tags,
+    tails,
+)
 from cloudlet.services.logs.merging import Deletion, Merging
 from cloudlet.services.logs.retention import KIND, Retention
 from cloudlet.services.logs.service import ResourceNotFound, logs
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["TABLES", "ResourceNotFound", "append", "controller", "ensure_stream", "events", "groups", "logs", "storage",
-           "streams"]
+__all__ = ["TABLES", "ResourceNotFound", "append", "controller", "ensure_stream", "events", "groups", "logs",
+           "metric_filters", "resource_policies", "storage", "streams", "subscription_filters", "tags", "tails"]
 
 TABLES = resources.files("cloudlet.services.logs").joinpath("tables.sql").read_text()
 

@@ -9,7 +9,7 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.logs import pattern, storage
 from cloudlet.services.logs.chunks import Event
-from cloudlet.services.logs.groups import DAY_MS, Group, requested_group, the_group
+from cloudlet.services.logs.groups import DAY_MS, STANDARD, Group, requested_group, the_group
 from cloudlet.services.logs.service import InvalidParameter, logs
 from cloudlet.services.logs.storage import EVENT_OVERHEAD_BYTES, Place, Scan, Source, event_id, place_of
 from cloudlet.services.logs.streams import find_stream, the_stream
@@ -67,6 +67,7 @@ def _sifted(events: Sequence[tuple[int, str]], now_ms: int, group: Group) -> tup
 def get_log_events(call: Call, tx: Tx, request: Input) -> Output:
     """A page of one stream, in order of time. Its tokens go on from either end, and at an end they stay the same."""
     group = requested_group(call, tx, request)
+    _check_class(group)
     stream = find_stream(tx, group, request["logStreamName"])
     start = max(_time(request.get("startTime"), 0), group.oldest_ms(tx.now))
     low: Place = (start,)
@@ -92,6 +93,7 @@ def filter_log_events(call: Call, tx: Tx, request: Input) -> Output:
     A page may be short or empty and still carry a token: it looks at a limited amount of text, as on AWS.
     """
     group = requested_group(call, tx, request)
+    _check_class(group)
     low: Place = (max(_time(request.get("startTime"), 0), group.oldest_ms(tx.now)),)
     high: Place = (_time(request.get("endTime"), TIME_MAX_MS) + 1,)
     forward, token = request.get("startFromHead", True), _token(request.get("nextToken"))
@@ -107,6 +109,12 @@ def filter_log_events(call: Call, tx: Tx, request: Input) -> Output:
         {"logStreamName": names[event[1]], "timestamp": event[0], "message": event[4], "ingestionTime": event[5],
          "eventId": f"{event_id(event[:4]):056d}"} for event in page],
         "nextToken": None if rest is None else f"{'f' if forward else 'b'}/{event_id(rest):056d}"}
+
+
+def _check_class(group: Group) -> None:
+    if group.log_class != STANDARD:
+        raise InvalidParameter(f"Log events of the log class {group.log_class} can be read by CloudWatch Logs Insights"
+                               " only.")
 
 
 def _source(tx: Tx, group: Group, request: Input) -> Source:

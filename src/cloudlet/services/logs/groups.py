@@ -1,4 +1,4 @@
-"""Log groups: made, described, deleted; how long they keep what they hold; their tags."""
+"""Log groups: made, described, listed, protected, deleted; how long they keep what they hold."""
 
 import dataclasses
 import re
@@ -8,13 +8,17 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.names import Arn
+from cloudlet.kernel.paging import InvalidToken, cut
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.logs import storage
+from cloudlet.services.logs.filter_records import delete_filters, filter_count
 from cloudlet.services.logs.service import (
+    InvalidOperation,
     InvalidParameter,
     ResourceAlreadyExists,
     ResourceNotFound,
     TooManyTags,
+    Validation,
     logs,
 )
 from cloudlet.store.db import Tx
@@ -23,7 +27,10 @@ from cloudlet.store.records import record
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
                   3653)
 DAY_MS = 86_400_000
+LIST_MAX = 50
 TAGS_MAX = 50
+STANDARD = "STANDARD"
+CLASSES = (STANDARD, "INFREQUENT_ACCESS")  # the others are written by AWS's own services only
 _NAME = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}")
 
 
@@ -39,6 +46,8 @@ class Group:
     created: float
     retention_days: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    log_class: str = STANDARD
+    protected: bool = False
 
     @property
     def arn(self) -> str:
@@ -55,7 +64,8 @@ def group_key(account: str, region: str, name: str) -> str:
     return f"{account}/{region}/{name}"
 
 
-def create_group(tx: Tx, account: str, region: str, name: str, tags: Mapping[str, str] | None = None) -> Group:
+def create_group(tx: Tx, account: str, region: str, name: str, tags: Mapping[str, str] | None = None,
+                 log_class: str = STANDARD, protected: bool = False) -> Group:
     """A new group. Raises ResourceAlreadyExists, InvalidParameter for a name that no group may have."""
     if not _NAME.fullmatch(name):
         raise InvalidParameter(f"1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy"
@@ -63,7 +73,8 @@ def create_group(tx: Tx, account: str, region: str, name: str, tags: Mapping[str
     key = group_key(account, region, name)
     if tx.get(Group, key) is not None:
         raise ResourceAlreadyExists("The specified log group already exists")
-    group = Group(key, account, region, name, storage.random_id(tx), tx.now, None, _merged({}, tags or {}))
+    group = Group(key, account, region, name, storage.random_id(tx), tx.now, None, merged_tags({}, tags or {}),
+                  log_class, protected)
     tx.put(group)
     return group
 
@@ -81,7 +92,7 @@ def requested_name(call: Call, request: Input) -> str:
     name, identifier = request.get("logGroupName"), request.get("logGroupIdentifier")
     if (name is None) == (identifier is None):
         raise InvalidParameter("Exactly one of logGroupName or logGroupIdentifier must be specified.")
-    return str(name) if name is not None else _name_of(call, str(identifier))
+    return str(name) if name is not None else named(call, str(identifier))
 
 
 def requested_group(call: Call, tx: Tx, request: Input) -> Group:
@@ -94,7 +105,7 @@ def the_group(call: Call, request: Input) -> list[str]:
     return [call.arn("logs", f"log-group:{requested_name(call, request)}:log-stream:")]
 
 
-def _name_of(call: Call, identifier: str) -> str:
+def named(call: Call, identifier: str) -> str:
     """The group that a name or an ARN (with or without `:*`) names, in the caller's account and region."""
     if not identifier.startswith("arn:"):
         return identifier
@@ -108,21 +119,33 @@ def _name_of(call: Call, identifier: str) -> str:
 
 @logs.write(resources=the_group)
 def create_log_group(call: Call, tx: Tx, request: Input) -> Output:
-    """Makes a group of class STANDARD."""
+    """Makes a group."""
     if request.get("kmsKeyId"):
         raise InvalidParameter("kmsKeyId is not supported: log groups cannot be encrypted with a key of AWS KMS here.")
-    if request.get("logGroupClass", "STANDARD") != "STANDARD":
-        raise InvalidParameter("Only the log group class STANDARD is supported.")
-    if request.get("deletionProtectionEnabled"):
-        raise InvalidParameter("deletionProtectionEnabled is not supported.")
-    create_group(tx, call.account, call.region, request["logGroupName"], request.get("tags"))
+    log_class = request.get("logGroupClass", STANDARD)
+    if log_class not in CLASSES:
+        raise InvalidParameter(f"The log group class {log_class} is not supported.")
+    create_group(tx, call.account, call.region, request["logGroupName"], request.get("tags"), log_class,
+                 bool(request.get("deletionProtectionEnabled")))
+
+
+def of_standard_class(group: Group, what: str) -> None:
+    """Raises InvalidOperation where the group's class leaves something out.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch_Logs_Log_Classes.html
+    """
+    if group.log_class != STANDARD:
+        raise InvalidOperation(f"{what} are not supported for log groups of the log class {group.log_class}.")
 
 
 @logs.write(resources=the_group)
 def delete_log_group(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes a group with its streams and events: nobody sees them from now on, and a loop takes them away."""
     group = requested_group(call, tx, request)
+    if group.protected:
+        raise Validation("The log group cannot be deleted while deletion protection is enabled for it.")
     tx.delete(Group, group.key)
+    delete_filters(tx, group.key)
     tx.enqueue(storage.DELETE, str(group.id))
 
 
@@ -134,22 +157,50 @@ def describe_log_groups(call: Call, tx: Tx, request: Input) -> Output:
         raise InvalidParameter("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
     if request.get("includeLinkedAccounts"):
         raise InvalidParameter("includeLinkedAccounts is not supported: there are no linked accounts.")
-    if request.get("logGroupClass", "STANDARD") != "STANDARD":
-        return {"logGroups": []}
-    names = {_name_of(call, each) for each in request.get("logGroupIdentifiers") or ()}
+    names = {named(call, each) for each in request.get("logGroupIdentifiers") or ()}
     groups = [group for group in tx.find(Group, group_key(call.account, call.region, prefix))
-              if part in group.name and (not names or group.name in names)]
+              if part in group.name and (not names or group.name in names)
+              and request.get("logGroupClass") in (None, group.log_class)]
     return {"logGroups": [_described(tx, group) for group in groups]}
 
 
 def _described(tx: Tx, group: Group) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "logGroupName": group.name, "creationTime": int(group.created * 1000), "metricFilterCount": 0,
-        "arn": f"{group.arn}:*", "logGroupArn": group.arn, "logGroupClass": "STANDARD",
+        "logGroupName": group.name, "creationTime": int(group.created * 1000),
+        "metricFilterCount": filter_count(tx, group.key), "arn": f"{group.arn}:*", "logGroupArn": group.arn,
+        "logGroupClass": group.log_class, "deletionProtectionEnabled": group.protected,
         "storedBytes": storage.stored_bytes(tx, group.id)}
     if group.retention_days is not None:
         shown["retentionInDays"] = group.retention_days
     return shown
+
+
+@logs.read(resources=lambda call, request: [call.arn("logs", "log-group::log-stream:")])
+def list_log_groups(call: Call, tx: Tx, request: Input) -> Output:
+    """Groups in short, in order of name, by parts of their names (`^` marks a beginning), class and tags: a page."""
+    for name in ("includeLinkedAccounts", "accountIdentifiers", "dataSources", "fieldIndexNames"):
+        if request.get(name):
+            raise InvalidParameter(f"{name} is not supported.")
+    parts = (request.get("logGroupNamePattern") or "^").split("|")
+    tags = {each["key"]: each.get("values") or [] for each in request.get("logGroupTags") or ()}
+    found = [group for group in tx.find(Group, group_key(call.account, call.region, ""))
+             if any(group.name.startswith(part[1:]) if part.startswith("^") else part in group.name for part in parts)
+             and request.get("logGroupClass") in (None, group.log_class)
+             and all(key in group.tags and (not values or group.tags[key] in values) for key, values in tags.items())]
+    try:
+        page, token = cut(found, token=request.get("nextToken"), limit=request.get("limit") or LIST_MAX,
+                          identity=lambda group: group.name, scope=call.scope)
+    except InvalidToken:
+        raise InvalidParameter("The specified nextToken is invalid.") from None
+    shown = [{"logGroupName": group.name, "logGroupArn": group.arn, "logGroupClass": group.log_class} for group in page]
+    return {"logGroups": shown, "nextToken": token}
+
+
+@logs.write(resources=the_group)
+def put_log_group_deletion_protection(call: Call, tx: Tx, request: Input) -> Output:
+    """Whether a group may be deleted."""
+    group = requested_group(call, tx, request)
+    tx.put(dataclasses.replace(group, protected=request["deletionProtectionEnabled"]))
 
 
 @logs.write(resources=the_group)
@@ -170,64 +221,11 @@ def delete_retention_policy(call: Call, tx: Tx, request: Input) -> Output:
     tx.put(dataclasses.replace(requested_group(call, tx, request), retention_days=None))
 
 
-def _tagged_arn(call: Call, request: Input) -> list[str]:
-    return [str(request["resourceArn"]).removesuffix(":*")]
-
-
-def _tagged_group(call: Call, tx: Tx, request: Input) -> Group:
-    if not str(request["resourceArn"]).startswith("arn:"):
-        raise InvalidParameter("Invalid ARN provided as resourceArn.")
-    return find_group(tx, call.account, call.region, _name_of(call, request["resourceArn"]))
-
-
-@logs.write(resources=_tagged_arn)
-def tag_resource(call: Call, tx: Tx, request: Input) -> Output:
-    """Adds tags to a group or changes their values."""
-    group = _tagged_group(call, tx, request)
-    tx.put(dataclasses.replace(group, tags=_merged(group.tags, request["tags"])))
-
-
-@logs.write(resources=_tagged_arn)
-def untag_resource(call: Call, tx: Tx, request: Input) -> Output:
-    """Removes tags from a group."""
-    group = _tagged_group(call, tx, request)
-    tx.put(dataclasses.replace(group, tags=_without(group.tags, request["tagKeys"])))
-
-
-@logs.read(resources=_tagged_arn)
-def list_tags_for_resource(call: Call, tx: Tx, request: Input) -> Output:
-    """A group's tags."""
-    return {"tags": _tagged_group(call, tx, request).tags}
-
-
-@logs.write(resources=the_group)
-def tag_log_group(call: Call, tx: Tx, request: Input) -> Output:
-    """The older form of TagResource."""
-    group = requested_group(call, tx, request)
-    tx.put(dataclasses.replace(group, tags=_merged(group.tags, request["tags"])))
-
-
-@logs.write(resources=the_group)
-def untag_log_group(call: Call, tx: Tx, request: Input) -> Output:
-    """The older form of UntagResource."""
-    group = requested_group(call, tx, request)
-    tx.put(dataclasses.replace(group, tags=_without(group.tags, request["tags"])))
-
-
-@logs.read(resources=the_group)
-def list_tags_log_group(call: Call, tx: Tx, request: Input) -> Output:
-    """The older form of ListTagsForResource."""
-    return {"tags": requested_group(call, tx, request).tags}
-
-
-def _merged(have: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+def merged_tags(have: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Tags with more of them. Raises InvalidParameter, TooManyTags."""
     tags = {**have, **more}
     if any(key.lower().startswith("aws:") for key in more):
         raise InvalidParameter("Tag keys beginning with 'aws:' are reserved for system use.")
     if len(tags) > TAGS_MAX:
         raise TooManyTags(f"The maximum number of tags that can be applied to a resource is {TAGS_MAX}.")
     return tags
-
-
-def _without(have: Mapping[str, str], keys: list[str]) -> dict[str, str]:
-    return {key: value for key, value in have.items() if key not in keys}

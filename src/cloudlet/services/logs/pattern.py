@@ -26,13 +26,14 @@ def _nothing(message: str) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """What is wanted of a message. `needles`: a message that matches contains one of these texts (none: nothing is
-    known); `extracted` finds the fields that the pattern names in a message that matches; `cost` is how much a message
-    takes, in the time that looking for a text takes."""
+    known); `extracted` finds the fields that the pattern names, if it `names` some, in a message that matches; `cost`
+    is how much a message takes, in the time that looking for a text takes."""
 
     matches: Callable[[str], bool]
     needles: Needles = ()
     extracted: Callable[[str], dict[str, str]] = _nothing
     cost: int = 1
+    names: bool = False
 
 
 @lru_cache(maxsize=64)  # a client that goes through pages sends it with each
@@ -41,10 +42,10 @@ def compiled(text: str) -> Pattern | None:
     text = text.strip()
     if text.startswith("{"):
         document = JsonPattern(text)
-        return Pattern(document.matches, document.needles, document.extracted, COSTLY)
+        return Pattern(document.matches, document.needles, document.extracted, COSTLY, True)
     if text.startswith("["):
         fields = FieldsPattern(text)
-        return Pattern(fields.matches, fields.needles, fields.extracted, COSTLY)
+        return Pattern(fields.matches, fields.needles, fields.extracted, COSTLY, True)
     return _terms(text)
 
 

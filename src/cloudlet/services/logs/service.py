@@ -4,8 +4,11 @@ from cloudlet.kernel.service import Service
 
 logs = Service("logs")
 
+InvalidOperation = logs.error("InvalidOperationException")
 InvalidParameter = logs.error("InvalidParameterException")
 LimitExceeded = logs.error("LimitExceededException")
 ResourceAlreadyExists = logs.error("ResourceAlreadyExistsException")
 ResourceNotFound = logs.error("ResourceNotFoundException")
+SessionTimeout = logs.error("SessionTimeoutException")
 TooManyTags = logs.error("TooManyTagsException")
+Validation = logs.error("ValidationException")

@@ -70,6 +70,13 @@ def find_streams(tx: Tx, group: int, *, prefix: str, by_time: bool, descending: 
     return [Stream(*row) for row in rows]
 
 
+def streams_since(tx: Tx, group: int, since_ms: int) -> list[Stream]:
+    """The streams of a group to which something was appended at that time or later."""
+    return [Stream(*row) for row in tx.execute(
+        f"select {_STREAM_COLUMNS} from logs_stream where log_group=? and ingested_ms>=? order by name",
+        (group, since_ms))]
+
+
 def stream_name(tx: Tx, stream: int) -> str:
     """The name of a stream that is there."""
     ((name,),) = tx.execute("select name from logs_stream where id=?", (stream,))
@@ -280,6 +287,26 @@ class Scan:
         if (first_ms,) < self.low or (last_ms + 1,) > self.high:
             return [event for event in events if self.low <= event < self.high]
         return events
+
+
+def appended(tx: Tx, stream: int, seq: int, after_ms: int, budget: int) -> tuple[list[Event], int, bool]:
+    """What was appended to a stream from a sequence number on and after a time, as far back as `budget` bytes reach;
+    the bytes looked at, and whether that was all."""
+    found: list[Event] = []
+    looked_at = 0
+    for first, ingested_ms, size, body in tx.execute(
+            "select seq, ingested_ms, stored_bytes, body from logs_chunk where stream=? order by seq desc", (stream,)):
+        if ingested_ms <= after_ms:
+            break
+        if looked_at + size > budget:
+            return found, looked_at, False
+        chunk = chunks.unpacked(body, first, ingested_ms)
+        found[:0] = [event for event in (chunk.events(stream) if chunk else ())
+                     if event[2] >= seq and event[5] > after_ms]
+        looked_at += size
+        if first <= seq:
+            break
+    return found, looked_at, True
 
 
 def find_event(tx: Tx, place: Place) -> Event | None:
