@@ -220,6 +220,23 @@ def test_ensure_stream_and_append(desk: Desk) -> None:
     assert [event["message"] for event in filtered(desk)] == ["early", "late", *map(str, range(25_000))]
 
 
+def test_get_log_group_fields(desk: Desk) -> None:
+    make(desk, "s")
+    assert desk(logs, "GetLogGroupFields", logGroupName=GROUP) == {"logGroupFields": []}
+    now = now_ms(desk)
+    put(desk, "s", (now - 20 * 60_000, '{"old": 1}'), (now, '{"user": {"id": 1}, "tags": ["a"]}'),
+        (now, '{"user": {"id": 2, "name": "x"}}'), (now, "text"), (now, '{"user": 3'))
+
+    def fields(**more: int) -> dict[str, int]:
+        found = desk(logs, "GetLogGroupFields", logGroupIdentifier=GROUP, **more)["logGroupFields"]
+        return {field["name"]: field["percent"] for field in found}
+
+    everywhere = dict.fromkeys(("@ingestionTime", "@log", "@logStream", "@message", "@timestamp"), 100)
+    assert fields() == {**everywhere, "user.id": 50, "tags.0": 25, "user.name": 25}
+    assert list(fields())[5:] == ["user.id", "tags.0", "user.name"]
+    assert fields(time=now // 1000 - 20 * 60) == {**everywhere, "old": 100}
+
+
 def test_event_ids_name_places() -> None:
     place = (1_700_000_000_123, 2**48 - 1, 77, 9999)
     assert place_of(event_id(place)) == place

@@ -8,6 +8,7 @@ from cloudlet.control.controller import Controller
 from cloudlet.kernel.site import Site
 from cloudlet.services.logs import (
     events,
+    fields,
     groups,
     metric_filters,
     resource_policies,
@@ -22,7 +23,7 @@ from cloudlet.services.logs.retention import KIND, Retention
 from cloudlet.services.logs.service import ResourceNotFound, logs
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["TABLES", "ResourceNotFound", "append", "controller", "ensure_stream", "events", "groups", "logs",
+__all__ = ["TABLES", "ResourceNotFound", "append", "controller", "ensure_stream", "events", "fields", "groups", "logs",
            "metric_filters", "resource_policies", "storage", "streams", "subscription_filters", "tags", "tails"]
 
 TABLES = resources.files("cloudlet.services.logs").joinpath("tables.sql").read_text()
