@@ -88,7 +88,7 @@ class Watcher:
         words = [event["message"] for event in told["events"] if event["id"] not in heard]
         named: dict[str, set[str]] = {"started": set(), "stopped": set()}
         for message in words:
-            found = re.search(r"has (started|stopped) (\d+) (?:running )?tasks?: ", message)
+            found = re.search(r"has (started|stopped) (\d+) (?:running )?tasks?(?: in [^:]*)?: ", message)
             if found:
                 ids = set(_NAMED.findall(message))
                 assert int(found[2]) == len(ids), f"{name} miscounts: {message}"

@@ -64,12 +64,35 @@ def test_settings_and_providers_change(desk: Desk) -> None:
 
 
 def test_what_is_not_honoured_is_refused(desk: Desk) -> None:
-    for given in ({"configuration": {"executeCommandConfiguration": {"logging": "DEFAULT"}}},
+    for given in ({"configuration": {"executeCommandConfiguration": {"kmsKeyId": "k"}}},
+                  {"configuration": {"managedStorageConfiguration": {"fargateEphemeralStorageKmsKeyId": "k"}}},
                   {"serviceConnectDefaults": {"namespace": "n"}}):
         with pytest.raises(InvalidParameterException, match="not supported by Cloudlet yet"):
             desk(ecs, "CreateCluster", **given)
     with pytest.raises(InvalidParameterException, match="letters, numbers, hyphens"):
         desk(ecs, "CreateCluster", clusterName="a b")
+
+
+def test_what_is_said_about_exec_is_kept(desk: Desk) -> None:
+    kept = {"executeCommandConfiguration": {"logging": "OVERRIDE", "logConfiguration": {
+        "cloudWatchLogGroupName": "/aws/ecs/c"}}}
+    assert desk(ecs, "CreateCluster", clusterName="c", configuration=kept)["cluster"]["configuration"] == kept
+    described = desk(ecs, "DescribeClusters", clusters=["c"], include=["CONFIGURATIONS"])["clusters"][0]
+    assert described["configuration"] == kept
+    assert "configuration" not in desk(ecs, "DescribeClusters", clusters=["c"])["clusters"][0]
+    default = {"executeCommandConfiguration": {"logging": "DEFAULT"}}
+    assert desk(ecs, "UpdateCluster", cluster="c", configuration=default)["cluster"]["configuration"] == default
+    with pytest.raises(InvalidParameterException, match="must be specified when the logging is OVERRIDE"):
+        desk(ecs, "UpdateCluster", cluster="c", configuration={"executeCommandConfiguration": {"logging": "OVERRIDE"}})
+
+
+def test_capacity_providers_are_listed_in_pages(desk: Desk) -> None:
+    first = desk(ecs, "DescribeCapacityProviders", maxResults=1)
+    second = desk(ecs, "DescribeCapacityProviders", maxResults=1, nextToken=first["nextToken"])
+    assert [page["capacityProviders"][0]["type"] for page in (first, second)] == ["FARGATE", "FARGATE_SPOT"]
+    assert "nextToken" not in second
+    desk(ecs, "CreateCluster", clusterName="c", capacityProviders=["FARGATE"])
+    assert len(desk(ecs, "DescribeCapacityProviders", cluster="c")["capacityProviders"]) == 1
 
 
 def test_tags_of_a_cluster(desk: Desk) -> None:

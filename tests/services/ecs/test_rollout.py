@@ -115,6 +115,27 @@ async def test_a_failed_deployment_is_rolled_back_to_the_last_that_completed(pla
 
 
 @virtual_time
+async def test_a_version_that_fails_its_health_checks_costs_the_old_one_nothing(plane: Plane) -> None:
+    plane.world.containers.programs["sick:1"] = Program(healthy_after_s=1e9)
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register()
+        create(plane, 2, deploymentConfiguration=BREAKER)
+        await plane.completed()
+        before = set(plane.tasks())
+        plane.register("sick", [{"image": "sick:1", "healthCheck": {
+            "command": ["CMD-SHELL", "false"], "interval": 5, "retries": 2}}])
+        plane.ask("UpdateService", service="web", taskDefinition="sick")
+        await plane.until(lambda: plane.service()["taskDefinition"].endswith("web:1"), 120)
+        assert (await plane.completed())["runningCount"] == 2
+        assert set(plane.tasks()) == before
+        spoken = said(plane)
+        assert sum(") failed container health checks." in message for message in spoken) >= 3
+        assert any(message.endswith("Amazon ECS replaced 1 tasks due to an unhealthy status.") for message in spoken)
+        assert history(plane)[0]["deploymentCircuitBreaker"]["status"] == "TRIGGERED"
+
+
+@virtual_time
 async def test_a_roll_back_starts_anew_what_was_drained_already(plane: Plane) -> None:
     async with plane:
         plane.ask("CreateCluster")

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from cloudlet.services.ecs.placement import Spread, crowded, imbalance
 from cloudlet.services.ecs.records import Attachment, Breaker, Deployment, Network, Service, Task, TaskContainer
 from cloudlet.services.ecs.rollout import advance, settle
-from cloudlet.services.ecs.service_plan import HEALTHY_AFTER_S, after_failure, failed, is_steady, limits, plan
+from cloudlet.services.ecs.service_plan import (
+    HEALTHY_AFTER_S,
+    Plan,
+    after_failure,
+    failed,
+    is_healthy,
+    is_steady,
+    limits,
+    plan,
+)
 from cloudlet.services.ecs.task_plan import stopped
 
 NOW = 1000.0
@@ -89,7 +98,7 @@ def test_spreads_over_zones_and_then_subnets() -> None:
     assert Spread(deployment(), [task(1), task(2, "old", subnet="s2")]).choices()[0] == "s2"
     assert Spread(deployment(), []).choices("b") == ["s2", "s3"]
     many = [task(1), task(2), task(3, subnet="s2"), task(4, subnet="s3", status="PENDING")]
-    assert [t.id for t in crowded(many, 4, deployment())] == ["t4", "t2", "t3", "t1"]
+    assert [t.id for t in crowded(many, 4, deployment(), NOW)] == ["t4", "t2", "t3", "t1"]
 
 
 def test_zones_are_balanced_by_one_more_task_and_then_one_less() -> None:
@@ -157,46 +166,59 @@ def test_a_failed_deployment_starts_nothing_and_leaves_the_old_tasks_alone() -> 
 class Play:
     """A service in a world where tasks come up, go down and fail in any order; checked at every step."""
 
-    def __init__(self, wanted: Service, tasks: list[Task], breaks: st.DataObject) -> None:
-        self.service, self.tasks, self.data, self.now, self.number = wanted, tasks, breaks, NOW, 100
+    def __init__(self, wanted: Service, tasks: list[Task], checked: bool, data: st.DataObject) -> None:
+        self.service, self.tasks, self.checked, self.data = wanted, tasks, checked, data
+        self.now, self.number = NOW, 100
 
     def step(self) -> bool:
         """One step of the scheduler; False once there is nothing more for it to do or to wait for."""
         self.service = advance(self.service, None, self.now).service
         decided = plan(self.service, self.tasks, self.now)
-        least, most = limits(self.service)
-        stops = {gone.key for gone in decided.stop}
-        before = [t for t in self.tasks if (t.desired, t.status) == ("RUNNING", "RUNNING")
-                  and (t.started_at or NOW) <= self.now - HEALTHY_AFTER_S]
-        after = [t for t in before if t.key not in stops]
-        lost = [gone for gone in decided.stop if gone.status == "RUNNING"]
-        assert not lost or len(after) >= least, "below the minimum by our own doing"
-        live = [t for t in self.tasks if t.desired == "RUNNING"]
-        assert not decided.start or len(live) + decided.start <= max(most, self.service.desired), "above the maximum"
+        self.judge(decided)
+        for gone in decided.replace:
+            self.service = after_failure(self.service, gone.deployment, self.now)
+        stops = {gone.key for gone in (*decided.stop, *decided.replace)}
         self.tasks = [stopped(t, "ServiceSchedulerInitiated", "", self.now) if t.key in stops else t
                       for t in self.tasks]
         for _ in range(decided.start):
             self.number += 1
             self.tasks.append(task(self.number, self.service.deployments[0].id, "PENDING"))
         self.service = settle(self.service, None, self.tasks, self.now).service
-        if decided.start or decided.stop or decided.hold in ("failed", "percentages"):
-            return decided.hold not in ("failed", "percentages")
-        waits_for_a_task = any(t.status != "RUNNING" or t.desired == "STOPPED" for t in self.tasks)
-        assert decided.after is not None or waits_for_a_task or self.service.steady, "waits for nothing"
-        return not (self.service.steady and not waits_for_a_task)
+        if decided.start or stops:
+            return True
+        moves = any(t.status != "RUNNING" or t.desired == "STOPPED"
+                    or (t.containers[0].checked and t.health == "UNKNOWN") for t in self.tasks)
+        ended = decided.hold in ("failed", "percentages") or self.service.deployments[0].state == "FAILED"
+        assert decided.after is not None or moves or ended or self.service.steady, "waits for nothing"
+        return not ended and (moves or not self.service.steady)
+
+    def judge(self, decided: Plan) -> None:
+        """The two promises, of one plan."""
+        least, most = limits(self.service)
+        stops = {gone.key for gone in decided.stop}
+        left = [t for t in self.tasks if is_healthy(t, self.now) and t.key not in stops]
+        lost = [gone for gone in decided.stop if gone.status == "RUNNING" and gone.health != "UNHEALTHY"]
+        assert not lost or len(left) >= least, "below the minimum by our own doing"
+        assert all(gone.health == "UNHEALTHY" for gone in decided.replace)
+        live = [t for t in self.tasks if t.desired == "RUNNING" and t not in decided.replace]
+        assert not decided.start or len(live) + decided.start <= max(most, self.service.desired), "above the maximum"
 
     def nature(self, calm: bool) -> None:
         """Time passes, and something happens to a task."""
-        self.now += self.data.draw(st.sampled_from((0.0, 1.0, 3.0)))
-        if calm:
-            self.now += 300.0
+        self.now += 300.0 if calm else self.data.draw(st.sampled_from((0.0, 1.0, 3.0)))
         for position in reversed(range(len(self.tasks))):
-            one = self.tasks[position]
+            one, container = self.tasks[position], self.tasks[position].containers[0]
             what = "on" if calm else self.data.draw(st.sampled_from(("on", "nothing", "nothing", "fail")))
             if what == "on" and one.desired == "STOPPED":
                 del self.tasks[position]
             elif what == "on" and one.status == "PENDING":
-                self.tasks[position] = replace(one, status="RUNNING", started_at=self.now)
+                container = replace(container, checked=self.checked)
+                self.tasks[position] = replace(one, status="RUNNING", started_at=self.now, containers=(container,))
+            elif what == "on" and container.checked and container.health == "UNKNOWN":
+                container = replace(container, health="HEALTHY", health_since=self.now)
+                self.tasks[position] = replace(one, containers=(container,))
+            elif what == "fail" and container.checked and one.status == "RUNNING" and one.desired == "RUNNING":
+                self.tasks[position] = replace(one, containers=(replace(container, health="UNHEALTHY"),))
             elif what == "fail" and one.desired == "RUNNING":
                 self.tasks[position] = stopped(one, "TaskFailedToStart", "", self.now)
                 self.service = after_failure(self.service, one.deployment, self.now)
@@ -204,15 +226,15 @@ class Play:
 
 @settings(max_examples=150, deadline=None)
 @given(desired=st.integers(0, 6), there=st.integers(0, 8), least=st.sampled_from((0, 50, 66, 100)),
-       most=st.sampled_from((100, 120, 150, 200)), data=st.data(),
+       most=st.sampled_from((100, 120, 150, 200)), data=st.data(), checked=st.booleans(),
        breaker=st.sampled_from((Breaker(), Breaker(True), Breaker(True, True))))
-def test_what_the_scheduler_promises(desired: int, there: int, least: int, most: int, breaker: Breaker,
+def test_what_the_scheduler_promises(desired: int, there: int, least: int, most: int, breaker: Breaker, checked: bool,
                                      data: st.DataObject) -> None:
     """Never below the minimum by our own doing, never above the maximum; and every deployment ends, or says why not."""
     if least == most:
         return
     wanted = service(desired, "old", minimum_percent=least, maximum_percent=most, breaker=breaker)
-    played = Play(wanted, [task(n, "old") for n in range(there)], data)
+    played = Play(wanted, [task(n, "old") for n in range(there)], checked, data)
     for round_ in range(60):
         if not played.step():
             break
@@ -222,3 +244,37 @@ def test_what_the_scheduler_promises(desired: int, there: int, least: int, most:
     primary = played.service.deployments[0]
     ended = primary.state in ("COMPLETED", "FAILED") or plan(played.service, played.tasks, played.now).hold
     assert ended, primary
+
+
+def unhealthy(number: int, of: str = "new", **more: Any) -> Task:
+    container = TaskContainer("a", "i", "t", "img", checked=True, health="UNHEALTHY")
+    return replace(task(number, of, **more), containers=(container,))
+
+
+def test_a_task_with_health_checks_counts_once_they_pass() -> None:
+    container = TaskContainer("a", "i", "t", "img", checked=True)
+    waiting = replace(task(2), containers=(container, replace(container, essential=False, checked=False)))
+    assert plan(service(1, "old"), [task(1, "old"), waiting], NOW).stop == ()
+    passed = replace(waiting, containers=(replace(container, health="HEALTHY", health_since=NOW),))
+    assert [t.id for t in plan(service(1, "old"), [task(1, "old"), passed], NOW).stop] == ["t1"]
+
+
+def test_an_unhealthy_task_goes_as_the_next_is_started() -> None:
+    decided = plan(service(2), [task(1), unhealthy(2)], NOW)
+    assert (decided.start, [t.id for t in decided.replace], decided.stop) == (1, ["t2"], ())
+    full = service(2, minimum_percent=50, maximum_percent=100)
+    first = plan(full, [unhealthy(1), unhealthy(2)], NOW)
+    assert (first.start, len(first.replace)) == (0, 1)
+    old = plan(service(2, "old"), [unhealthy(1, "old"), task(2, "old"), task(3, status="PENDING")], NOW)
+    assert (old.start, [t.id for t in old.stop]) == (1, ["t1"])
+
+
+def test_a_protected_task_is_left_alone() -> None:
+    kept = task(1, protected_until=NOW + 60)
+    assert [t.id for t in plan(service(1), [kept, task(2)], NOW).stop] == ["t2"]
+    shielded = plan(service(0), [kept], NOW)
+    assert (shielded.stop, shielded.shielded, shielded.after) == ((), 1, 60)
+    rolling = plan(service(1, "old"), [replace(kept, deployment="old"), task(2)], NOW)
+    assert (rolling.stop, rolling.shielded) == ((), 1)
+    assert len(plan(service(0), [kept], NOW + 60).stop) == 1
+    assert len(plan(service(1), [replace(unhealthy(1), protected_until=NOW + 60)], NOW).replace) == 1

@@ -10,7 +10,17 @@ from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.http import Handler
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
-from cloudlet.services.ecs import clusters, definitions, service_deployments, service_loop, services, tags, tasks
+from cloudlet.services.ecs import (
+    clusters,
+    definitions,
+    instances,
+    service_deployments,
+    service_loop,
+    services,
+    settings,
+    tags,
+    tasks,
+)
 from cloudlet.services.ecs.api import ecs
 from cloudlet.services.ecs.awslogs import Shipper
 from cloudlet.services.ecs.container_spec import container_name, group_name, handle_in
@@ -22,8 +32,8 @@ from cloudlet.services.ecs.storage_watch import StorageWatch
 from cloudlet.services.ecs.task_loop import TaskLoop
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["clusters", "controller", "definitions", "ecs", "metadata", "service_deployments", "services", "tags",
-           "tasks"]
+__all__ = ["clusters", "controller", "definitions", "ecs", "instances", "metadata", "service_deployments", "services",
+           "settings", "tags", "tasks"]
 
 Reconcile = Callable[[str], Awaitable[Outcome]]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.paging import InvalidToken, cut
 from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs.api import (
     ClusterContainsServicesException,
@@ -17,10 +18,13 @@ from cloudlet.services.ecs.api import (
 from cloudlet.services.ecs.arns import DEFAULT_CLUSTER, NAME, active_cluster, cluster_arn, cluster_name
 from cloudlet.services.ecs.fargate import PROVIDERS, strategy_list, strategy_of
 from cloudlet.services.ecs.records import Cluster, Service, Tags, Task
+from cloudlet.services.ecs.settings import check_tagging, effective
 from cloudlet.services.ecs.tags import tag_list, tags_of
 from cloudlet.store.db import Tx
 
 DESCRIBED_MAX = 100
+PROVIDERS_MAX = 10  # a page of DescribeCapacityProviders
+_ALL = ("SETTINGS", "CONFIGURATIONS", "TAGS")
 _INSIGHTS = ("enabled", "disabled", "enhanced")
 
 
@@ -32,16 +36,19 @@ def create_cluster(call: Call, tx: Tx, request: Input) -> Any:
         raise InvalidParameterException("Cluster name must consist of up to 255 letters, numbers, hyphens and"
                                         " underscores.")
     _refuse_unsupported(request)
+    check_tagging(call, tx, request, call.arn("ecs", f"cluster/{name}"), "CreateCluster")
     existing = tx.get(Cluster, f"{call.scope}/{name}")
     if existing is not None and existing.status == "ACTIVE":
-        return {"cluster": view(tx, existing, ("SETTINGS", "TAGS"))}
+        return {"cluster": view(tx, existing, _ALL)}
     providers = _providers(request.get("capacityProviders") or [])
     cluster = Cluster(
         f"{call.scope}/{name}", call.account, call.region, name,
-        settings=_settings(request.get("settings") or [], ()), providers=providers,
+        settings=_settings(request.get("settings") or [],
+                           (("containerInsights", effective(call, tx, "containerInsights")),)),
+        providers=providers, configuration=request.get("configuration") or {},
         strategy=_strategy(request.get("defaultCapacityProviderStrategy") or [], providers), tags=tags_of(request))
     tx.put(cluster)
-    return {"cluster": view(tx, cluster, ("SETTINGS", "TAGS"))}
+    return {"cluster": view(tx, cluster, _ALL)}
 
 
 @ecs.read(resources=lambda call, request: [cluster_arn(call, name) for name in request.get("clusters") or [None]])
@@ -82,9 +89,10 @@ def update_cluster_settings(call: Call, tx: Tx, request: Input) -> Any:
 
 def _update(call: Call, tx: Tx, request: Input) -> Any:
     cluster = active_cluster(call, tx, request["cluster"])
-    changed = replace(cluster, settings=_settings(request.get("settings") or [], cluster.settings))
+    changed = replace(cluster, settings=_settings(request.get("settings") or [], cluster.settings),
+                      configuration=request.get("configuration") or cluster.configuration)
     tx.put(changed)
-    return {"cluster": view(tx, changed, ("SETTINGS", "TAGS"))}
+    return {"cluster": view(tx, changed, _ALL)}
 
 
 @ecs.write(resources=lambda call, request: [cluster_arn(call, request["cluster"])])
@@ -95,21 +103,31 @@ def put_cluster_capacity_providers(call: Call, tx: Tx, request: Input) -> Any:
     changed = replace(cluster, providers=providers,
                       strategy=_strategy(request["defaultCapacityProviderStrategy"], providers))
     tx.put(changed)
-    return {"cluster": view(tx, changed, ("SETTINGS", "TAGS"))}
+    return {"cluster": view(tx, changed, _ALL)}
 
 
 @ecs.read(resources=any_resource)
 def describe_capacity_providers(call: Call, tx: Tx, request: Input) -> Any:
-    """The two that AWS has made: FARGATE and FARGATE_SPOT (which is never interrupted here)."""
+    """The two that AWS has made: FARGATE and FARGATE_SPOT (which is never interrupted here); of a cluster, its own."""
+    names: Iterable[str] = PROVIDERS
     if request.get("cluster"):
-        active_cluster(call, tx, request["cluster"])
-    asked = [text.rsplit("/", 1)[-1] for text in request.get("capacityProviders") or PROVIDERS]
-    return {
+        names = active_cluster(call, tx, request["cluster"]).providers
+    asked = [text.rsplit("/", 1)[-1] for text in request.get("capacityProviders") or names]
+    limit = PROVIDERS_MAX if request.get("maxResults") is None else request["maxResults"]
+    if not 1 <= limit <= PROVIDERS_MAX:
+        raise InvalidParameterException(f"maxResults must be between 1 and {PROVIDERS_MAX}.")
+    try:
+        page, following = cut([name for name in asked if name in names], token=request.get("nextToken"), limit=limit,
+                              identity=str, scope=f"{call.scope}/{asked}")
+    except InvalidToken:
+        raise InvalidParameterException("Invalid token in request") from None
+    answer: dict[str, Any] = {
         "capacityProviders": [{
             "capacityProviderArn": call.arn("ecs", f"capacity-provider/{name}"), "name": name, "status": "ACTIVE",
-            "tags": []} for name in asked if name in PROVIDERS],
+            "type": name, "tags": []} for name in page],
         "failures": [{"arn": call.arn("ecs", f"capacity-provider/{name}"), "reason": "MISSING"}
-                     for name in asked if name not in PROVIDERS]}
+                     for name in asked if name not in names]}
+    return answer | ({"nextToken": following} if following else {})
 
 
 @ecs.write(resources=lambda call, request: [cluster_arn(call, request["cluster"])])
@@ -125,17 +143,27 @@ def delete_cluster(call: Call, tx: Tx, request: Input) -> Any:
         raise ClusterContainsTasksException()
     changed = replace(cluster, status="INACTIVE", providers=(), strategy=())
     tx.put(changed)
-    return {"cluster": view(tx, changed, ("SETTINGS", "TAGS"))}
+    return {"cluster": view(tx, changed, _ALL)}
 
 
 def _refuse_unsupported(request: Input) -> None:
-    for name in ("configuration", "serviceConnectDefaults"):
-        if request.get(name):
-            raise unsupported(f"The cluster's {name}")
+    """What is said about ECS Exec is kept, for the day when there is such a thing; keys to encrypt with are refused."""
+    given = request.get("configuration") or {}
+    if request.get("serviceConnectDefaults"):
+        raise unsupported("The cluster's serviceConnectDefaults")
+    if any((given.get("managedStorageConfiguration") or {}).values()):
+        raise unsupported("The cluster's managedStorageConfiguration")
+    exec_ = given.get("executeCommandConfiguration") or {}
+    if exec_.get("kmsKeyId"):
+        raise unsupported("The kmsKeyId of the cluster's executeCommandConfiguration")
+    if exec_.get("logging") == "OVERRIDE" and not exec_.get("logConfiguration"):
+        raise InvalidParameterException("The logConfiguration must be specified when the logging is OVERRIDE.")
+    if exec_.get("logConfiguration") and exec_.get("logging") != "OVERRIDE":
+        raise InvalidParameterException("The logging must be OVERRIDE when a logConfiguration is specified.")
 
 
 def _settings(given: Iterable[Mapping[str, str]], before: Tags) -> Tags:
-    settings = dict(before) or {"containerInsights": "disabled"}
+    settings = dict(before)
     for setting in given:
         if setting.get("name") != "containerInsights" or setting.get("value") not in _INSIGHTS:
             raise InvalidParameterException("A cluster setting is containerInsights with the value enabled, disabled or"
@@ -177,6 +205,8 @@ def view(tx: Tx, cluster: Cluster, include: Iterable[str]) -> dict[str, Any]:
             answer["settings"] = [{"name": name, "value": value} for name, value in cluster.settings]
         elif part == "TAGS":
             answer["tags"] = tag_list(cluster.tags)
+        elif part == "CONFIGURATIONS" and cluster.configuration:
+            answer["configuration"] = cluster.configuration
         elif part == "STATISTICS":
             draining = tx.count(Service, cluster=f"{cluster.key} DRAINING")
             answer["statistics"] = _statistics(running, pending, active, draining)

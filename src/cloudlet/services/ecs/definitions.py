@@ -12,6 +12,7 @@ from cloudlet.services.ecs.arns import definition_arn, revision
 from cloudlet.services.ecs.definition_rules import normalized
 from cloudlet.services.ecs.passing import check_roles
 from cloudlet.services.ecs.records import Definition, Family, Service, Task
+from cloudlet.services.ecs.settings import check_tagging
 from cloudlet.services.ecs.tags import tag_list, tags_of
 from cloudlet.store.db import Store, Tx
 
@@ -24,6 +25,7 @@ def register_task_definition(call: Call, tx: Tx, request: Input) -> Any:
     """Makes the next revision of a family."""
     document, tags = normalized(request), tags_of(request)
     check_roles(call, tx, document)
+    check_tagging(call, tx, request, definition_arn(call, request["family"]), "RegisterTaskDefinition")
     family = tx.get(Family, f"{call.scope}/{request['family']}")
     number = family.revision + 1 if family else 1
     tx.put(Family(f"{call.scope}/{request['family']}", number))

@@ -20,7 +20,6 @@ from cloudlet.kernel.errors import EngineError
 from cloudlet.kernel.names import Installation
 from cloudlet.services.ecs.container_spec import container_name
 from cloudlet.services.ecs.records import Definition, Health, Task
-from cloudlet.services.ecs.task_plan import stopped
 from cloudlet.store.db import Store, Tx
 
 log = logging.getLogger(__name__)
@@ -152,8 +151,6 @@ class Prober:
         containers = list(task.containers)
         containers[patient.position] = replace(container, health=patient.health, health_since=tx.now)
         changed = replace(task, containers=tuple(containers), version=task.version + 1)
-        if changed.service and changed.health == "UNHEALTHY":
-            changed = stopped(changed, "ServiceSchedulerInitiated", UNHEALTHY_REASON, tx.now)
-        tx.put(changed)
+        tx.put(changed)  # what becomes of a task of a service, its scheduler decides
         if changed.service:
             tx.enqueue("ecs.service", changed.service)

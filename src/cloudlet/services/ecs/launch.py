@@ -152,7 +152,8 @@ def _container(tx: Tx, task_id: str, defined: Mapping[str, Any]) -> TaskContaine
         depends=tuple(waits_for(defined)),
         start_timeout_s=defined.get("startTimeout"),
         restart=RestartPolicy(policy["restartAttemptPeriod"], tuple(policy.get("ignoredExitCodes") or ()))
-        if policy.get("enabled") else None)
+        if policy.get("enabled") else None,
+        checked=bool(defined.get("healthCheck")) and defined["healthCheck"]["command"][0] != "NONE")
 
 
 def _size(definition: Definition, overrides: Mapping[str, Any]) -> tuple[int, int]:

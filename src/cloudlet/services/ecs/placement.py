@@ -56,10 +56,16 @@ def imbalance(tasks: Sequence[Task], deployment: Deployment) -> str | None:
     return emptiest if max(counts.values()) - counts[emptiest] > 1 else None
 
 
-def crowded(tasks: Sequence[Task], number: int, deployment: Deployment) -> list[Task]:
+def crowded(tasks: Sequence[Task], number: int, deployment: Deployment, now: float) -> list[Task]:
     """So many tasks, in the order in which a scale-in stops them: not running yet, then from the fullest zone, the
-    newest first."""
+    newest first; protected ones only where there are no others."""
     zones = zones_of(deployment)
+    free = [task for task in tasks if not task.is_protected(now)]
+    order = _from_the_fullest(free, number, zones)
+    return order + [task for task in tasks if task.is_protected(now)][:number - len(order)]
+
+
+def _from_the_fullest(tasks: Sequence[Task], number: int, zones: Mapping[str, str]) -> list[Task]:
     left: dict[str, list[Task]] = {}
     for task in sorted(tasks, key=lambda task: (task.status != "RUNNING", task.created_at, task.id)):
         left.setdefault(zone_of(task, zones), []).append(task)

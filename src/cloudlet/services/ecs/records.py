@@ -28,6 +28,7 @@ class Cluster:
     providers: tuple[str, ...] = ()
     strategy: Strategy = ()
     tags: Tags = ()
+    configuration: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def arn(self) -> str:
@@ -130,6 +131,7 @@ class TaskContainer:
     restart: RestartPolicy | None = None
     restarts: int = 0
     volumes: tuple[str, ...] = ()
+    checked: bool = False  # it has a health check
 
 
 @dataclass(frozen=True, slots=True)

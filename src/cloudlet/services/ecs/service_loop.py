@@ -9,6 +9,7 @@ from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ecs import history
 from cloudlet.services.ecs.fargate import choose_provider
+from cloudlet.services.ecs.health import UNHEALTHY_REASON
 from cloudlet.services.ecs.history import ServiceDeployment
 from cloudlet.services.ecs.launch import Order, launch
 from cloudlet.services.ecs.placement import Spread, imbalance, per_zone
@@ -68,6 +69,7 @@ async def reconcile(store: Store, key: str) -> Outcome:
         _begin(step)
         decided = plan(step.service, list(step.tasks.values()), tx.now)
         step.again(decided.after)
+        _replace(step, decided)
         _stop(step, decided.stop)
         _start(step, decided)
         _impaired(step)
@@ -106,11 +108,19 @@ def _begin(step: _Step) -> None:
         step.take(advance(step.service, step.current, step.tx.now, runnable=runnable))
 
 
-def _stop(step: _Step, tasks: Sequence[Task]) -> None:
+def _replace(step: _Step, decided: Plan) -> None:
+    """Tasks that failed their health checks end, and count as failed."""
+    for task in decided.replace:
+        step.service = after_failure(step.service, task.deployment, step.tx.now)
+        step.say(f"(task {task.id}) failed container health checks.")
+    _stop(step, decided.replace, UNHEALTHY_REASON)
+
+
+def _stop(step: _Step, tasks: Sequence[Task], reason: str = "") -> None:
     running = [task for task in tasks if task.status == "RUNNING"]
     for task in tasks:
         ending = stopped(task, "ServiceSchedulerInitiated",
-                         f"Scaling activity initiated by (deployment {task.deployment})", step.tx.now)
+                         reason or f"Scaling activity initiated by (deployment {task.deployment})", step.tx.now)
         step.tx.put(replace(ending, version=task.version + 1))
         step.tasks[task.key] = ending
     if running and step.service.balancing:
@@ -124,6 +134,8 @@ def _start(step: _Step, decided: Plan) -> None:
     if decided.hold == "percentages":
         step.say("was unable to stop or start tasks during a deployment because of the service deployment"
                  " configuration. Update the minimumHealthyPercent or maximumPercent value and try again.")
+    if decided.shielded:
+        step.say(f"was unable to scale in due to (reason {decided.shielded} tasks under protection).")
     if not decided.start:
         return
     if decided.zone and not step.service.balancing:
@@ -135,7 +147,8 @@ def _start(step: _Step, decided: Plan) -> None:
     if started and decided.zone:
         step.say(f"has started {len(started)} tasks in {decided.zone} to AZ Rebalance: {_named(started)}.")
     elif started:
-        step.say(f"has started {len(started)} tasks: {_named(started)}.")
+        sick = f" Amazon ECS replaced {len(decided.replace)} tasks due to an unhealthy status."
+        step.say(f"has started {len(started)} tasks: {_named(started)}.{sick if decided.replace else ''}")
 
 
 def _launch(step: _Step, number: int, zone: str) -> list[Task]:

@@ -24,6 +24,8 @@ Hold = Literal["", "percentages", "failures", "failed", "balance"]
 class Plan:
     """How many tasks of the primary deployment to start, which tasks to stop; `after`: look again (seconds).
 
+    `replace`: tasks to stop as well, since they failed their health checks. `shielded`: how many more would be stopped,
+    but that they are protected.
     `zone`: the tasks are started there, to balance the zones. `hold`: why nothing is started though tasks are missing:
     the deployment's own percentages forbid it to begin, its tasks failed in a row, it has failed for good; "balance":
     the zones are uneven, but the last move there could not be made.
@@ -34,6 +36,8 @@ class Plan:
     after: float | None = None
     hold: Hold = ""
     zone: str = ""
+    replace: tuple[Task, ...] = ()
+    shielded: int = 0
 
 
 def limits(service: Service) -> tuple[int, int]:
@@ -42,10 +46,19 @@ def limits(service: Service) -> tuple[int, int]:
 
 
 def healthy_at(task: Task) -> float | None:
-    """Since when a task counts as healthy (a time that may be to come); None while that is not known."""
+    """Since when a task counts as healthy (a time that may be to come); None while that is not known.
+
+    With health checks on essential containers it does when all of them passed; without any, after a while.
+    """
     if task.status != "RUNNING" or task.desired != "RUNNING":
         return None
-    return (task.started_at or task.created_at) + HEALTHY_AFTER_S
+    started = task.started_at or task.created_at
+    checked = [container for container in task.containers if container.essential and container.checked]
+    if not checked:
+        return started + HEALTHY_AFTER_S
+    if any(container.health != "HEALTHY" for container in checked):
+        return None
+    return max(container.health_since or started for container in checked)
 
 
 def is_healthy(task: Task, now: float) -> bool:
@@ -60,29 +73,41 @@ def plan(service: Service, tasks: Sequence[Task], now: float) -> Plan:
     if service.status != "ACTIVE":
         return Plan(stop=tuple(live))
     primary = service.deployments[0]
-    ours = [task for task in live if task.deployment == primary.id]
+    sick = [task for task in live if task.deployment == primary.id and is_sick(task)]
+    ours = [task for task in live if task.deployment == primary.id and not is_sick(task)]
     others = [task for task in live if task.deployment != primary.id]
     healthy = sum(is_healthy(task, now) for task in live)
     after = _proven_after(service, live, now)
     if primary.state == "FAILED":
-        surplus = sorted(ours, key=lambda task: task.created_at, reverse=True) + others
-        stop = _stoppable(surplus[:max(0, len(live) - service.desired)], healthy, limits(service)[0], now)
+        surplus = sorted((*sick, *ours), key=lambda task: task.created_at, reverse=True) + others
+        stop, _ = _stoppable(surplus[:max(0, len(live) - service.desired)], healthy, limits(service)[0], now)
         return Plan(stop=stop, after=after, hold="failed" if len(live) < service.desired else "")
     least, most = limits(service)
     most = most if others else max(most, service.desired)
     missing = service.desired - len(ours)
     start = max(0, min(missing, most - len(live)))
-    stop = _replaceable(others, healthy, least, now)
+    stop, shielded = _replaceable(others, healthy, least, now)
     if missing < 0 and not (service.balancing and healthy < len(live)):
         left = healthy - sum(is_healthy(task, now) for task in stop)
-        stop += _stoppable(crowded(ours, -missing, primary), left, service.desired if service.balancing else least, now)
+        more, kept = _stoppable(crowded(ours, -missing, primary, now), left,
+                                service.desired if service.balancing else least, now)
+        stop, shielded = stop + more, shielded + kept
+    if shielded:
+        after = _sooner(after, min((task.protected_until or now) - now for task in live if task.is_protected(now)))
     if start and primary.retry_at > now:
-        return Plan(0, stop, _sooner(after, primary.retry_at - now), "failures")
-    if missing > 0 and not start and not stop and healthy == len(live):
+        return Plan(0, stop, _sooner(after, primary.retry_at - now), "failures", shielded=shielded)
+    # Each sick task goes with the start of the next; where there is no room for that, one goes first.
+    gone = sick if missing <= 0 else sick[:start or (0 if stop else 1)]
+    if missing > 0 and not start and not stop and healthy == len(live) and not shielded:
         return Plan(hold="percentages", after=after)
     if not missing and not others and healthy == len(live):
         return _balance(service, ours, now, after)
-    return Plan(start, stop, after)
+    return Plan(start, stop, after, replace=tuple(gone), shielded=shielded)
+
+
+def is_sick(task: Task) -> bool:
+    """Whether a task failed its health checks."""
+    return task.status == "RUNNING" and task.health == "UNHEALTHY"
 
 
 def returns_at(service: Service) -> float:
@@ -105,22 +130,28 @@ def _sooner(one: float | None, other: float) -> float:
     return other if one is None else min(one, other)
 
 
-def _replaceable(others: Sequence[Task], healthy: int, least: int, now: float) -> tuple[Task, ...]:
-    """Tasks of old deployments that may go: those that do not run yet first, then the oldest."""
-    in_order = sorted(others, key=lambda task: (task.status == "RUNNING", task.created_at, task.id))
+def _replaceable(others: Sequence[Task], healthy: int, least: int, now: float) -> tuple[tuple[Task, ...], int]:
+    """Tasks of old deployments that may go: those that do not run yet or are sick first, then the oldest."""
+    in_order = sorted(others, key=lambda task: (task.status == "RUNNING" and not is_sick(task), task.created_at,
+                                                task.id))
     return _stoppable(in_order, healthy, least, now)
 
 
-def _stoppable(candidates: Sequence[Task], healthy: int, least: int, now: float) -> tuple[Task, ...]:
-    """Of tasks, in that order, those without which enough healthy ones remain. One that runs, healthy or not yet, goes
-    only then; one that does not run yet is missed by nobody."""
-    chosen = []
+def _stoppable(candidates: Sequence[Task], healthy: int, least: int, now: float) -> tuple[tuple[Task, ...], int]:
+    """Of tasks, in that order, those without which enough healthy ones remain, and how many stay only since they are
+    protected. One that runs, healthy or not yet, goes only then; one that is sick or does not run yet is missed by
+    nobody."""
+    chosen, shielded = [], 0
     for task in candidates:
         left = healthy - is_healthy(task, now)
-        if task.status != "RUNNING" or left >= least:
-            chosen.append(task)
-            healthy = left
-    return tuple(chosen)
+        if task.status == "RUNNING" and not is_sick(task) and left < least:
+            continue
+        if task.is_protected(now):
+            shielded += 1
+            continue
+        chosen.append(task)
+        healthy = left
+    return tuple(chosen), shielded
 
 
 def _balance(service: Service, ours: Sequence[Task], now: float, after: float | None) -> Plan:

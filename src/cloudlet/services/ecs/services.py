@@ -27,6 +27,7 @@ from cloudlet.services.ecs.fargate import PLATFORM_FAMILY, check_platform, launc
 from cloudlet.services.ecs.launch import check_network, network_of, network_view
 from cloudlet.services.ecs.records import Definition, Service, Task
 from cloudlet.services.ecs.service_deployments import current_revisions, deployment_arn
+from cloudlet.services.ecs.settings import check_tagging
 from cloudlet.services.ecs.tags import tag_list, tags_of
 from cloudlet.store.db import Tx
 
@@ -50,6 +51,7 @@ def create_service(call: Call, tx: Tx, request: Input) -> Any:
         raise InvalidParameterException("Service name must consist of up to 255 letters, numbers, hyphens and"
                                         " underscores.")
     _refuse_unsupported(request)
+    check_tagging(call, tx, request, call.arn("ecs", f"service/{cluster.name}/{name}"), "CreateService")
     if not request.get("taskDefinition"):
         raise InvalidParameterException("TaskDefinition can not be blank.")
     if request.get("desiredCount") is None:

@@ -12,6 +12,7 @@ from cloudlet.services.ecs.api import InvalidParameterException, ecs, unsupporte
 from cloudlet.services.ecs.fargate import PLATFORM_FAMILY, PLATFORM_VERSION, check_platform, choose_provider, launch_on
 from cloudlet.services.ecs.launch import Order, check_network, check_overrides, launch, network_of
 from cloudlet.services.ecs.records import Cluster, Definition, Tags, Task, TaskContainer
+from cloudlet.services.ecs.settings import check_tagging
 from cloudlet.services.ecs.tags import merged, tag_list, tags_of
 from cloudlet.services.ecs.task_plan import stopped
 from cloudlet.store.db import Tx
@@ -32,6 +33,7 @@ def run_task(call: Call, tx: Tx, request: Input) -> Any:
     cluster = arns.active_cluster(call, tx, request.get("cluster"))
     definition = definitions.runnable(call, tx, request["taskDefinition"], request.get("overrides"))
     launch_type, strategy = launch_on(request, cluster.strategy)
+    check_tagging(call, tx, request, call.arn("ecs", f"task/{cluster.name}/*"), "RunTask")
     check_platform(request.get("platformVersion"))
     network, tags = network_of(request), task_tags(request, definition, cluster)
     check_network(call, tx, network)
