@@ -23,6 +23,7 @@ from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Engines
 from cloudlet.engines.probes import PodmanProbes
 from cloudlet.engines.storages import PodmanStorages
+from cloudlet.engines.upstreams import LocalUpstreams
 from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
@@ -57,14 +58,14 @@ def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: S
         store.create_tables(tables)
     identities = iam.identities(site, SERVICES)
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
-                   ecr.controller(store, blobs), logs.controller(store, engines, site),
+                   ecr.controller(store, blobs, engines), logs.controller(store, engines, site),
                    secretsmanager.controller(store, engines, site),
                    ecs.controller(store, engines, site, clock))
     loop = Loop(store, clock, {kind: step for controller in controllers
                                for kind, step in controller.reconcilers.items()})
     return ControlPlane(
         gateway=Gateway(SERVICES, store, clock, identities),
-        registry=ecr.registry(store, blobs, identities),
+        registry=ecr.registry(store, blobs, identities, engines.upstreams),
         metadata=ecs.metadata(store, engines, site, clock),
         loop=loop, sweep=Sweep(store, clock, engines, controllers), controllers=controllers)
 
@@ -89,7 +90,7 @@ class Machinery:
         disks = QcowDisks(site)
         machines = QemuMachines(site, disks)
         engines = Engines(networks, PodmanImages(podman), containers, storages, doors, disks, machines, LocalKeySets(),
-                          PodmanProbes(podman))
+                          PodmanProbes(podman), LocalUpstreams())
         return cls(podman, containers, storages, machines, networks, engines)
 
     async def probe(self) -> dict[str, str]:

@@ -6,16 +6,14 @@ https://openid.net/specs/openid-connect-discovery-1_0.html
 import asyncio
 import hashlib
 import ssl
-from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
+from cloudlet.engines.loopback import NotHere, address_of
 from cloudlet.kernel.errors import Busy, Refused
 
 TIMEOUT_S, BYTES_MAX, PORT = 5.0, 1 << 20, 443
-HOSTS = Path("/etc/hosts")
 
 
 class _Discovery(msgspec.Struct):
@@ -53,7 +51,10 @@ async def _get(url: str, thumbprints: tuple[str, ...]) -> bytes:
         raise Refused(f"{url} is no URL") from None
     if parts.scheme != "https" or not host:
         raise Refused(f"{url} is not an https URL")
-    address = _local_address(host)
+    try:
+        address = address_of(host)
+    except NotHere:
+        raise Refused(f"{host} is not on this machine: identity providers elsewhere are not asked") from None
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     head = f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode("latin-1")
     reader, writer = await _connect(address, host, port, thumbprints)
@@ -69,27 +70,6 @@ async def _get(url: str, thumbprints: tuple[str, ...]) -> bytes:
     if status.split(b" ")[1:2] != [b"200"]:
         raise Refused(f"{url} answered {status[:64].decode('latin-1')}")
     return rest.partition(b"\r\n\r\n")[2]
-
-
-def _local_address(host: str) -> str:
-    """The loopback address that a name stands for by /etc/hosts. No name server is asked: not even a question leaves
-    the machine. Raises Refused where it stands for none."""
-    addresses = [host]
-    if host == "localhost" or host.endswith(".localhost"):
-        addresses = ["127.0.0.1"]
-    elif not _is_loopback(host):
-        lines = (line.partition("#")[0].lower().split() for line in HOSTS.read_text().splitlines())
-        addresses = [line[0] for line in lines if host in line[1:]]
-    if not addresses or not all(map(_is_loopback, addresses)):
-        raise Refused(f"{host} is not on this machine: identity providers elsewhere are not asked")
-    return addresses[0]
-
-
-def _is_loopback(text: str) -> bool:
-    try:
-        return ip_address(text).is_loopback
-    except ValueError:
-        return False
 
 
 async def _connect(address: str, host: str, port: int,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cloudlet.engines.fake import World
 from cloudlet.kernel.call import Principal
 from cloudlet.kernel.http import Body, Request
 from cloudlet.kernel.identity import Refusal
@@ -42,12 +43,14 @@ class Counter:
         self.desk = Desk(directory)
         self.blobs = Blobs(directory / "registry")
         self.identities = iam.identities(self.desk.site, (iam.iam, ecr.ecr))
+        self.world = World(self.desk.clock)
+        self.upstreams = self.world.upstreams
         self.open()
         self("CreateRepository", repositoryName="app")
         self.password = self.login()
 
     def open(self) -> None:
-        self.handler = ecr.registry(self.desk.store, self.blobs, self.identities)
+        self.handler = ecr.registry(self.desk.store, self.blobs, self.identities, self.upstreams)
         self.collector = Collector(self.desk.store, self.blobs)
 
     def close(self) -> None:

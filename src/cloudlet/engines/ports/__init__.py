@@ -19,6 +19,9 @@ from cloudlet.engines.ports.machines import Machine as Machine
 from cloudlet.engines.ports.machines import Machines as Machines
 from cloudlet.engines.ports.machines import MachineSpec as MachineSpec
 from cloudlet.engines.ports.machines import Nic as Nic
+from cloudlet.engines.ports.upstreams import Upstream as Upstream
+from cloudlet.engines.ports.upstreams import UpstreamManifest as UpstreamManifest
+from cloudlet.engines.ports.upstreams import Upstreams as Upstreams
 
 # ── Networks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -418,3 +421,4 @@ class Engines:
     machines: Machines
     keysets: KeySets | None = None
     probes: Probes | None = None
+    upstreams: Upstreams | None = None

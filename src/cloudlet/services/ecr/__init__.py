@@ -7,6 +7,7 @@ from cloudlet.services.ecr import (
     lifecycle,
     mutability,
     policies,
+    pull_through_rules,
     putting,
     replication,
     repositories,
@@ -20,5 +21,5 @@ from cloudlet.services.ecr.registry import registry
 from cloudlet.services.ecr.service import ecr
 
 __all__ = ["ImageNotFound", "ResolvedImage", "account_settings", "controller", "ecr", "images", "layers", "lifecycle",
-           "mutability", "policies", "putting", "registry", "replication", "repositories", "resolve_image", "scanning",
-           "tags", "tokens"]
+           "mutability", "policies", "pull_through_rules", "putting", "registry", "replication", "repositories",
+           "resolve_image", "scanning", "tags", "tokens"]

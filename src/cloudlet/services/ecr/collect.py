@@ -6,6 +6,7 @@ being published, and checking the records and taking the file away happen withou
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.engines.ports import Engines
 from cloudlet.services.ecr.contents import (
     ABANDONED_UPLOAD_S,
     BLOB,
@@ -18,6 +19,7 @@ from cloudlet.services.ecr.contents import (
     delete_layer,
 )
 from cloudlet.services.ecr.expiry import Expiry
+from cloudlet.services.ecr.pull_through_rules import CHECK, UpstreamChecker
 from cloudlet.services.ecr.records import Image, Layer, Upload
 from cloudlet.services.ecr.replicating import Replication
 from cloudlet.store.blobs import Blobs
@@ -27,11 +29,14 @@ SWEEP_S = 600.0
 HELD_RETRY_S = 60.0
 
 
-def controller(store: Store, blobs: Blobs) -> Controller:
-    """The registry's loops: by repository, by digest, by upload, and a regular look for what was left behind."""
+def controller(store: Store, blobs: Blobs, engines: Engines | None = None) -> Controller:
+    """The registry's loops: by repository, by digest, by upload, a regular look for what was left behind, and the
+    questions to other registries."""
     collector, expiry = Collector(store, blobs), Expiry(store)
+    checker = UpstreamChecker(store, engines.upstreams if engines else None)
     return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload,
-                       LIFECYCLE: expiry.repository, PREVIEW: expiry.preview, REPLICA: Replication(store).replica},
+                       LIFECYCLE: expiry.repository, PREVIEW: expiry.preview, REPLICA: Replication(store).replica,
+                       CHECK: checker.reconcile},
                       workers={"ecr.sweep": collector.sweep})
 
 

@@ -89,6 +89,11 @@ class Exchange:
                 raise RegistryError(403, "DENIED", reason)
         return require_repository(tx, self.account, self.region, name)
 
+    def may(self, tx: Tx, action: str) -> bool:
+        """Whether the caller may do this on the path's repository, there or not."""
+        key = f"{self.account}/{self.region}/{self.name}"
+        return self._refusal(tx, action, key, repository_arn(self.account, self.region, self.name)) is None
+
     def _refusal(self, tx: Tx, action: str, key: str, arn: str) -> str | None:
         if self.grant.pull_only is not None:
             allowed = key == self.grant.pull_only and action in PULL_ACTIONS and (

@@ -33,6 +33,14 @@ def registry_host(endpoint: str, account: str, region: str) -> str:
     return f"[{name}]{port}" if ":" in name else f"{name}{port}"
 
 
+def is_loopback(name: str) -> bool:
+    """Whether a host's name, without a port, is this machine by its form alone."""
+    try:
+        return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 @cache
 def resolves_below_localhost(configuration: Path = Path("/etc/nsswitch.conf")) -> bool:
     """Whether names below `localhost` are this machine. Found out once, and without asking any DNS server.

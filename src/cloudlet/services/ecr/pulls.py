@@ -7,6 +7,7 @@ from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import ranges
 from cloudlet.services.ecr.contents import find_image, record_pull, touch_layer
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, json_response
+from cloudlet.services.ecr.pull_through import PullThrough
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Tag
 from cloudlet.services.ecr.service import is_digest, is_tag
 from cloudlet.store.blobs import BlobMissing, Blobs
@@ -19,8 +20,8 @@ _BLOB = "application/octet-stream"
 class Pulls:
     """The answers that change nothing but the time of the last pull."""
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
-        self._store, self._blobs = store, blobs
+    def __init__(self, store: Store, blobs: Blobs, through: PullThrough) -> None:
+        self._store, self._blobs, self._through = store, blobs, through
 
     async def blob(self, exchange: Exchange, digest: str) -> Response:
         """GET and HEAD of a blob that was pushed to this repository or mounted in it."""
@@ -67,7 +68,8 @@ class Pulls:
                         several.body(contents))
 
     async def manifest(self, exchange: Exchange, reference: str) -> Response:
-        """GET and HEAD of a manifest by tag or digest."""
+        """GET and HEAD of a manifest by tag or digest, brought from another registry where a rule says so."""
+        await self._through.bring(exchange, reference)
         with self._store.tx() as tx:
             repository = exchange.repository(tx, "ecr:BatchGetImage")
             known = is_digest(reference) or is_tag(reference)

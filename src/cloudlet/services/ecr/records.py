@@ -74,10 +74,15 @@ class Manifest:
 
 @record("ecr.tag", indexes={"image": lambda tag: tag.image})
 class Tag:
-    """`key` is `<repository's key>:<tag>`; `image` the key of the image it is on."""
+    """`key` is `<repository's key>:<tag>`; `image` the key of the image it is on.
+
+    `checked_at` is when the registry that it was pulled through from was last asked for it; None for a tag that was
+    pushed.
+    """
 
     key: str
     image: str
+    checked_at: float | None = None
 
     @property
     def name(self) -> str:

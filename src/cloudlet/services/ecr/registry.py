@@ -5,12 +5,14 @@ import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
+from cloudlet.engines.ports import Upstreams
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Handler, Request, Response
 from cloudlet.kernel.identity import Identities
 from cloudlet.services.ecr import layers
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, admit, json_response
 from cloudlet.services.ecr.manifests import MANIFEST_BYTES_MAX, InvalidManifest
+from cloudlet.services.ecr.pull_through import PullThrough
 from cloudlet.services.ecr.pulls import Pulls
 from cloudlet.services.ecr.pushes import Pushes
 from cloudlet.services.ecr.referrers import Referrers
@@ -24,16 +26,16 @@ PATH_MAX = 2048
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def registry(store: Store, blobs: Blobs, identities: Identities) -> Handler:
-    """The handler of every request whose path is /v2 or begins with /v2/."""
+def registry(store: Store, blobs: Blobs, identities: Identities, upstreams: Upstreams | None = None) -> Handler:
+    """The handler of every request whose path is /v2 or begins with /v2/. `upstreams`: where images may come from."""
     layers.keep_in(store, blobs)
-    return _Registry(store, blobs, identities).handle
+    return _Registry(store, blobs, identities, upstreams).handle
 
 
 class _Registry:
-    def __init__(self, store: Store, blobs: Blobs, identities: Identities) -> None:
+    def __init__(self, store: Store, blobs: Blobs, identities: Identities, upstreams: Upstreams | None) -> None:
         self._store, self._identities = store, identities
-        pulls, pushes = Pulls(store, blobs), Pushes(store, blobs)
+        pulls, pushes = Pulls(store, blobs, PullThrough(store, blobs, upstreams)), Pushes(store, blobs)
         # The first pattern that fits counts: a repository's own name may contain "blobs" or "manifests".
         self._routes: tuple[tuple[re.Pattern[str], dict[str, Answer]], ...] = (
             (re.compile(r"/v2/(.+)/blobs/uploads(/?)"), {"POST": pushes.start}),
