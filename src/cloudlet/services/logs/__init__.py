@@ -11,6 +11,8 @@ from cloudlet.services.logs import (
     fields,
     groups,
     metric_filters,
+    queries,
+    query_definitions,
     resource_policies,
     storage,
     streams,
@@ -19,20 +21,22 @@ from cloudlet.services.logs import (
     tails,
 )
 from cloudlet.services.logs.merging import Deletion, Merging
+from cloudlet.services.logs.query_loop import Queries
 from cloudlet.services.logs.retention import KIND, Retention
 from cloudlet.services.logs.service import ResourceNotFound, logs
 from cloudlet.store.db import Store, Tx
 
 __all__ = ["TABLES", "ResourceNotFound", "append", "controller", "ensure_stream", "events", "fields", "groups", "logs",
-           "metric_filters", "resource_policies", "storage", "streams", "subscription_filters", "tags", "tails"]
+           "metric_filters", "queries", "query_definitions", "resource_policies", "storage", "streams",
+           "subscription_filters", "tags", "tails"]
 
 TABLES = resources.files("cloudlet.services.logs").joinpath("tables.sql").read_text()
 
 
 def controller(store: Store, engines: Any, site: Site) -> Controller:
-    """The loops of Logs: retention policies, chunks of streams, and what deleted groups held."""
+    """The loops of Logs: retention policies, chunks of streams, what deleted groups held, and Insights queries."""
     return Controller({KIND: Retention(store).reconcile, storage.MERGE: Merging(store).reconcile,
-                       storage.DELETE: Deletion(store).reconcile})
+                       storage.DELETE: Deletion(store).reconcile, queries.KIND: Queries(store).reconcile})
 
 
 def ensure_stream(tx: Tx, account: str, region: str, group: str, stream: str, *, create_group: bool) -> None:

@@ -48,14 +48,17 @@ class Chunk:
                       for index, (time, message) in zip(range(count), rest, strict=False)]
         return found
 
+    def message(self, at: int) -> str:
+        """The message of one event."""
+        end = self.ends[at]
+        return self.text[end - self.lengths[at]:end].decode()
+
     def containing(self, stream: int, needles: Needles) -> Iterator[Event]:
         """The events whose message contains one of the texts, and perhaps some more."""
         starts = [0, *accumulate(self.counts)]
         for at in sorted({at for needle in needles for at in self._places(needle)}):
             run = bisect_right(starts, at) - 1
-            end = self.ends[at]
-            yield (self.times[at], stream, self.seqs[run], at - starts[run],
-                   self.text[end - self.lengths[at]:end].decode(), self.ingested[run])
+            yield (self.times[at], stream, self.seqs[run], at - starts[run], self.message(at), self.ingested[run])
 
     def _places(self, needle: bytes) -> Iterator[int]:
         found = self.text.find(needle)

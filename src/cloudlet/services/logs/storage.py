@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cloudlet.services.logs import chunks
-from cloudlet.services.logs.chunks import Event as Event
-from cloudlet.services.logs.chunks import Needles
+from cloudlet.services.logs.chunks import Chunk, Event, Needles
 from cloudlet.store.db import Tx
 
 EVENT_OVERHEAD_BYTES = 26  # what AWS adds to the length of each message
@@ -325,3 +324,33 @@ def expire(tx: Tx, group: int, before_ms: int, limit: int) -> int:
         tx.execute("delete from logs_chunk where stream=? and seq=?", (stream, seq))
         tx.execute("update logs_stream set stored_bytes=stored_bytes-? where id=?", (size, stream))
     return len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a stream was read: up to which run, and the chunk it was in as it was then."""
+
+    run: int = 0
+    row: int = 0
+    size: int = 0
+
+
+def streams_between(tx: Tx, group: int, low_ms: int, high_ms: int, after: str, limit: int) -> list[tuple[int, str]]:
+    """The next streams of a group, by name, that may hold events of a time: their ids and names."""
+    return list(tx.execute("select id, name from logs_stream where log_group=? and name>? and last_ms>=?"
+                           " and first_ms<=? order by name limit ?", (group, after, low_ms, high_ms, limit)))
+
+
+def next_chunk(tx: Tx, stream: int, mark: Mark, low_ms: int, high_ms: int) -> tuple[Chunk, Mark] | None:
+    """The next chunk of a stream that may hold events of a time, and the mark after it. Runs up to `mark.run`
+    in it were read before: chunks may have been merged since."""
+    columns = "select seq, ingested_ms, stored_bytes, body from logs_chunk where stream=? and"
+    row = tx.execute(f"{columns} seq<=? order by seq desc limit 1", (stream, mark.run)).fetchone() if mark.run else None
+    if row is None or (row[0], row[2]) == (mark.row, mark.size):
+        row = tx.execute(f"{columns} seq>? and last_ms>=? and first_ms<=? order by seq limit 1",
+                         (stream, mark.run, low_ms, high_ms)).fetchone()
+    if row is None:
+        return None
+    seq, ingested_ms, size, body = row
+    chunk = chunks.unpacked(body, seq, ingested_ms)
+    return (chunk, Mark(max(mark.run, chunk.seqs[-1]), seq, size)) if chunk else None

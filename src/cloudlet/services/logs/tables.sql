@@ -13,3 +13,6 @@ create index if not exists logs_chunk_stream_first on logs_chunk (stream, first_
 create index if not exists logs_chunk_stream_last on logs_chunk (stream, last_ms, first_ms);
 create index if not exists logs_chunk_group_first on logs_chunk (log_group, first_ms, last_ms);
 create index if not exists logs_chunk_group_last on logs_chunk (log_group, last_ms, first_ms);
+-- The rows of Insights queries that are complete, so many to a part, compressed.
+create table if not exists logs_result (
+  query text not null, part bigint not null, body blob not null, primary key (query, part));
