@@ -92,6 +92,36 @@ def test_bad_input_is_the_customers_fault(cloudlet: Cloudlet, operation: str, re
     assert refused.value.response["Error"]["Code"] == code
 
 
+def results_of(client: Any, query: str, group: str) -> Any:
+    now = int(time.time())
+    started = client.start_query(logGroupName=group, startTime=now - 600, endTime=now + 600, queryString=query)
+    while True:
+        answer = client.get_query_results(queryId=started["queryId"])
+        if answer["status"] not in ("Scheduled", "Running"):
+            return answer
+        time.sleep(0.05)
+
+
+def test_insights_queries(cloudlet: Cloudlet) -> None:
+    logs = cloudlet.client("logs")
+    make(logs, "/insights")
+    put(logs, "/insights", *(f'{{"level": "{("INFO", "ERROR")[number % 3 == 0]}", "ms": {number}}}'
+                             for number in range(30)))
+    answer = results_of(logs, "filter level = 'ERROR' | stats count(*) as n, max(ms) by level", "/insights")
+    assert (answer["status"], answer["results"]) == ("Complete", [[
+        {"field": "level", "value": "ERROR"}, {"field": "n", "value": "10"}, {"field": "max(ms)", "value": "27"}]])
+    assert (answer["statistics"]["recordsMatched"], answer["statistics"]["recordsScanned"]) == (10, 30)
+    answer = results_of(logs, "fields @timestamp, ms | sort ms desc | limit 1", "/insights")
+    pointer = answer["results"][0][-1]
+    assert pointer["field"] == "@ptr"
+    record = logs.get_log_record(logRecordPointer=pointer["value"])["logRecord"]
+    assert (record["ms"], record["@logStream"]) == ("29", "s")
+    with pytest.raises(logs.exceptions.MalformedQueryException) as refused:
+        results_of(logs, "fields @timestamp | count()", "/insights")
+    assert refused.value.response["queryCompileError"]["location"] == {"startCharOffset": 20, "endCharOffset": 25}
+    assert len(list(logs.get_paginator("describe_queries").paginate(PaginationConfig={"PageSize": 1}))) == 2
+
+
 def test_no_acknowledged_event_is_lost_in_a_crash(cloudlet: Cloudlet) -> None:
     logs = cloudlet.client("logs")
     make(logs, "crash")

@@ -32,7 +32,9 @@ class Regex:
             self._found = re2.compile(pattern.encode(), options)
         except re2.error as error:
             raise Unusable(error.args[0].decode(errors="replace")) from None
-        self.names = [name.decode() for name, _ in sorted(self._groups.groupindex.items(), key=lambda item: item[1])]
+        named = sorted((index, name.decode()) for name, index in self._groups.groupindex.items())
+        self.names = [name for _, name in named]
+        self._places = [index - 1 for index, _ in named]
 
     def found(self, text: str) -> bool:
         """Whether some part of the text matches."""
@@ -43,8 +45,8 @@ class Regex:
         match = self._groups.search(text.encode())
         if match is None:
             return None
-        held = [match.group(name.encode()) for name in self.names]
-        return [None if each is None else each.decode(errors="replace") for each in held]
+        held = match.groups()
+        return [None if held[at] is None else held[at].decode(errors="replace") for at in self._places]
 
 
 @lru_cache(maxsize=256)

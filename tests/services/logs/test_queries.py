@@ -189,9 +189,10 @@ def test_a_step_that_fails_is_not_gone_on_with(desk: Desk, runner: Runner, monke
 
     def fail(*_: Any) -> None:
         raise OSError("the disk is full")
-    with monkeypatch.context() as patch, pytest.raises(OSError):
+    with monkeypatch.context() as patch:
         patch.setattr(storage, "next_chunk", fail)
-        runner.step(query)
+        with pytest.raises(OSError):
+            runner.step(query)
     assert runner.results(query)["status"] == "Running"
     runner.step(query)
     assert runner.results(query)["status"] == "Complete"

@@ -154,7 +154,7 @@ def compiled(pattern: str, start: int, end: int) -> regex.Regex:
 
 def leaf(value: Any) -> Value:
     """A value found in a message, where it is a field: not an object or a list, whose members are."""
-    return None if isinstance(value, dict | list) else value
+    return None if type(value) is dict or type(value) is list else value
 
 
 def walk(value: Any, parts: Sequence[Part]) -> Value:

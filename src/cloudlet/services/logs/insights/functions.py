@@ -24,6 +24,7 @@ PERIODIC = ("bin", "datefloor", "dateceil")
 SPECIAL = {"bin": (1, 1), "datefloor": (2, 2), "dateceil": (2, 2), "now": (0, 0), "ispresent": (1, 1),
            "coalesce": (1, _ANY)}
 
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -136,6 +137,11 @@ def _json_parse(value: str) -> Value:
     return found if isinstance(found, dict | list) else None
 
 
+def _json_stringify(values: Sequence[Value]) -> Value:
+    (value,) = values
+    return None if value is None else _encode(int(value) if isinstance(value, Time) else value).decode()
+
+
 def _in_subnet(versions: tuple[int, ...]) -> Callable[[str, str], bool]:
     def run(value: str, subnet: str) -> bool:
         try:
@@ -193,6 +199,5 @@ FUNCTIONS: dict[str, Function] = {
     "isipv4insubnet": Function(2, 2, _textual(_in_subnet((4,)))),
     "isipv6insubnet": Function(2, 2, _textual(_in_subnet((6,)))),
     "jsonparse": Function(1, 1, _textual(_json_parse)),
-    "jsonstringify": Function(1, 1, lambda values: None if values[0] is None else msgspec.json.encode(
-        values[0]).decode()),
+    "jsonstringify": Function(1, 1, _json_stringify),
 }

@@ -25,10 +25,14 @@ from cloudlet.services.logs.insights.syntax import (
     Sort,
     Stats,
 )
-from cloudlet.services.logs.insights.values import sort_key, text, truth
+from cloudlet.services.logs.insights.values import Time, Value, sort_key, text, truth
 
 KEPT_BYTES_MAX = 32 << 20  # of messages that a query keeps for its result, which has fewer rows where they are longer
+ROW_BYTES = 500  # what a row takes beside its message, about
+CUT_ROWS = 1000  # so many more rows than are wanted are kept before the last ones are thrown away
 DEFAULT_COLUMNS = ("@timestamp", "@message")
+
+_KEYS = (str, Time)  # values that are told apart as they are; others by their text
 
 Step = Callable[[Row], bool]  # whether the row stays
 Result = list[tuple[str, str]]  # one row's columns: name and value
@@ -45,14 +49,24 @@ class Ordered:
     latest_first: bool = True
     kept: list[tuple[list[Any], Row]] = field(default_factory=list)
     fresh: int = 0
+    last: tuple[list[Any], Row] | None = None
 
     def add(self, row: Row) -> None:
         """The next row."""
         keys = [sort_key(key(row)) for key, _ in self.keys]
+        if self.last is not None and self._is_behind(self.last, keys, row):
+            return
         self.kept.append((keys, row))
-        self.fresh += len(row.message) + 1000
-        if len(self.kept) >= 2 * (self.limit or LIMIT_MAX) + 1000 or self.fresh > KEPT_BYTES_MAX:
+        self.fresh += len(row.message) + ROW_BYTES
+        if len(self.kept) >= (self.limit or LIMIT_MAX) + CUT_ROWS or self.fresh > KEPT_BYTES_MAX:
             self._cut()
+
+    def _is_behind(self, last: tuple[list[Any], Row], keys: list[Any], row: Row) -> bool:
+        """Whether a row comes after the last of those that are kept, which are as many as there may be."""
+        if self.keys:
+            one, other = (last[0][0], keys[0]) if self.keys[0][1] else (keys[0], last[0][0])
+            return bool(one > other)
+        return self.latest_first and row.place < last[1].place
 
     def rows(self) -> Iterator[Row]:
         """What is kept, in order."""
@@ -76,6 +90,7 @@ class Ordered:
                 break
             kept.append(each)
         self.kept, self.fresh = kept, 0
+        self.last = kept[-1] if len(kept) == (self.limit or LIMIT_MAX) else None
 
     def _is_new(self, row: Row, seen: set[tuple[str, ...]]) -> bool:
         values = [text(of(row)) for of in self.same]
@@ -96,12 +111,12 @@ class Grouped:
     outcomes: list[tuple[str, Evaluate]]
     by: list[tuple[str, Evaluate]]
     memory: Memory
-    groups: dict[tuple[str | None, ...], tuple[list[Any], list[Aggregate]]] = field(default_factory=dict)
+    groups: dict[tuple[Value, ...], tuple[list[Any], list[Aggregate]]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """The next row. Raises TooMuch."""
         values = [of(row) for _, of in self.by]
-        key = tuple(value if type(value) is str else text(value) for value in values)
+        key = tuple(value if type(value) in _KEYS else text(value) for value in values)
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = values, self._fresh()

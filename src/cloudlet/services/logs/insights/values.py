@@ -47,17 +47,22 @@ def _moment(ms: int) -> str:
 
 def number(value: Value) -> int | float | None:
     """A value as a number; None where it is none."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is int or kind is float:
+        return finite(value)
+    if kind is str:
+        if len(value) < 18 and value.isdecimal() and value.isascii():
+            return int(value)
         if not _NUMBER.fullmatch(value):
             return None
         return finite(float(value)) if not value.lstrip("+-").isdigit() else finite(int(value))
-    return finite(value) if isinstance(value, int | float) else None
+    return int(value) if kind is Time or kind is bool else None
 
 
 def finite(value: int | float) -> int | float | None:
     """A result of arithmetic, within what is kept exactly; None where it is beyond all numbers."""
-    if isinstance(value, int):
-        return int(value) if abs(value) < _EXACT_MAX else float(value)
+    if type(value) is int:
+        return value if -_EXACT_MAX < value < _EXACT_MAX else float(value)
     return value if math.isfinite(value) else None
 
 
