@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how often a container that just spoke is read
 QUIET_S = 0.2  # how often one that is silent is: a whole number of ticks
+STILL_S = 1.0  # how often one that has been silent for long is: hundreds of idle tasks should cost next to nothing
 HOT_S = 5.0  # how long after its last line a container counts as speaking
+WARM_S = 60.0  # … and how long as one that may speak again soon
 LINES_MAX = 5000  # read and appended at once
 DRAIN_AGAIN_S, DRAIN_S_MAX = 0.01, 10.0
 
@@ -124,7 +126,11 @@ class Shipper:
             log.debug("the log of %s: %s", tail.target.container, error)
         if tail.position != before:
             tail.spoke = now
-        tail.due = now if now - tail.spoke < HOT_S else now + QUIET_S - TICK_S / 2
+        silent_s = now - tail.spoke
+        if silent_s < HOT_S:
+            tail.due = now
+        else:
+            tail.due = now + (QUIET_S if silent_s < WARM_S else STILL_S) - TICK_S / 2
 
     async def _ship(self, tail: Tail) -> bool:
         """One chunk; whether it was the last there will ever be."""
