@@ -43,14 +43,16 @@ class Checker:
                 if container.status == "RUNNING" or task.status == "RUNNING":
                     assert names, f"{container.name} of {task.id} is told to run and was never started"
                 if container.exit_code is not None:
-                    codes = {self.nature.ended.get(name) for name in names}
+                    codes = {code for name in names for code in self.nature.ended[name]}
                     assert container.exit_code in codes, f"{container.name} of {task.id} did not end with that code"
             if task.desired == "STOPPED":
                 assert task.stopped_reason, f"{task.id} stopped without a reason"
                 assert self.is_true(task), f"{task.id} stopped by {task.stop_code}: {task.stopped_reason}: not so"
         for whose, names in self.nature.names.items():
             starts = sum(self.nature.containers.starts[name] for name in names)
-            assert starts <= 1 or self.nature.is_forgotten(whose), f"started {starts} times: {whose} as {names}"
+            again = next((container.restarts for container in by_arn[whose[0]].containers
+                          if container.name == whose[1]), 0) if whose[0] in by_arn else starts
+            assert starts <= 1 + again or self.nature.is_forgotten(whose), f"started {starts} times: {whose} as {names}"
 
     def is_true(self, task: Task) -> bool:
         """Whether the reason that is told of a task's end is one that there was."""
@@ -62,7 +64,7 @@ class Checker:
             case "ServiceSchedulerInitiated":
                 return bool(task.service)
             case "EssentialContainerExited":
-                return any(container.essential and name in self.nature.ended for container, name in names)
+                return any(container.essential and self.nature.ended[name] for container, name in names)
             case "InfrastructureHealth":
                 return any(self.nature.is_forgotten((task.arn, container.name)) for container in task.containers)
             case "TaskFailedToStart":
@@ -72,7 +74,8 @@ class Checker:
     def could_not_start(self, task: Task) -> bool:
         """Whether there was that reason for a task not to start."""
         family, refused = task.revision.partition(":")[0], self.nature.refused
-        match re.match(r"[A-Za-z]+Error: |ECS was unable to assume the role|Timeout", task.stopped_reason):
+        match re.match(r"[A-Za-z]+Error: |ECS was unable to assume the role|Timeout|Task failed to start",
+                       task.stopped_reason):
             case None:
                 return False
             case found if found[0].startswith("CannotPull"):
@@ -84,6 +87,9 @@ class Checker:
                 return family == "pair" and any(what == "ensure_storage" for what, _ in refused)
             case found if found[0].startswith("ECS"):
                 return family == "roled"
+            case found if found[0].startswith("Task"):
+                return any(container.essential and container.started_at is None and container.reason
+                           for container in task.containers)
             case found if found[0].startswith("Timeout"):
                 return (task.stopping_at or 0.0) - task.created_at >= 600
         return False

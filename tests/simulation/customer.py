@@ -19,12 +19,20 @@ FAMILIES = {  # family -> (its images, essential first; whether its tasks can ru
     "web": (["web:1"], True), "web-next": (["web:1"], True), "stubborn": (["stubborn:1"], True),
     "pair": (["web:1", "sidecar:1"], True), "job": (["job:1"], False), "crashing": (["crashing:1"], False),
     "missing": (["missing:1"], False), "pushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:1"], True),
-    "unpushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:2"], False), "roled": (["web:1"], True)}
+    "unpushed": ([f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/app:2"], False), "roled": (["web:1"], True),
+    "healthy": (["slow:1"], True), "ordered": (["web:1", "job-ok:1", "sidecar:1"], True),
+    "hopeless": (["web:1", "job:1"], False), "flaky": (["flaky:1"], True)}
+MORE: dict[str, list[dict[str, Any]]] = {  # family -> what its containers say beside their images
+    "pair": [{"mountPoints": [{"sourceVolume": "shared", "containerPath": "/shared"}]},
+             {"volumesFrom": [{"sourceContainer": "c0", "readOnly": True}]}],
+    "healthy": [{"healthCheck": {"command": ["CMD", "ok"], "interval": 5, "timeout": 2, "retries": 3}}],
+    "ordered": [{"dependsOn": [{"containerName": "c1", "condition": "SUCCESS"},
+                               {"containerName": "c2", "condition": "COMPLETE"}]}, {}, {}],
+    "hopeless": [{"dependsOn": [{"containerName": "c1", "condition": "SUCCESS"}]}, {}],
+    "flaky": [{"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}]}
 REPOSITORY, DIGEST = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
-SHARING = ({"mountPoints": [{"sourceVolume": "shared", "containerPath": "/shared"}]},
-           {"volumesFrom": [{"sourceContainer": "c0", "readOnly": True}]})
-SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled"]  # families that services are made of
+SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled", "healthy", "ordered"]  # families that services are made of
 
 
 def trust(service: str) -> str:
@@ -99,10 +107,10 @@ class Customer:
                      **({"volumes": [{"name": "shared"}]} if family == "pair" else {}),
                      containerDefinitions=[{
                          "name": f"c{position}", "image": image, "essential": position == 0, "stopTimeout": 5,
-                         **(SHARING[position] if family == "pair" else {}),
                          "logConfiguration": {"logDriver": "awslogs", "options": {
                              "awslogs-group": f"/{family}", "awslogs-region": "us-east-1",
                              "awslogs-stream-prefix": "s"}}}
+                         | (MORE[family][position] if family in MORE else {})
                          for position, image in enumerate(images)])
             self.ask(logs.logs, "CreateLogGroup", logGroupName=f"/{family}")
         self.ask(ecs.ecs, "CreateCluster", clusterName="default")

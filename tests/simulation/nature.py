@@ -17,6 +17,9 @@ PROGRAMS = {  # image -> what its containers do
     "stubborn:1": Program(("I stay",), stop_code=None),
     "crashing:1": Program(("oh",), exits_after_s=0.5, exit_code=1),
     "sidecar:1": Program(("done",), exits_after_s=2, exit_code=0),
+    "job-ok:1": Program(("prepared",), exits_after_s=1, exit_code=0),
+    "slow:1": Program(("warming up",), healthy_after_s=12),
+    "flaky:1": Program(("again",), exits_after_s=75, exit_code=4),
 }
 MISSING_IMAGE = "missing:1"
 
@@ -34,7 +37,7 @@ class Nature(World):
         super().__init__(clock, seed)
         self.names: dict[Whose, list[str]] = defaultdict(list)
         self.said: dict[str, list[str]] = defaultdict(list)
-        self.ended: dict[str, int] = {}
+        self.ended: dict[str, list[int]] = defaultdict(list)
         self.forgotten: set[str] = set()
         self.refused: set[tuple[str, str]] = set()
         self.slow_pull_s = 0.0
@@ -77,11 +80,11 @@ class Nature(World):
             self.refused.add(("start", self.whose(spec)[0]))
             raise
 
-    def _starts(self, spec: ContainerSpec) -> Body:
+    def _starts(self, spec: ContainerSpec, before: Body | None = None) -> Body:
         known = self.names[self.whose(spec)]
         if spec.name not in known:
             known.append(spec.name)
-        return self._start(spec)
+        return self._start(spec, before)
 
     def _writes(self, name: str, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
         text = f"{len(self.said[name])} {text}"
@@ -90,7 +93,7 @@ class Nature(World):
 
     def _exits(self, name: str, code: int = 0, *, out_of_memory: bool = False) -> None:
         self._writes(name, f"exits with {code}", "stderr")
-        self.ended[name] = code
+        self.ended[name].append(code)
         self._exit(name, code, out_of_memory=out_of_memory)
 
     def _late(self, what: str, name: str, effect: object) -> None:
@@ -112,13 +115,15 @@ class Nature(World):
     def mishap(self) -> str:
         """One container or interface comes to harm. What happened."""
         running, interfaces = self.containers.running(), sorted(self.networks.interfaces)
-        kind = self.random.choice(("exit", "exit", "memory", "vanish", "interface"))
+        kind = self.random.choice(("exit", "exit", "memory", "vanish", "interface", "sick"))
         if kind == "interface" and interfaces:
             name = self.random.choice(interfaces)
             self.networks.vanish(name)
         elif running and kind != "interface":
             name = self.random.choice(running)
-            if kind == "vanish":
+            if kind == "sick":
+                self.containers.sick[name] = self.random.choice((1, None))
+            elif kind == "vanish":
                 self.forgotten.add(name)
                 self.containers.vanish(name)
             else:
@@ -137,3 +142,4 @@ class Nature(World):
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""
         self.faults, self.slow_pull_s = Faults(lag_s=0.1), 0.0
+        self.containers.sick.clear()

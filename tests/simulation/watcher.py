@@ -68,22 +68,26 @@ class Watcher:
         wanted, name = told["desiredCount"], service.name
         started = {after.id for was, after in changed if was is None and after.desired == "RUNNING"}
         stopped = [was for was, after in changed if was is not None and was.desired == "RUNNING"
-                   and after.desired == "STOPPED" and after.stop_code == "ServiceSchedulerInitiated"]
+                   and after.desired == "STOPPED" and after.stop_code == "ServiceSchedulerInitiated"
+                   and after.health != "UNHEALTHY"]  # whose end would not be our own doing
         if told["status"] == "ACTIVE":
             rules = told["deploymentConfiguration"]
             most = max(wanted, wanted * rules["maximumPercent"] // 100)
             assert not started or len(live) <= most, f"{name}: {len(live)} tasks are more than {most} of {wanted}"
             least = -(-wanted * rules["minimumHealthyPercent"] // 100)
             healthy = sum(map(is_healthy, live))
+            shielded = [task.id for task in stopped if task.is_protected(tx.now)]
+            assert not shielded, f"{name}: stopped, and was protected: {shielded[0]}"
             assert healthy >= least or not any(map(is_healthy, stopped)), (
                 f"{name}: {healthy} healthy tasks were left of {wanted}, where {least} are the least")
         else:
             assert not started, f"{name} starts tasks, and is {told['status']}"
-        self._judge_words(before, told, live, started, {task.id for task in stopped if task.status == "RUNNING"})
+        self._judge_words(before, told, live, started, {task.id for task in stopped if task.status == "RUNNING"},
+                          [after for _, after in changed])
 
     @staticmethod
     def _judge_words(before: Service | None, told: dict[str, Any], live: list[Task], started: set[str],
-                     stopped: set[str]) -> None:
+                     stopped: set[str], ended: list[Task]) -> None:
         name, heard = told["serviceName"], {event.id for event in before.events} if before else set()
         words = [event["message"] for event in told["events"] if event["id"] not in heard]
         named: dict[str, set[str]] = {"started": set(), "stopped": set()}
@@ -94,7 +98,8 @@ class Watcher:
                 assert int(found[2]) == len(ids), f"{name} miscounts: {message}"
                 named[found[1]] |= ids
         assert named["started"] == started, f"{name} says it has started {named['started']}, and started {started}"
-        assert named["stopped"] == stopped, f"{name} says it has stopped {named['stopped']}, and stopped {stopped}"
+        unhealthy = {task.id for task in ended if task.health == "UNHEALTHY"}
+        assert named["stopped"] - unhealthy == stopped, f"{name} says it has stopped {named['stopped']}, and stopped {stopped}"
         primary = told["deployments"][0] if told["deployments"] else {}
         settled = (len(live) == told["desiredCount"] and all(
             task.status == "RUNNING" and task.deployment == primary.get("id") for task in live))
@@ -108,7 +113,7 @@ class Watcher:
 
 def is_healthy(task: Task) -> bool:
     """Whether a task counts for the minimum."""
-    return task.status == "RUNNING" and task.desired == "RUNNING" and getattr(task, "health", "") != "UNHEALTHY"
+    return task.status == "RUNNING" and task.desired == "RUNNING" and task.health != "UNHEALTHY"
 
 
 def _describe(tx: Tx, service: Service) -> dict[str, Any]:
