@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from cloudlet.engines.fake import FakeImages
 from cloudlet.kernel.names import Installation
-from cloudlet.services.ecs import service_loop, service_plan, task_loop, task_plan
+from cloudlet.services.ecs import rollout, service_loop, service_plan, task_loop, task_plan
 from cloudlet.store import queue
 from cloudlet.store.db import Store, Tx
 from tests.simulation.plane import Plane
@@ -82,9 +82,9 @@ def too_many() -> Iterator[None]:
 @contextmanager
 def completed_too_early() -> Iterator[None]:
     """A rollout is told to be complete as soon as all its tasks are on their way."""
-    def is_steady(service: Any, tasks: Any) -> bool:
+    def is_steady(service: Any, tasks: Any, now: float) -> bool:
         return sum(task.desired == "RUNNING" for task in tasks) == service.desired
-    with patch.object(service_loop, "is_steady", is_steady):
+    with patch.object(rollout, "is_steady", is_steady):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.errors import AwsError
@@ -18,7 +19,7 @@ class Checker:
 
     def __init__(self, plane: Plane, nature: Nature, customer: Customer) -> None:
         self.plane, self.nature, self.customer = plane, nature, customer
-        self.described: list[dict[str, Any]] = []
+        self.met: Counter[str] = Counter()  # what there was to be judged
 
     def tasks(self) -> list[Task]:
         with self.plane.store.look() as tx:
@@ -46,6 +47,7 @@ class Checker:
                     codes = {code for name in names for code in self.nature.ended[name]}
                     assert container.exit_code in codes, f"{container.name} of {task.id} did not end with that code"
             if task.desired == "STOPPED":
+                self.met[task.stop_code] = 1
                 assert task.stopped_reason, f"{task.id} stopped without a reason"
                 assert self.is_true(task), f"{task.id} stopped by {task.stop_code}: {task.stopped_reason}: not so"
         for whose, names in self.nature.names.items():
@@ -166,8 +168,18 @@ class Checker:
                 family = service[0]["taskDefinition"].rpartition("/")[2].partition(":")[0]
                 assert service[0]["status"] == "ACTIVE", f"{name} hangs in {service[0]['status']}"
                 now = ServiceState(service[0]["desiredCount"], family)
+            words = [event["message"] for event in service[0]["events"]] if service else []
+            if (any("rolling back to deployment" in each for each in words)
+                    and now.family in self.customer.families[name]):
+                self.met["rolled back"] += 1
+                possible = [replace(state, family=now.family) if state.desired is not None else state
+                            for state in possible]
             assert now in possible, f"{name} is {now}, promised was {possible}"
-            if now.desired is None or FAMILIES[now.family][1]:
+            if service and now.desired is not None and service[0]["deployments"][0]["rolloutState"] == "FAILED":
+                self.met["failed"] += 1
+                assert any("deployment failed: tasks failed to start" in each for each in words), f"silent: {name}"
+                assert sum(running[name].values()) <= now.desired, f"{name} runs too much: {dict(running[name])}"
+            elif now.desired is None or FAMILIES[now.family][1]:
                 wanted = Counter({now.family: now.desired}) if now.desired else Counter()
                 if service and (running[name] != wanted or len(service[0]["deployments"]) > 1) and (
                         self.is_full(service[0]) or self.is_stuck(service[0])):
@@ -186,11 +198,11 @@ class Checker:
             return False
         words = [event["message"] for event in service["events"]]
         assert any("was unable to place a task" in each and "addresses" in each for each in words), f"silent: {words}"
-        assert service["deployments"][0]["rolloutState"] == "IN_PROGRESS", "completed with too few tasks"
+        assert service["deployments"][0]["rolloutState"] != "COMPLETED", "completed with too few tasks"
+        self.met["full"] += 1
         return True
 
-    @staticmethod
-    def is_stuck(service: dict[str, Any]) -> bool:
+    def is_stuck(self, service: dict[str, Any]) -> bool:
         """Whether the service's own percentages forbid to begin; then it must say so, and go on."""
         name, wanted, rules = service["serviceName"], service["desiredCount"], service["deploymentConfiguration"]
         least, most = rules["minimumHealthyPercent"], rules["maximumPercent"]
@@ -199,6 +211,7 @@ class Checker:
         words = [event["message"] for event in service["events"]]
         assert any("was unable to stop or start tasks during a deployment" in each for each in words), f"silent: {name}"
         assert service["deployments"][0]["rolloutState"] == "IN_PROGRESS", "completed without a deployment"
+        self.met["stuck"] += 1
         return True
 
     def check_containers(self, tasks: list[Task]) -> None:

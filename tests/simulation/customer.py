@@ -32,7 +32,8 @@ MORE: dict[str, list[dict[str, Any]]] = {  # family -> what its containers say b
     "flaky": [{"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}]}
 REPOSITORY, DIGEST = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
-SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled", "healthy", "ordered"]  # families that services are made of
+# Families that services are made of.
+SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled", "healthy", "ordered"]
 
 
 def trust(service: str) -> str:
@@ -67,7 +68,7 @@ class Promises:
 
 class Customer:
     """Asks the control plane through its operations. `stops` are the tasks whose end it asked for, answered or
-    not."""
+    not; `families` are those that each service was ever asked to run."""
 
     def __init__(self, plane: Plane, seed: int) -> None:
         self.plane, self.random = plane, random.Random(f"customer {seed}")
@@ -76,10 +77,13 @@ class Customer:
         self.groups: list[str] = []
         self.named = 0
         self.stops: set[str] = set()
+        self.families: dict[str, set[str]] = {}
         self.moves: list[Callable[[], str]] = [
             self.run_tasks, self.run_tasks, self.stop_task, self.stop_task, self.stop_task, self.create_service,
             self.update_service, self.update_service, self.update_service, self.delete_service, self.change_rule,
             self.break_something]
+        if seed % 3 == 1:  # one who changes services over and over, before the last change is through
+            self.moves += [self.create_service, self.create_service, *[self.update_service] * 8]
 
     def ask(self, service: Service, operation: str, /, **request: Any) -> Any:
         """One operation. Raises AwsError, or Died where the process died in it."""
@@ -181,7 +185,9 @@ class Customer:
         """How carefully a deployment goes."""
         least, most = self.random.choice([(100, 200), (100, 200), (50, 100), (0, 100), (50, 150), (100, 150),
                                           (75, 125)])
-        return {"minimumHealthyPercent": least, "maximumPercent": most}
+        breaker = self.random.random() < 0.6
+        return {"minimumHealthyPercent": least, "maximumPercent": most, "deploymentCircuitBreaker": {
+            "enable": breaker, "rollback": breaker and self.random.random() < 0.7}}
 
     def update_service(self) -> str:
         """UpdateService: another number, another definition, another network, or a new deployment of the same."""
@@ -195,8 +201,8 @@ class Customer:
             more["networkConfiguration"] = self.network()
         if self.random.random() < 0.3:
             more["deploymentConfiguration"] = self.percentages()
-        return self._service(name, ServiceState(self.random.randint(0, 6), self.random.choice(SERVED)),
-                             "UpdateService", **more)
+        family = self.random.choice([*SERVED, *SERVED, "crashing", "missing", "unpushed", "hopeless"])
+        return self._service(name, ServiceState(self.random.randint(0, 6), family), "UpdateService", **more)
 
     def delete_service(self) -> str:
         """DeleteService, sometimes."""
@@ -206,6 +212,7 @@ class Customer:
 
     def _service(self, name: str, state: ServiceState, operation: str, **request: Any) -> str:
         known = self.promises.services.setdefault(name, [ServiceState(None)])
+        self.families.setdefault(name, set()).add(state.family)
         if operation == "DeleteService":
             request = {"service": name, "force": True}
         else:

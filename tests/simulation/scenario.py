@@ -95,6 +95,7 @@ class _Scenario:
                     self.checker.glance()
             await self.settle()
         finally:
+            self.report.did += self.checker.met
             self.report.virtual_s = asyncio.get_running_loop().time()
             await self.plane.kill()
             self.plane.clean()

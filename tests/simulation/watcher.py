@@ -99,7 +99,8 @@ class Watcher:
                 named[found[1]] |= ids
         assert named["started"] == started, f"{name} says it has started {named['started']}, and started {started}"
         unhealthy = {task.id for task in ended if task.health == "UNHEALTHY"}
-        assert named["stopped"] - unhealthy == stopped, f"{name} says it has stopped {named['stopped']}, and stopped {stopped}"
+        lied = (named["stopped"] - unhealthy) ^ stopped
+        assert not lied, f"{name} says it has stopped {named['stopped']}, and stopped {stopped}"
         primary = told["deployments"][0] if told["deployments"] else {}
         settled = (len(live) == told["desiredCount"] and all(
             task.status == "RUNNING" and task.deployment == primary.get("id") for task in live))
@@ -109,11 +110,15 @@ class Watcher:
         for deployment in told["deployments"]:
             if deployment["rolloutState"] == "COMPLETED" and states.get(deployment["id"]) != "COMPLETED":
                 assert settled and deployment is primary, f"{name}: {deployment['id']} is completed too early"
+            if deployment["rolloutState"] == "FAILED" and states.get(deployment["id"]) == "IN_PROGRESS":
+                bound = min(200, max(3, -(-told["desiredCount"] // 2)))
+                assert deployment["failedTasks"] >= bound, f"{name}: {deployment['id']} has failed too early"
 
 
 def is_healthy(task: Task) -> bool:
     """Whether a task counts for the minimum."""
-    return task.status == "RUNNING" and task.desired == "RUNNING" and task.health != "UNHEALTHY"
+    wanted = ("HEALTHY",) if task.revision.startswith("healthy:") else ("HEALTHY", "UNKNOWN")
+    return task.status == "RUNNING" and task.desired == "RUNNING" and task.health in wanted
 
 
 def _describe(tx: Tx, service: Service) -> dict[str, Any]:
