@@ -139,7 +139,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     admin = Admin(store, site, os.getpid(), tuple(sorted(service.name for service in SERVICES)), health,
                   plane.sweep.reset)
     handlers |= {"api": front(plane, admin), "metadata": plane.metadata}
-    await server.listen(config.host, config.port)
+    await _listen(server, config)
     (config.data_dir / "endpoint").write_text(config.endpoint + "\n")
     ready(config.endpoint)
 
@@ -162,6 +162,15 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     store.close()
     blobs.close()
     directory.close()
+
+
+async def _listen(server: Server, config: Config) -> None:
+    try:
+        await server.listen(config.host, config.port)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(f"cannot listen on {config.host} port {config.port}: {why}. "
+                      "Choose another with --port (or CLOUDLET_PORT).") from error
 
 
 async def _until_told_to_stop() -> None:

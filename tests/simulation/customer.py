@@ -142,7 +142,7 @@ class Customer:
 
     def network(self) -> dict[str, Any]:
         """Where a task or service is to be: in one VPC or the other."""
-        where = self.random.choice(("default", "default", "own", "tight"))
+        where = self.random.choice(("default", "own", "tight", "tight"))
         own = where != "default"
         subnets = {"default": self.subnets[:2], "own": self.subnets[2:3], "tight": self.subnets[3:]}[where]
         return {"awsvpcConfiguration": {
@@ -177,8 +177,10 @@ class Customer:
             return self.update_service()
         self.named += 1
         family = self.random.choice([*SERVED, "crashing", "missing"])
-        return self._service(f"service{self.named}", ServiceState(self.random.randint(0, 4), family), "CreateService",
-                             launchType="FARGATE", networkConfiguration=self.network(),
+        network = self.network()
+        tight = network["awsvpcConfiguration"]["subnets"] == self.subnets[3:]
+        return self._service(f"service{self.named}", ServiceState(self.random.randint(0, 4) + 8 * tight, family),
+                             "CreateService", launchType="FARGATE", networkConfiguration=network,
                              deploymentConfiguration=self.percentages())
 
     def percentages(self) -> dict[str, Any]:

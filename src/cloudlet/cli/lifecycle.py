@@ -5,7 +5,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,21 +29,9 @@ def up(config: Config, arguments: argparse.Namespace) -> int:
     if there is not None:
         print(f"Cloudlet is already running at {there.url} (pid {there.pid}, data in {config.data_dir})")
         return 0
-    _check_port(config)
     if os.geteuid() != 0:
         print(WITHOUT_ROOT)
     return _detached(config) if arguments.detach else _foreground(config)
-
-
-def _check_port(config: Config) -> None:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            raise Complaint(f"cannot listen on {config.host} port {config.port}: {error.strerror}. "
-                            "Choose another with --port (or CLOUDLET_PORT).") from None
 
 
 def _foreground(config: Config) -> int:
