@@ -33,7 +33,7 @@ MORE: dict[str, list[dict[str, Any]]] = {  # family -> what its containers say b
 REPOSITORY, DIGEST = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
 # Families that services are made of.
-SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled", "ordered"]
+SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled", "healthy", "ordered"]
 
 
 def trust(service: str) -> str:
