@@ -42,14 +42,18 @@ async def test_lines_arrive_promptly_and_the_last_before_the_task_has_stopped(pl
         await plane.clock.sleep(0.25)
         assert lines(plane, arn) == ["hello", "world"]
         (name,) = plane.world.containers.running()
-        await plane.clock.sleep(600)
+        await plane.clock.sleep(30)
         plane.world.containers.write(name, "still there")
         await plane.clock.sleep(0.25)
         assert lines(plane, arn)[2:] == ["still there"]
+        await plane.clock.sleep(600)
+        plane.world.containers.write(name, "and there")
+        await plane.clock.sleep(1.05)
+        assert lines(plane, arn)[3:] == ["and there"]
         plane.world.containers.write(name, "goodbye")
         plane.world.containers.exit(name, 0)
         await plane.becomes(arn, "STOPPED")
-        assert lines(plane, arn)[3:] == ["goodbye"]
+        assert lines(plane, arn)[4:] == ["goodbye"]
         assert plane.world.containers.bodies == {}
 
 
