@@ -182,6 +182,49 @@ def test_a_policy_opens_a_repository_to_another_account(cloudlet: Cloudlet, ecr:
         stranger.batch_get_image(**wanted, imageIds=[{"imageTag": "v1"}])
 
 
+def test_a_role_that_lost_its_permission_a_second_ago_gets_nothing(cloudlet: Cloudlet, ecr: Any) -> None:
+    iam, sts = cloudlet.client("iam"), cloudlet.client("sts")
+    ecr.create_repository(repositoryName="held")
+    registry(cloudlet, ecr).push("held", "v1", [LAYER], ["/bin/true"])
+    role = iam.create_role(RoleName="pusher", AssumeRolePolicyDocument=json.dumps({
+        "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+                                                "Principal": {"AWS": "000000000000"}}]}))["Role"]
+    iam.put_role_policy(RoleName="pusher", PolicyName="p", PolicyDocument=json.dumps({
+        "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]}))
+    key = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="session")["Credentials"]
+    theirs = cloudlet.client("ecr", key=key["AccessKeyId"], secret=key["SecretAccessKey"], token=key["SessionToken"])
+    upload = theirs.initiate_layer_upload(repositoryName="held")["uploadId"]
+    client = registry(cloudlet, theirs)
+    assert client.call("GET", "/v2/held/manifests/v1").status == 200
+    digest = "sha256:" + "0" * 64
+    part = {"uploadId": upload, "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": b"x"}
+    manifest = theirs.batch_get_image(repositoryName="held", imageIds=[{"imageTag": "v1"}])["images"][0]
+    attempts: dict[str, dict[str, Any]] = {
+        "describe_images": {}, "list_images": {}, "batch_get_image": {"imageIds": [{"imageTag": "v1"}]},
+        "put_image": {"imageManifest": manifest["imageManifest"], "imageTag": "v2"}, "initiate_layer_upload": {},
+        "upload_layer_part": part, "complete_layer_upload": {"uploadId": upload, "layerDigests": [digest]},
+        "batch_delete_image": {"imageIds": [{"imageTag": "v1"}]}, "delete_repository": {"force": True},
+        "get_lifecycle_policy": {}, "set_repository_policy": {"policyText": "{}"},
+        "get_download_url_for_layer": {"layerDigest": digest}}
+    iam.delete_role_policy(RoleName="pusher", PolicyName="p")
+    for operation, request in attempts.items():
+        with pytest.raises(ClientError) as refused:
+            getattr(theirs, operation)(repositoryName="held", **request)
+        assert code_of(refused) == (400, "AccessDeniedException"), operation
+    for who in (theirs, cloudlet.client("ecr", key="333333333333")):
+        with pytest.raises(urllib.error.HTTPError) as denied:
+            client.call("GET", "/v2/held/manifests/v1")
+        assert denied.value.code == 403
+        denied.value.close()
+        with pytest.raises(ClientError):
+            who.describe_images(registryId="000000000000", repositoryName="held")
+    forged = cloudlet.client("ecr", key=key["AccessKeyId"], secret=key["SecretAccessKey"], token="forged")
+    with pytest.raises(ClientError) as unknown:
+        forged.describe_repositories()
+    assert code_of(unknown) == (400, "UnrecognizedClientException")
+    assert len(ecr.describe_images(repositoryName="held")["imageDetails"]) == 1
+
+
 def test_a_push_that_was_acknowledged_survives_kill_9(cloudlet: Cloudlet, ecr: Any) -> None:
     ecr.create_repository(repositoryName="durable")
     client = registry(cloudlet, ecr)

@@ -13,6 +13,7 @@ from cloudlet.services.ecr import (
     repositories,
     scanning,
     tags,
+    templates,
     tokens,
 )
 from cloudlet.services.ecr.collect import controller
@@ -22,4 +23,4 @@ from cloudlet.services.ecr.service import ecr
 
 __all__ = ["ImageNotFound", "ResolvedImage", "account_settings", "controller", "ecr", "images", "layers", "lifecycle",
            "mutability", "policies", "pull_through_rules", "putting", "registry", "replication", "repositories",
-           "resolve_image", "scanning", "tags", "tokens"]
+           "resolve_image", "scanning", "tags", "templates", "tokens"]

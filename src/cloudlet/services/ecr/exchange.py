@@ -81,13 +81,17 @@ class Exchange:
 
         Raises RegistryError (DENIED) or RepositoryNotFound.
         """
+        self.permit(tx, *actions, name=name)
+        return require_repository(tx, self.account, self.region, name or self.name)
+
+    def permit(self, tx: Tx, *actions: str, name: str | None = None) -> None:
+        """Raises RegistryError (DENIED) unless the caller may do all of these actions there now."""
         name = name or self.name
         key = f"{self.account}/{self.region}/{name}"
         for action in actions:
             reason = self._refusal(tx, action, key, repository_arn(self.account, self.region, name))
             if reason is not None:
                 raise RegistryError(403, "DENIED", reason)
-        return require_repository(tx, self.account, self.region, name)
 
     def may(self, tx: Tx, action: str) -> bool:
         """Whether the caller may do this on the path's repository, there or not."""

@@ -23,7 +23,7 @@ from cloudlet.store.db import Tx
 def put_lifecycle_policy(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives a repository its policy, which is applied from now on."""
     repository, text = _repository(call, tx, request), request["lifecyclePolicyText"]
-    _check(text)
+    check(text)
     tx.put(LifecyclePolicy(repository.key, text))
     tx.enqueue(LIFECYCLE, repository.key)
     return {**_named(repository), "lifecyclePolicyText": text}
@@ -51,7 +51,7 @@ def start_lifecycle_policy_preview(call: Call, tx: Tx, request: dict[str, Any]) 
     repository, text = _repository(call, tx, request), request.get("lifecyclePolicyText")
     if text is None:
         text = _policy(tx, repository).text
-    _check(text)
+    check(text)
     running = tx.get(Preview, repository.key)
     if running is not None and not running.complete:
         raise LifecyclePolicyPreviewInProgress(
@@ -82,7 +82,8 @@ def get_lifecycle_policy_preview(call: Call, tx: Tx, request: dict[str, Any]) ->
             "summary": {"expiringImageTotalCount": len(preview.expired)}}
 
 
-def _check(text: str) -> None:
+def check(text: str) -> None:
+    """Raises InvalidParameter unless the text is a lifecycle policy."""
     try:
         lifecycle_rules.parse(text)
     except lifecycle_rules.BadPolicy as bad:

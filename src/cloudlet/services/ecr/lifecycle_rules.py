@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html#lp_evaluation_rules
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,21 @@ class Rule:
     by: str
     number: int
 
-    def selects(self, tags: Iterable[str]) -> bool:
-        """Whether an image with these tags is one that the rule is about."""
-        tags = tuple(tags)
-        if self.tagged is None:
+    def selector(self) -> Callable[[tuple[str, ...]], bool]:
+        """What says whether an image with some tags is one that the rule is about. It is asked often."""
+        if not self.tagged:
+            return (lambda tags: True) if self.tagged is None else (lambda tags: not tags)
+        matchers = [glob_one(pattern) for pattern in self.patterns]
+
+        def selects(tags: tuple[str, ...]) -> bool:
+            for matches in matchers:
+                for tag in tags:
+                    if matches(tag):
+                        break
+                else:
+                    return False
             return True
-        return bool(tags) == self.tagged and all(any(map(glob_one(pattern), tags)) for pattern in self.patterns)
+        return selects
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,8 @@ def evaluate(rules: Iterable[Rule], images: Iterable[Candidate], now: float) -> 
     first: dict[str, int] = {}
     expired: dict[str, int] = {}
     for rule in ordered:
-        selected = [image for image in newest_first if rule.selects(image.tags)]
+        selects = rule.selector()
+        selected = [image for image in newest_first if selects(image.tags)]
         for image in selected:
             first.setdefault(image.digest, rule.priority)
         marked = selected[rule.number:] if rule.by == BY_COUNT else [

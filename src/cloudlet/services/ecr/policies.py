@@ -53,7 +53,7 @@ def _as_of_today(document: str) -> str:
 def set_repository_policy(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives a repository its policy. One that would keep the caller from setting another needs `force`."""
     repository, document = _repository(call, tx, request), request["policyText"]
-    _check(document, "repository")
+    check(document, "repository")
     changed = dataclasses.replace(repository, policy=document)
     tx.put(changed)
     if not request.get("force") and _OWN.refusal(tx, call, "ecr:SetRepositoryPolicy", (repository.arn,)):
@@ -80,7 +80,7 @@ def delete_repository_policy(call: Call, tx: Tx, request: dict[str, Any]) -> dic
 def put_registry_policy(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives the caller's registry its policy."""
     document = request["policyText"]
-    _check(document, "registry")
+    check(document, "registry")
     tx.put(RegistryPolicy(call.scope, document))
     return {"registryId": call.account, "policyText": document}
 
@@ -99,8 +99,9 @@ def delete_registry_policy(call: Call, tx: Tx, request: dict[str, Any]) -> dict[
     return {"registryId": call.account, "policyText": found.policy}
 
 
-def _check(document: str, of: str) -> None:
-    """Raises InvalidParameter in AWS's words, which do not say what is wrong; we do, behind them."""
+def check(document: str, of: str) -> None:
+    """Raises InvalidParameter unless the document is the policy of a "repository" or a "registry": in AWS's words,
+    which do not say what is wrong; we do, behind them."""
     try:
         policy_grammar.check(document, "resource")
         for statement in policy.listed(msgspec.json.decode(document)["Statement"]):

@@ -16,6 +16,7 @@ from cloudlet.services.ecr.manifests import Document, InvalidManifest, Part
 from cloudlet.services.ecr.pull_through_rules import PullThroughRule, find_rule, upstream_of
 from cloudlet.services.ecr.records import Repository, Tag, Upload, repository_key
 from cloudlet.services.ecr.service import is_digest, is_tag
+from cloudlet.services.ecr.templates import make_repository
 from cloudlet.store.blobs import Blobs, DigestMismatch, digest_of
 from cloudlet.store.db import Store, Tx
 
@@ -82,7 +83,7 @@ class PullThrough:
         key = _key(rule, name)
         with self._store.tx() as tx:
             if tx.get(Repository, key) is None:
-                tx.put(Repository(key, rule.account, rule.region, name, tx.now))
+                make_repository(tx, rule.account, rule.region, name, "PULL_THROUGH_CACHE")
         for part in dict.fromkeys(part for document in documents for part in document.parts):
             await self._fetch(source, rule, name, part)
         with self._store.tx() as tx:

@@ -6,8 +6,9 @@ from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import contents, manifests
 from cloudlet.services.ecr.account_settings import mounts
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, empty
-from cloudlet.services.ecr.records import Image, Layer, Tag, Upload
+from cloudlet.services.ecr.records import Image, Layer, Repository, Tag, Upload
 from cloudlet.services.ecr.service import RepositoryNotFound, is_digest, is_repository_name, is_tag
+from cloudlet.services.ecr.templates import make_repository, matching
 from cloudlet.store import blobs as files
 from cloudlet.store.blobs import Blobs, DigestMismatch
 from cloudlet.store.db import Store, Tx
@@ -29,7 +30,7 @@ class Pushes:
         if digest is not None:
             _require_digest(digest)
         with self._store.tx() as tx:
-            repository = exchange.repository(tx, "ecr:InitiateLayerUpload")
+            repository = _begun(tx, exchange)
             mounted = mount is not None and self._mount(tx, exchange, mount, repository.key)
             if not mounted:
                 name = contents.begin_upload(tx, repository.key)
@@ -188,6 +189,18 @@ def _sources(tx: Tx, exchange: Exchange, digest: str) -> list[str]:
         return [said] if is_repository_name(said) else []
     having = tx.find(Layer, f"{exchange.account}/{exchange.region}/", digest=digest, limit=MOUNT_SOURCES_MAX)
     return [layer.repository.split("/", 2)[2] for layer in having]
+
+
+def _begun(tx: Tx, exchange: Exchange) -> Repository:
+    """The repository to which a push begins; a creation template may make it now."""
+    try:
+        return exchange.repository(tx, "ecr:InitiateLayerUpload")
+    except RepositoryNotFound:
+        where = exchange.account, exchange.region, exchange.name, "CREATE_ON_PUSH"
+        if matching(tx, *where) is None:
+            raise
+        exchange.permit(tx, "ecr:CreateRepository")
+        return make_repository(tx, *where)
 
 
 def _may_mount(tx: Tx, exchange: Exchange, source: str, digest: str) -> bool:

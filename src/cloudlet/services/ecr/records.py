@@ -191,6 +191,21 @@ class Replica:
         return self.key.rpartition("/")[2]
 
 
+@record("ecr.creation_template")
+class Template:
+    """A repository creation template. `key` is account/region/prefix; `settings` as requests have them."""
+
+    key: str
+    settings: dict[str, Any]
+    created_at: float
+    updated_at: float
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its repositories begin with; ROOT for all."""
+        return self.key.split("/", 2)[2]
+
+
 @record("ecr.account_setting")
 class AccountSetting:
     """A setting of a registry, where it was put. `key` is account/region/name."""

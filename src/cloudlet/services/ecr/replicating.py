@@ -7,6 +7,7 @@ from cloudlet.kernel.call import Call, Principal
 from cloudlet.services.ecr.contents import find_image, put_layer, tags_of
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Replica, Repository, Tag, repository_key
 from cloudlet.services.ecr.service import ecr, repository_arn
+from cloudlet.services.ecr.templates import make_repository
 from cloudlet.services.iam import Permissions
 from cloudlet.store.db import Store, Tx
 
@@ -51,13 +52,9 @@ def _refusal(tx: Tx, account: str, replica: Replica, name: str) -> str | None:
 
 
 def _repository(tx: Tx, replica: Replica, name: str) -> Repository:
-    """Where the image goes, with the settings of a repository for which nothing was said if it is new."""
-    key = repository_key(replica.account, replica.region, name)
-    found = tx.get(Repository, key)
-    if found is None:
-        found = Repository(key, replica.account, replica.region, name, tx.now)
-        tx.put(found)
-    return found
+    """Where the image goes: the repository of the same name."""
+    found = tx.get(Repository, repository_key(replica.account, replica.region, name))
+    return found or make_repository(tx, replica.account, replica.region, name, "REPLICATION")
 
 
 def _copy(tx: Tx, image: Image, into: Repository) -> None:
