@@ -8,6 +8,7 @@ from cloudlet.services.ec2 import (
     gateways,
     groups,
     interfaces,
+    keypairs,
     places,
     routes,
     rules,
@@ -25,7 +26,8 @@ from cloudlet.services.ec2.interfaces import (
 from cloudlet.services.ec2.loops import controller
 from cloudlet.services.ec2.records import NetworkInterface
 
-NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, places, routes, rules, subnets, tags, vpcs)
+NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
+         vpcs)
 
 __all__ = ["NOUNS", "NetworkInterface", "controller", "create_interface", "ec2", "find_interface",
            "find_interface_by_address", "release_interface"]

@@ -112,6 +112,11 @@ InvalidAddressNotFound = error("InvalidAddress.NotFound")
 AddressLimitExceeded = error("AddressLimitExceeded")
 InsufficientAddressCapacity = error("InsufficientAddressCapacity")
 
+InvalidKeyPairNotFound = error("InvalidKeyPair.NotFound")
+InvalidKeyPairDuplicate = error("InvalidKeyPair.Duplicate")
+InvalidKeyFormat = error("InvalidKey.Format")
+KeyPairLimitExceeded = error("KeyPairLimitExceeded")
+
 InvalidInstanceNotFound = error("InvalidInstanceID.NotFound")
 
 InvalidDhcpOptionsNotFound = error("InvalidDhcpOptionID.NotFound")

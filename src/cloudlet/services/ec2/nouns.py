@@ -12,6 +12,7 @@ from cloudlet.services.ec2.records import (
     DhcpOptions,
     ElasticIp,
     InternetGateway,
+    KeyPair,
     NetworkAcl,
     NetworkInterface,
     RouteTable,
@@ -50,6 +51,7 @@ NOUNS = (
          api.InvalidInterfaceMalformed),
     Noun(ElasticIp, "eipalloc", "elastic-ip", "allocation ID", api.InvalidAllocationNotFound),
     Noun(DhcpOptions, "dopt", "dhcp-options", "dhcpOption ID", api.InvalidDhcpOptionsNotFound),
+    Noun(KeyPair, "key", "key-pair", "key pair", api.InvalidKeyPairNotFound),
     Noun(NetworkAcl, "acl", "network-acl", "networkAcl ID", api.InvalidNetworkAclNotFound),
 )
 _BY_CLASS = {noun.cls: noun for noun in NOUNS}

@@ -256,6 +256,25 @@ class NetworkAcl:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@record("ec2.key-pair", indexes={
+    "name": lambda k: f"{k.account}/{k.region}/{k.name}",
+    "scope": lambda k: f"{k.account}/{k.region}",
+})
+class KeyPair:
+    """A public key under a name, as in authorized_keys. `kind` is "rsa" or "ed25519"."""
+
+    key: str
+    id: str
+    account: str
+    region: str
+    name: str
+    kind: str
+    public: str
+    fingerprint: str
+    created: float
+    tags: dict[str, str] = field(default_factory=dict)
+
+
 @record("ec2.network", reconciled=True)
 class Network:
     """A VPC that is in the world because interfaces need it; the key is the VPC's.
