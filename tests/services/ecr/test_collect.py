@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 from cloudlet.control.outcome import Again, Done
@@ -122,6 +123,62 @@ def test_pushes_and_collections_at_once_lose_nothing(counter: Counter) -> None:
             await asyncio.gather(collect(), *(push() for _ in range(8)), collect())
     counter.desk.clock.time -= 6 * UNUSED_LAYER_S
     counter.password = counter.login()
+    asyncio.run(scenario())
+
+
+def test_mounts_and_collections_at_once_lose_nothing(counter: Counter) -> None:
+    """A blob that nothing uses any more is mounted elsewhere while it is collected: what was mounted can be pulled."""
+    counter("CreateRepository", repositoryName="other")
+
+    async def mount() -> bool:
+        await asyncio.sleep(random.random() / 100)
+        answer = await counter.send("POST", f"/v2/other/blobs/uploads/?mount={DIGEST}&from=app")
+        if answer.status == 201:
+            assert (await counter.send("GET", f"/v2/other/blobs/{DIGEST}")).body == DATA
+        return answer.status == 201
+
+    async def collect() -> None:
+        for _ in range(10):
+            await counter.collector.repository(KEY)
+            await counter.collector.blob(DIGEST)
+
+    async def scenario() -> None:
+        for _ in range(10):
+            await counter.send("DELETE", f"/v2/other/blobs/{DIGEST}")
+            assert (await counter.send("POST", f"/v2/app/blobs/uploads/?digest={DIGEST}", DATA)).status == 201
+            counter.desk.clock.time += UNUSED_LAYER_S + 1
+            mounted = await asyncio.gather(*(mount() for _ in range(5)), collect())
+            if any(mounted):
+                await counter.collector.blob(DIGEST)
+                assert (await counter.send("GET", f"/v2/other/blobs/{DIGEST}")).body == DATA
+    asyncio.run(scenario())
+
+
+def test_deletes_during_a_push_leave_a_whole_image_or_none(counter: Counter) -> None:
+    body = image(DOCKER_IMAGE, b"config", DATA)
+
+    async def push() -> int:
+        for blob in (b"config", DATA):
+            await counter.send("POST", f"/v2/app/blobs/uploads/?digest={digest_of(blob)}", blob)
+        answer = await counter.send("PUT", "/v2/app/manifests/v1", body, content_type=DOCKER_IMAGE)
+        if answer.status == 201:
+            # Deleted with its image at most: a blob of an image that is here is here as well.
+            got = await counter.send("GET", f"/v2/app/blobs/{DIGEST}")
+            assert got.status == 200 or (await counter.send("HEAD", "/v2/app/manifests/v1")).status == 404
+        return answer.status
+
+    async def delete() -> None:
+        for _ in range(20):
+            await counter.send("DELETE", f"/v2/app/blobs/{DIGEST}")
+            await counter.send("DELETE", f"/v2/app/manifests/{digest_of(body)}")
+            await counter.collector.blob(DIGEST)
+            await asyncio.sleep(0.001)
+
+    async def scenario() -> None:
+        statuses = [status for _ in range(5) for status in await asyncio.gather(push(), push(), delete())]
+        assert set(statuses) <= {201, 404, None}
+        await push()
+        assert (await counter.send("GET", f"/v2/app/blobs/{DIGEST}")).body == DATA
     asyncio.run(scenario())
 
 
