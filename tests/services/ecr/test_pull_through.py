@@ -377,3 +377,33 @@ def test_rules_are_of_one_account(counter: Counter, there: There) -> None:
     there.push("v1")
     answer = counter.ask("GET", "/v2/cache/team/app/manifests/v1", password=counter.login(stranger))
     assert answer.error[:2] == (404, "NAME_UNKNOWN")
+
+
+# ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def test_a_tasks_image_is_pulled_through(counter: Counter, there: There) -> None:
+    digest = there.push("v1")
+
+    def resolve(image: str, account: str = ACCOUNT) -> ecr.ResolvedImage:
+        with counter.desk.store.tx() as tx:
+            found = ecr.resolve_image(tx, account, "us-east-1", image, counter.desk.site)
+        assert found is not None
+        return found
+
+    def pull(found: ecr.ResolvedImage, reference: str, repository: str = "cache/team/app") -> int:
+        return counter.ask("GET", f"/v2/{repository}/manifests/{reference}", password=found.password).status
+    first = resolve("localhost:4566/cache/team/app:v1")
+    assert (first.reference, first.digest) == ("localhost:4566/cache/team/app:v1", "")
+    assert pull(first, "v1", "cache/team/other") == 403
+    assert pull(first, "v1") == 200
+    second = resolve("localhost:4566/cache/team/app:v1")
+    assert (second.reference, second.digest) == (f"localhost:4566/cache/team/app@{digest}", digest)
+    by_digest = there.push()
+    third = resolve(f"localhost:4566/cache/team/app@{by_digest}")
+    assert (third.reference, third.digest) == (f"localhost:4566/cache/team/app@{by_digest}", by_digest)
+    assert pull(second, by_digest) == 404  # what was given out for an image that is here imports nothing
+    assert pull(third, by_digest) == 200
+    counter.desk.clock.time += 24 * 3600
+    assert resolve("localhost:4566/cache/team/app:v1").digest == ""
+    with pytest.raises(ecr.ImageNotFound):
+        resolve("localhost:4566/other/app:v1")

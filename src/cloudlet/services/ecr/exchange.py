@@ -19,7 +19,7 @@ from cloudlet.services.ecr import hosts, tokens
 from cloudlet.services.ecr.contents import require_repository
 from cloudlet.services.ecr.records import Repository
 from cloudlet.services.ecr.service import repository_arn
-from cloudlet.services.ecr.tokens import PULL_ACTIONS, BadToken, Grant
+from cloudlet.services.ecr.tokens import IMPORT_ACTIONS, PULL_ACTIONS, BadToken, Grant
 from cloudlet.store.db import Tx
 
 # The registry's words for what ECR's operations refuse: code and status by the error's code.
@@ -100,7 +100,8 @@ class Exchange:
 
     def _refusal(self, tx: Tx, action: str, key: str, arn: str) -> str | None:
         if self.grant.pull_only is not None:
-            allowed = key == self.grant.pull_only and action in PULL_ACTIONS and (
+            actions = PULL_ACTIONS | IMPORT_ACTIONS if self.grant.imports else PULL_ACTIONS
+            allowed = key == self.grant.pull_only and action in actions and (
                 self.grant.layer is None or self.request.path.endswith(f"/blobs/{self.grant.layer}"))
             return None if allowed else (f"User: {self.call.principal.arn} is not authorized to perform: {action} on "
                                          f"resource: {arn} because its token only pulls from one repository")

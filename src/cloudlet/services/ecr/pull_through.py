@@ -42,22 +42,15 @@ class PullThrough:
             return
         with self._store.tx() as tx:
             rule = find_rule(tx, exchange.account, exchange.region, exchange.name)
-            if rule is None or not self._wants(tx, exchange, reference) or not _may_import(tx, exchange):
+            key = repository_key(exchange.account, exchange.region, exchange.name)
+            if rule is None or not wants_upstream(tx, key, reference) or not _may_import(tx, exchange):
                 return
-            here = contents.find_image(tx, _key(rule, exchange.name), reference) is not None
+            here = contents.find_image(tx, key, reference) is not None
         try:
             await asyncio.shield(self._import(self._upstreams, rule, exchange.name, reference))
         except (EngineError, AwsError, InvalidManifest, RegistryError) as error:
             if not here:
                 raise _told(error) from error
-
-    @staticmethod
-    def _wants(tx: Tx, exchange: Exchange, reference: str) -> bool:
-        key = repository_key(exchange.account, exchange.region, exchange.name)
-        if contents.find_image(tx, key, reference) is None:
-            return True
-        tag = tx.get(Tag, f"{key}:{reference}")
-        return tag is not None and tag.checked_at is not None and tx.now - tag.checked_at >= CHECKED_S
 
     def _import(self, upstreams: Upstreams, rule: PullThroughRule, name: str, reference: str) -> "asyncio.Task[None]":
         key = f"{rule.account}/{rule.region}/{name} {reference}"
@@ -124,6 +117,15 @@ class PullThrough:
             if isinstance(error, DigestMismatch):
                 raise Refused(f"{source.name} sent other bytes than those of {part.digest}") from None
             raise
+
+
+def wants_upstream(tx: Tx, repository: str, reference: str) -> bool:
+    """Whether the upstream registry is to be asked for a tag or a digest: it is not in the repository of that key, or
+    it came from there a day ago."""
+    if contents.find_image(tx, repository, reference) is None:
+        return True
+    tag = tx.get(Tag, f"{repository}:{reference}")
+    return tag is not None and tag.checked_at is not None and tx.now - tag.checked_at >= CHECKED_S
 
 
 class _Source:

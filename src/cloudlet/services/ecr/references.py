@@ -1,5 +1,6 @@
 """Images as people write them in task definitions, resolved to what can be pulled from here."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.site import Site
 from cloudlet.services.ecr import hosts, tokens
 from cloudlet.services.ecr.contents import find_image
+from cloudlet.services.ecr.pull_through import wants_upstream
+from cloudlet.services.ecr.pull_through_rules import find_rule
 from cloudlet.services.ecr.records import Repository, repository_key
 from cloudlet.services.ecr.service import ecr, is_digest, is_repository_name, is_tag, repository_arn
 from cloudlet.services.ecr.tokens import PULL_ACTIONS, USERNAME, Grant
@@ -25,7 +28,11 @@ class ImageNotFound(Exception):
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
     """`reference` is pinned by digest and reached on loopback, over plain HTTP where `plain_http`, with credentials
-    that pull from its repository and do nothing else. For a list of images, `digest` is the list's."""
+    that pull from its repository and do nothing else. For a list of images, `digest` is the list's.
+
+    Where a tag's image must be brought from an upstream registry first, as the pull will do, `digest` is empty and
+    `reference` not pinned.
+    """
 
     reference: str
     digest: str
@@ -57,15 +64,20 @@ def resolve_image(tx: Tx, account: str, region: str, image: str, site: Site,
         if why is not None:
             raise ImageNotFound(f"failed to resolve ref {image}: pulling from {host}/{name} denied: {why}")
     key = repository_key(owner, where, name)
+    principal = Principal("service", owner, "ecs.amazonaws.com", "ecs.amazonaws.com")
+    grant = Grant(principal, where, tx.now + PULL_S, pull_only=key)
+    if owner == account and wants_upstream(tx, key, reference) and find_rule(tx, owner, where, name) is not None:
+        digest = reference if is_digest(reference) else ""
+        return ResolvedImage(f"localhost:{site.port}/{name}{'@' if digest else ':'}{reference}", digest, USERNAME,
+                             tokens.issue(tx, dataclasses.replace(grant, imports=True)))
     if tx.get(Repository, key) is None:
         raise ImageNotFound(f"failed to resolve ref {image}: name unknown: The repository with name '{name}' does not "
                             f"exist in the registry with id '{owner}'")
     found = find_image(tx, key, reference)
     if found is None:
         raise ImageNotFound(f"failed to resolve ref {image}: {image}: not found")
-    principal = Principal("service", owner, "ecs.amazonaws.com", "ecs.amazonaws.com")
-    password = tokens.issue(tx, Grant(principal, where, tx.now + PULL_S, pull_only=key))
-    return ResolvedImage(f"localhost:{site.port}/{name}@{found.digest}", found.digest, USERNAME, password)
+    return ResolvedImage(f"localhost:{site.port}/{name}@{found.digest}", found.digest, USERNAME,
+                         tokens.issue(tx, grant))
 
 
 def _refusal(tx: Tx, role_arn: str, region: str, repository: str, site: Site) -> str | None:

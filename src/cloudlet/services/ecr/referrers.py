@@ -29,11 +29,13 @@ class Referrers:
         """GET: an index of all that name the digest as their subject, of one artifact type if the client says so."""
         if not is_digest(digest):
             raise RegistryError(400, "DIGEST_INVALID", f"'{digest[:200]}' is not a sha256 digest")
-        artifact_type, last = exchange.parameter("artifactType"), exchange.parameter("last") or ""
+        # A plus sign that a client left as it is: a media type has no spaces.
+        artifact_type = (exchange.parameter("artifactType") or "").replace(" ", "+")
+        last = exchange.parameter("last") or ""
         with self._store.tx() as tx:
             repository = exchange.repository(tx, "ecr:BatchGetImage")
             found = [image for image in referring(tx, repository, digest)
-                     if image.digest > last and artifact_type in (None, "", image.artifact_media_type)]
+                     if image.digest > last and artifact_type in ("", image.artifact_media_type)]
             descriptors, more = _page(tx, found)
         headers = {"content-type": OCI_INDEX}
         if artifact_type:

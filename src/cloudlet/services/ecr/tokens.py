@@ -22,6 +22,8 @@ TOKEN_S = 12 * 3600.0
 PASSWORD_MAX = 32 << 10
 # What a token that may only pull is good for, and what whoever pulls must be allowed.
 PULL_ACTIONS = frozenset({"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"})
+# What it may do as well where it `imports`.
+IMPORT_ACTIONS = frozenset({"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"})
 
 
 @record("ecr.signing_key", lasting=True)
@@ -37,8 +39,8 @@ class Grant:
     """What a token says: who holds it, in which region it works, until when (epoch seconds).
 
     `pull_only` is the key of the one repository that it may pull from and do nothing else, and `layer` the digest of
-    the one layer that it may pull there. `access_key_id` is that of the credentials that asked for it: the token ends
-    with them.
+    the one layer that it may pull there; with `imports` an image may come from an upstream registry for it.
+    `access_key_id` is that of the credentials that asked for it: the token ends with them.
     """
 
     principal: Principal
@@ -47,6 +49,7 @@ class Grant:
     pull_only: str | None = None
     access_key_id: str = ""
     layer: str | None = None
+    imports: bool = False
 
 
 class BadToken(Exception):
