@@ -38,6 +38,7 @@ from cloudlet.wire.server import Server
 
 SERVICES = (sts.sts, iam.iam, ec2.ec2, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm, secretsmanager.secretsmanager)
 TABLES = (logs.TABLES,)
+ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,10 @@ resource "aws_secretsmanager_secret_policy" "db" {
   })
 }
 
+data "aws_ssm_parameter" "region" {
+  name = "/aws/service/global-infrastructure/regions/us-east-1/longName"
+}
+
 data "aws_ssm_parameters_by_path" "app" {
   path       = "/app"
   depends_on = [aws_ssm_parameter.plain, aws_ssm_parameter.list, aws_ssm_parameter.secure]
@@ -80,6 +84,7 @@ data "aws_secretsmanager_secret_version" "db" {
 
 output "seen" {
   value = {
+    region = nonsensitive(data.aws_ssm_parameter.region.value)
     names  = sort(data.aws_ssm_parameters_by_path.app.names)
     user   = jsondecode(nonsensitive(data.aws_secretsmanager_secret_version.db.secret_string)).user
     length = length(nonsensitive(data.aws_secretsmanager_random_password.db.random_password))
@@ -97,7 +102,8 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     terraform("apply", "-auto-approve", "-input=false")
     terraform("plan", "-detailed-exitcode", "-input=false")
     assert json.loads(terraform("output", "-json", "seen")) == {
-        "names": ["/app/key", "/app/level", "/app/zones"], "user": "admin", "length": 24}
+        "region": "US East (N. Virginia)", "names": ["/app/key", "/app/level", "/app/zones"], "user": "admin",
+        "length": 24}
     assert ssm.get_parameter(Name="/app/key", WithDecryption=True)["Parameter"]["Value"] == "hunter2"
     terraform.write(SECRETS % {"level": "debug"})
     terraform("apply", "-auto-approve", "-input=false")

@@ -73,9 +73,31 @@ def paginators(name: str) -> dict[str, dict[str, Any]]:
     return pagination
 
 
+PARTITION = "aws"
+_ENDPOINTS = _DATA / "endpoints.json"
+
+
 @cache
-def region_names(service: str, partition: str = "aws") -> tuple[str, ...]:
+def _partition() -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.json.decode(_ENDPOINTS.read_bytes())
+    found: dict[str, Any] = next(part for part in document["partitions"] if part["partition"] == PARTITION)
+    return {"regions": found["regions"], "services": {name: tuple(service.get("endpoints", ()))
+                                                      for name, service in found["services"].items()}}
+
+
+@cache
+def region_names(service: str) -> tuple[str, ...]:
     """The regions in which a service has an endpoint, in order, by botocore's endpoint data."""
-    document: dict[str, Any] = msgspec.json.decode((_DATA / "endpoints.json").read_bytes())
-    found = next(part for part in document["partitions"] if part["partition"] == partition)
-    return tuple(sorted(name for name in found["services"][service]["endpoints"] if name in found["regions"]))
+    found = _partition()
+    return tuple(sorted(name for name in found["services"][service] if name in found["regions"]))
+
+
+def region_description(region: str) -> str:
+    """`US East (N. Virginia)`, by the same data."""
+    description: str = _partition()["regions"][region]["description"]
+    return description
+
+
+def regions_as_of() -> float:
+    """When this data came here, in epoch seconds."""
+    return _ENDPOINTS.stat().st_mtime

@@ -125,7 +125,7 @@ def test_public_parameters_are_read_like_others(desk: Desk) -> None:
         "ami-us-east-1", 3, "arn:aws:ssm:us-east-1::parameter/aws/service/images/a")
     by_arn = desk(ssm, "GetParameter", Name=found["ARN"] + ":3", region="eu-west-1")["Parameter"]
     assert by_arn["Value"] == found["Value"]
-    assert by_path(desk, "/aws/service", Recursive=True) == ["/aws/service/images/a", "/aws/service/images/b"]
+    assert by_path(desk, "/aws/service/images", Recursive=True) == ["/aws/service/images/a", "/aws/service/images/b"]
     assert by_path(desk, "/aws/service") == []
     assert "/aws/service/images/a" not in listed(desk)
     with desk.store.tx() as tx:

@@ -17,6 +17,7 @@ from cloudlet.services.ec2 import (
     vpcs,
 )
 from cloudlet.services.ec2.api import ec2
+from cloudlet.services.ec2.infrastructure import infrastructure
 from cloudlet.services.ec2.interfaces import (
     create_interface,
     find_interface,
@@ -30,4 +31,4 @@ NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, 
          vpcs)
 
 __all__ = ["NOUNS", "NetworkInterface", "controller", "create_interface", "ec2", "find_interface",
-           "find_interface_by_address", "release_interface"]
+           "find_interface_by_address", "infrastructure", "release_interface"]
