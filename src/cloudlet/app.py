@@ -67,7 +67,7 @@ def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: S
     return ControlPlane(
         gateway=Gateway(SERVICES, store, clock, identities),
         registry=ecr.registry(store, blobs, identities, engines.upstreams),
-        metadata=ecs.metadata(store, engines, site, clock),
+        metadata=ecs.metadata(store, engines, site, clock, identities),
         loop=loop, sweep=Sweep(store, clock, engines, controllers), controllers=controllers)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudlet.engines import consumption
 from cloudlet.engines.cgroups import Cgroups
-from cloudlet.engines.ports import GroupSpec
+from cloudlet.engines.ports import DiskUse, GroupSpec
 from cloudlet.kernel.errors import Refused, Unavailable
 from tests.engines.podman_ground import PodmanGround, podman_ground, real
 
@@ -65,7 +66,7 @@ def test_memory_is_a_limit_for_all_together(ground: PodmanGround) -> None:
         await plane.containers.destroy(eater.name)
         assert (await plane.ended(bystander.name)) == bystander_ended
         await plane.containers.destroy_all()
-        assert plane.podman.cgroups.usage(f"{plane.podman.cgroup}/{group.name}") is None
+        assert consumption.usage(plane.podman.cgroups, f"{plane.podman.cgroup}/{group.name}") is None
     ground.run(main())
 
 
@@ -123,7 +124,11 @@ def unified(tmp_path: Path) -> Path:
         (here / "memory.swap.max").write_text("max\n")
     (here / "memory.current").write_text("5000\n")
     (here / "memory.stat").write_text("anon 1000\ninactive_file 2000\n")
-    (here / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    (here / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\nnr_periods 4\n"
+                                   "nr_throttled 3\nthrottled_usec 2000000\n")
+    (here / "io.stat").write_text("8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n7:1\n")
+    (here / "pids.current").write_text("6\n")
+    (here / "memory.peak").write_text("7000\n")
     (here / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
     (here.parent / "memory.events").write_text("low 0\noom 0\noom_kill 0\n")
     return tmp_path
@@ -138,10 +143,13 @@ def test_version_2_limits_and_counts(unified: Path) -> None:
     assert (task / "memory.swap.max").read_text() == "0"
     assert (unified / "cgroup.subtree_control").read_text() == "+cpuset +io +memory +pids"  # cpu was there
     assert (task / "cgroup.subtree_control").read_text() == "+cpuset +cpu +io +memory +pids"
-    count = groups.usage("/cloudlet-1/task/libpod-1")
+    count = consumption.usage(groups, "/cloudlet-1/task/libpod-1")
     assert count is not None
     assert (count.cpu_seconds, count.memory_bytes, count.memory_limit_bytes) == (1.5, 3000, 64 << 20)
-    assert groups.usage("/cloudlet-1/task/libpod-2") is None
+    assert (count.memory_total_bytes, count.memory_peak_bytes, dict(count.memory_details)["anon"]) == (5000, 7000, 1000)
+    assert (count.user_seconds, count.kernel_seconds, count.throttled, count.processes) == (1.0, 0.5, (4, 3, 2.0), 6)
+    assert count.disks == (DiskUse(8, 0, 1, 2, 3, 4), DiskUse(7, 1, 0, 0, 0, 0))
+    assert consumption.usage(groups, "/cloudlet-1/task/libpod-2") is None
     assert groups.out_of_memory("/cloudlet-1/task/libpod-1")
     assert not groups.out_of_memory("/cloudlet-1/task")
     assert not groups.out_of_memory("/cloudlet-1/gone")

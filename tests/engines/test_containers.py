@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudlet.engines import process
+from cloudlet.engines import consumption, process
 from cloudlet.engines.fake import Program, World
 from cloudlet.engines.ports import GroupSpec, ImageSpec, InterfaceSpec, Mount, NetworkSpec
 from cloudlet.engines.probes import PodmanProbes
@@ -129,6 +129,24 @@ async def until_gone(command: str) -> None:
 
 
 @real
+def test_what_a_container_uses_is_counted(ground: PodmanGround) -> None:
+    async def main() -> None:
+        plane = ground.start()
+        spec = plane.spec("counted", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; exec sleep 1000")
+        await plane.containers.ensure(spec)
+        await plane.spoken(spec.name)
+        seen = await plane.containers.usage(spec.name)
+        assert seen is not None
+        assert 0 < seen.cpu_seconds < seen.host_cpu_seconds
+        assert seen.processes == 1
+        assert seen.memory_total_bytes >= seen.memory_bytes > 0
+        assert {"pgfault", "inactive_file"} <= set(dict(seen.memory_details))
+        assert seen.traffic == ()  # the namespace of these tests has lo only
+        await plane.containers.destroy(spec.name)
+    ground.run(main())
+
+
+@real
 def test_the_image_says_what_the_specification_leaves_open(ground: PodmanGround) -> None:
     reference = ground.import_image("says", ["hello"], 'ENTRYPOINT ["sh", "-c", "trap \\"echo usr1; exit 5\\" USR1; '
                                     'echo $0 $HOME $FROM; while :; do sleep 1000 & wait; done"]',
@@ -178,7 +196,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(ground: PodmanGround, chan
                 await plane.containers.ensure(spec)
             assert await plane.containers.owned() == ()
             assert (await plane.podman.ask("GET", "/containers/json?all=true")).json == []
-        assert not plane.podman.cgroups.usage(f"{plane.podman.cgroup}/{spec.group.name}")
+        assert not consumption.usage(plane.podman.cgroups, f"{plane.podman.cgroup}/{spec.group.name}")
     ground.run(main())
 
 
@@ -194,7 +212,7 @@ def test_many_at_once(ground: PodmanGround) -> None:
         await asyncio.gather(*(plane.containers.destroy(spec.name) for spec in specs))
         assert await plane.containers.owned() == ()
         for spec in specs:
-            assert plane.podman.cgroups.usage(f"{plane.podman.cgroup}/{spec.group.name}") is None
+            assert consumption.usage(plane.podman.cgroups, f"{plane.podman.cgroup}/{spec.group.name}") is None
     ground.run(main())
 
 

@@ -6,12 +6,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudlet.engines.ports import GroupSpec, Usage
-from cloudlet.kernel.errors import Busy, EngineError, Refused, Unavailable
+from cloudlet.engines.ports import GroupSpec
+from cloudlet.kernel.errors import EngineError, Refused, Unavailable
 
 MOUNT = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000
-_MEMORY_MAX = 1 << 62  # v1 says "no limit" with a number near 2^63
+_CONTROLLERS = ("cpu", "cpuacct", "memory", "cpuset", "blkio", "pids")
 _ORDER = ("cpuset", "cpu", "io", "memory", "pids")
 
 
@@ -37,7 +37,7 @@ class Cgroups:
             if kind == "cgroup2":
                 second = path
             elif kind == "cgroup":
-                names = [option for option in options.split(",") if option in ("cpu", "cpuacct", "memory", "cpuset")]
+                names = [option for option in options.split(",") if option in _CONTROLLERS]
                 controllers.update(dict.fromkeys(names, path))
                 hierarchies.append(path)
         if hierarchies:
@@ -180,32 +180,6 @@ class Cgroups:
         else:
             text = _read(self.controllers.get("memory", MOUNT) / path.strip("/") / "memory.oom_control")
         return int(_fields(text).get("oom_kill", "0")) > 0
-
-    def usage(self, path: str) -> Usage | None:
-        """What the group used; None where it is gone. Memory is without the file cache that can be given back."""
-        parts = path.strip("/").split("/")
-        above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-        try:
-            if self.unified:
-                root = self.hierarchies[0]
-                here = root / above[-1]
-                seconds = int(_fields((here / "cpu.stat").read_text())["usage_usec"]) / 1e6
-                memory = int((here / "memory.current").read_text())
-                cache = int(_fields((here / "memory.stat").read_text()).get("inactive_file", "0"))
-                limits = [_read(root / group / "memory.max") for group in above]
-            else:
-                seconds = int((self._v1("cpuacct", path) / "cpuacct.usage").read_text()) / 1e9
-                here = self._v1("memory", path)
-                memory = int((here / "memory.usage_in_bytes").read_text())
-                cache = int(_fields((here / "memory.stat").read_text()).get("total_inactive_file", "0"))
-                limits = [_read(self._v1("memory", group) / "memory.limit_in_bytes") for group in above]
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        except (OSError, ValueError, KeyError) as failed:
-            raise Busy(f"counts of {path} cannot be read: {failed}") from None
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        numbers = [int(limit) for limit in limits if limit.strip().isdigit()]
-        return Usage(seconds, max(memory - cache, 0), min([total, *(n for n in numbers if n < _MEMORY_MAX)]))
 
 
 def _quota(cpus: float) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from cloudlet.engines import container_log, initial_content, process
+from cloudlet.engines import consumption, container_log, initial_content, process
 from cloudlet.engines.container_record import Record
 from cloudlet.engines.images import ImageList, Stored
 from cloudlet.engines.podman import Answer, Podman
@@ -228,9 +228,8 @@ class PodmanContainers:
     async def usage(self, name: str) -> Usage | None:
         """What a running container uses now, from its control group."""
         record = self._records.find(name)
-        if record is None or not record.id or self._records.running(record) is None:
-            return None
-        return self._podman.cgroups.usage(record.cgroup)
+        pid = self._records.running(record) if record is not None and record.id else None
+        return consumption.usage(self._podman.cgroups, record.cgroup, pid) if record is not None and pid else None
 
     async def events(self) -> AsyncIterator[str]:
         """The name of each container that starts or exits; first of those that exited before anybody listened."""

@@ -15,7 +15,7 @@ from cloudlet.engines.fake import World
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ecs, logs
+from cloudlet.services import ec2, ecs, iam, logs
 from cloudlet.store.db import Store
 from tests.simulation import virtual
 
@@ -74,7 +74,8 @@ class Plane(AbstractAsyncContextManager["Plane"]):
         self.store.create_tables(logs.TABLES)
         self.controllers = (ec2.controller(self.store, self.world.engines, self.site),
                             ecs.controller(self.store, self.world.engines, self.site))
-        self.metadata = ecs.metadata(self.store, self.world.engines, self.site, self.clock)
+        self.metadata = ecs.metadata(self.store, self.world.engines, self.site, self.clock,
+                                     iam.identities(self.site))
         loop = Loop(self.store, self.clock, {kind: step for controller in self.controllers
                                              for kind, step in controller.reconcilers.items()})
         with self.store.tx() as tx:
@@ -142,6 +143,12 @@ class Plane(AbstractAsyncContextManager["Plane"]):
         assert len(answer["tasks"]) == 1, answer
         found: dict[str, Any] = answer["tasks"][0]
         return found
+
+    def token(self, arn: str, position: int = 0) -> str:
+        """The secret path of one container of a task."""
+        with self.store.tx() as tx:
+            (found,) = [task for task in tx.find(ecs.tasks.Task) if task.arn == arn]
+        return found.containers[position].token
 
     def service(self, name: str = "web") -> dict[str, Any]:
         found: dict[str, Any] = self.ask("DescribeServices", services=[name])["services"][0]

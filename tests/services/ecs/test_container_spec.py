@@ -44,6 +44,7 @@ def test_a_plain_container_leaves_what_the_image_says() -> None:
     assert dict(spec.environment) == {
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": "http://169.254.170.2:4599",
+        "ECS_AGENT_URI": "http://169.254.170.2/api/token",
         "ECS_CONTAINER_METADATA_URI": "http://169.254.170.2/v3/token",
         "ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/token"}
 

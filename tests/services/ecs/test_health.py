@@ -70,11 +70,14 @@ async def test_an_unhealthy_task_of_a_service_is_replaced(plane: Plane) -> None:
                   networkConfiguration=plane.network())
         await plane.steady()
         (first,) = plane.tasks()
+        assert not any("steady state" in event["message"] for event in plane.service()["events"])
         await plane.until(lambda: health(plane, first)[0] == "HEALTHY")
+        await plane.until(lambda: any("steady state" in event["message"] for event in plane.service()["events"]))
         plane.world.containers.sick[plane.world.containers.running()[0]] = None  # it hangs
         task = await plane.becomes(first, "STOPPED")
         assert (task["stopCode"], task["stoppedReason"], task["healthStatus"]) == (
             "ServiceSchedulerInitiated", "Task failed container health checks", "UNHEALTHY")
+        assert any("has stopped 1 running tasks" in event["message"] for event in plane.service()["events"])
         await plane.steady()
         (second,) = plane.tasks()
         assert second != first

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from cloudlet.engines.ports import (
     Container,
     ContainerSpec,
+    DiskUse,
     Image,
     ImageSpec,
     LogChunk,
     LogLine,
     Storage,
     StorageSpec,
+    Traffic,
     Usage,
 )
 from cloudlet.kernel.errors import Conflict, Refused
@@ -155,13 +157,17 @@ class FakeContainers:
         return await self._world.verb("read_log", name, effect)
 
     async def usage(self, name: str) -> Usage | None:
-        """See `ports.Containers`: a hundredth of a core and 16 MiB."""
+        """See `ports.Containers`: a hundredth of a core, 16 MiB, and 100 bytes a second from the network."""
         def effect() -> Usage | None:
             body = self.bodies.get(name)
             if body is None or body.seen.state != "running":
                 return None
             limit = body.spec.memory_bytes or body.spec.group.memory_bytes or 1 << 30
-            return Usage((self._world.clock.now() - (body.seen.started_at or 0)) / 100, 16 << 20, limit)
+            lived = self._world.clock.now() - (body.seen.started_at or 0)
+            return Usage(lived / 100, 16 << 20, limit, memory_total_bytes=20 << 20, processes=1,
+                         memory_details=(("inactive_file", 4 << 20),), host_cpu_seconds=lived,
+                         disks=(DiskUse(8, 0, 4096, 512, 1, 1),),
+                         traffic=(Traffic("eth0", int(lived) * 100, int(lived), 0, 0, int(lived) * 10, 1, 0, 0),))
         return await self._world.verb("usage", name, effect)
 
     async def probe(self, name: str, command: tuple[str, ...], timeout_s: float) -> int | None:
@@ -172,7 +178,7 @@ class FakeContainers:
                 raise Conflict(f"{name} does not run")
             if name in self.sick:
                 return self.sick[name]
-            lived = self._world.clock.now() - (body.seen.started_at or 0.0)
+            lived = max(0.0, self._world.clock.now() - (body.seen.started_at or 0.0))
             return int(lived < self._program(body.spec).healthy_after_s)
         return await self._world.verb("probe", name, effect)
 

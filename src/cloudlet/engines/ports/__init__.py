@@ -271,12 +271,53 @@ class LogChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What passed a network interface, seen from inside."""
+
+    interface: str
+    rx_bytes: int
+    rx_packets: int
+    rx_errors: int
+    rx_dropped: int
+    tx_bytes: int
+    tx_packets: int
+    tx_errors: int
+    tx_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """What was read from and written to a block device."""
+
+    major: int
+    minor: int
+    read_bytes: int
+    write_bytes: int
+    reads: int
+    writes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """What a container has used: CPU seconds since its start, memory now and its limit (bytes)."""
+    """What a container has used since its start: CPU seconds (of them in user and kernel mode), memory now without the
+    cache that can be given back, with it, at most, its limit (bytes) and the kernel's own counts; processes; disks;
+    CPU periods, those in which it was throttled, and for how many seconds; its network's traffic. Beside it what all
+    processors of the machine together have been through, and their number."""
 
     cpu_seconds: float
     memory_bytes: int
     memory_limit_bytes: int
+    user_seconds: float = 0.0
+    kernel_seconds: float = 0.0
+    memory_total_bytes: int = 0
+    memory_peak_bytes: int = 0
+    memory_details: tuple[tuple[str, int], ...] = ()
+    processes: int = 0
+    disks: tuple[DiskUse, ...] = ()
+    throttled: tuple[int, int, float] = (0, 0, 0.0)
+    traffic: tuple[Traffic, ...] = ()
+    host_cpu_seconds: float = 0.0
+    cpus: int = 1
 
 
 class Containers(Protocol):

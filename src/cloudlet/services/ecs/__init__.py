@@ -8,12 +8,14 @@ from cloudlet.control.outcome import Outcome
 from cloudlet.engines.ports import Engines
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.http import Handler
+from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from cloudlet.services.ecs import (
     clusters,
     definitions,
     instances,
+    protection,
     service_deployments,
     service_loop,
     services,
@@ -21,6 +23,7 @@ from cloudlet.services.ecs import (
     tags,
     tasks,
 )
+from cloudlet.services.ecs.agent import Agent
 from cloudlet.services.ecs.api import ecs
 from cloudlet.services.ecs.awslogs import Shipper
 from cloudlet.services.ecs.container_spec import container_name, group_name, handle_in
@@ -32,8 +35,8 @@ from cloudlet.services.ecs.storage_watch import StorageWatch
 from cloudlet.services.ecs.task_loop import TaskLoop
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["clusters", "controller", "definitions", "ecs", "instances", "metadata", "service_deployments", "services",
-           "settings", "tags", "tasks"]
+__all__ = ["clusters", "controller", "definitions", "ecs", "instances", "metadata", "protection", "service_deployments",
+           "services", "settings", "tags", "tasks"]
 
 Reconcile = Callable[[str], Awaitable[Outcome]]
 
@@ -54,9 +57,10 @@ def controller(store: Store, engines: Engines, site: Site, clock: Clock | None =
         workers={"ecs.awslogs": shipper.run, "ecs.health": prober.run, "ecs.storage": watch.run})
 
 
-def metadata(store: Store, engines: Engines, site: Site, clock: Clock) -> Handler:
+def metadata(store: Store, engines: Engines, site: Site, clock: Clock, identities: Identities) -> Handler:
     """What tasks reach on 169.254.170.2."""
-    return Metadata(store, engines, site, clock, task_credentials(store)).handle
+    credentials = task_credentials(store)
+    return Metadata(store, engines, site, clock, credentials, Agent(store, identities, credentials)).handle
 
 
 def _containers(installation: Installation, tx: Tx) -> Iterable[str]:

@@ -99,6 +99,7 @@ def environment(site: Site, task: Task, definition: Definition, position: int) -
     found = {
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_REGION": task.region, "AWS_DEFAULT_REGION": task.region,
         "AWS_ENDPOINT_URL": f"{METADATA}:{site.port}",
+        "ECS_AGENT_URI": f"{METADATA}/api/{token}",
         "ECS_CONTAINER_METADATA_URI": f"{METADATA}/v3/{token}",
         "ECS_CONTAINER_METADATA_URI_V4": f"{METADATA}/v4/{token}"}
     if task.credentials:

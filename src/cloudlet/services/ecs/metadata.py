@@ -1,42 +1,50 @@
-"""What tasks reach on 169.254.170.2: the credentials of their role, and metadata and statistics, versions 3 and 4.
+"""What tasks reach on 169.254.170.2: the credentials of their role, metadata and statistics (3 and 4), and the agent.
 
 The connection says which network it came from, and the source address which interface, hence which task: a task sees
 itself and nobody else, whatever path it guesses.
 """
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from cloudlet.engines.ports import Engines, Usage
+from cloudlet.engines.ports import Engines
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError, EngineError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import NetworkInterface, find_interface_by_address
+from cloudlet.services.ecs.agent import Agent
 from cloudlet.services.ecs.container_spec import container_name, group_name, labels
 from cloudlet.services.ecs.credentials import TaskCredentials, refusal
+from cloudlet.services.ecs.docker_stats import Sample, stats
 from cloudlet.services.ecs.records import Definition, Task, TaskContainer
 from cloudlet.services.ecs.tasks import override_of
 from cloudlet.store.db import Store
 
 _CREDENTIALS = re.compile(r"/v2/credentials/([0-9a-f-]{36})")
-_METADATA = re.compile(r"/v([34])/([0-9a-f-]{1,64})(|/task|/stats|/task/stats)/?")
+_METADATA = re.compile(r"/v([34])/([0-9a-f-]{1,64})(|/task|/taskWithTags|/stats|/task/stats)/?")
+_PROTECTION = re.compile(r"/api/([0-9a-f-]{1,64})/task-protection/v1/state/?")
+SAMPLE_S = 0.5  # between the two samples of a container that was not measured before
+SAMPLES_MAX = 1000  # of containers whose last sample is remembered
 
 
 class Metadata:
     """Answers requests of tasks; `handle` is an http.Handler."""
 
     def __init__(self, store: Store, engines: Engines, site: Site, clock: Clock,
-                 credentials: TaskCredentials) -> None:
+                 credentials: TaskCredentials, agent: Agent) -> None:
         self._store, self._engines, self._site, self._clock = store, engines, site, clock
-        self._credentials = credentials
+        self._credentials, self._agent = credentials, agent
+        self._samples: dict[str, Sample] = {}
 
     async def handle(self, request: Request) -> Response:
-        """One GET. Who asks is told by the network and the source address."""
-        if request.method not in ("GET", "HEAD"):
+        """One request. Who asks is told by the network and the source address."""
+        agent = _PROTECTION.fullmatch(request.path)
+        if request.method not in (("GET", "PUT") if agent else ("GET", "HEAD")):
             return _text(405, "Method Not Allowed")
         with self._store.tx() as tx:
             interface = find_interface_by_address(tx, request.network, request.source) if request.network else None
@@ -45,6 +53,9 @@ class Metadata:
             definition = tx.get(Definition, task.definition) if task else None
         if interface is None or task is None or definition is None:
             return _text(404, "404 page not found")
+        if agent and any(container.token == agent[1] for container in task.containers):
+            status, said = await self._agent.protection(request, task)
+            return _json(_protection(said), status)
         if match := _CREDENTIALS.fullmatch(request.path):
             return self._role(task, match[1])
         if match := _METADATA.fullmatch(request.path):
@@ -69,15 +80,17 @@ class Metadata:
     async def _metadata(self, task: Task, definition: Definition, interface: NetworkInterface, position: int,
                         version: int, what: str) -> Response:
         match what:
-            case "/task":
+            case "/task" | "/taskWithTags":
                 answer = self._task(task, definition, interface, version)
+                if what == "/taskWithTags":
+                    answer["TaskTags"] = dict(task.tags)
                 return _json(answer if version == 3 else answer | await self._storage(task))
             case "/stats":
                 return _json(await self._stats(task, position))
             case "/task/stats":
-                found = {container.runtime_id: await self._stats(task, n)
-                         for n, container in enumerate(task.containers) if container.runtime_id}
-                return _json(found)
+                there = [n for n, container in enumerate(task.containers) if container.runtime_id]
+                found = await asyncio.gather(*(self._stats(task, n) for n in there))
+                return _json({task.containers[n].runtime_id: said for n, said in zip(there, found, strict=True)})
         return _json(self._container(task, definition, interface, position, version))
 
     def _task(self, task: Task, definition: Definition, interface: NetworkInterface, version: int) -> dict[str, Any]:
@@ -129,6 +142,11 @@ class Metadata:
         if container.exit_code is not None:
             answer["ExitCode"] = container.exit_code
         if version == 4:
+            if container.restart is not None:
+                answer["RestartCount"] = container.restarts
+            if defined.get("healthCheck"):
+                since = container.health_since or container.started_at or task.created_at
+                answer["Health"] = {"status": container.health, "statusSince": _time(since)}
             answer["ContainerARN"] = (f"arn:aws:ecs:{task.region}:{task.account}:container/{task.cluster}/{task.id}"
                                       f"/{container.id}")
             logging = defined.get("logConfiguration") or {}
@@ -140,12 +158,28 @@ class Metadata:
         return answer
 
     async def _stats(self, task: Task, position: int) -> dict[str, Any] | None:
-        """Docker's statistics, as far as they are measured here; None for a container that does not run."""
+        """Docker's statistics; None for a container that does not run."""
+        name, container = container_name(self._site.installation, task, position), task.containers[position]
+        before = self._samples.pop(container.runtime_id, None)
+        if before is None:  # rates need two
+            before = await self._sample(name)
+            await self._clock.sleep(SAMPLE_S)
+        now = await self._sample(name)
+        if now is None:
+            return None
+        if before is not None and before.usage.cpu_seconds > now.usage.cpu_seconds:  # it was started again
+            before = None
+        self._samples[container.runtime_id] = now
+        while len(self._samples) > SAMPLES_MAX:
+            del self._samples[next(iter(self._samples))]
+        return stats(container.runtime_id, name, before, now, _time)
+
+    async def _sample(self, name: str) -> Sample | None:
         try:
-            usage = await self._engines.containers.usage(container_name(self._site.installation, task, position))
+            usage = await self._engines.containers.usage(name)
         except EngineError:
-            usage = None
-        return _docker_stats(usage, task.containers[position], self._clock.now()) if usage else None
+            return None
+        return Sample(self._clock.now(), usage) if usage else None
 
 
 def _limits(container: TaskContainer, override: dict[str, Any]) -> dict[str, int]:
@@ -154,10 +188,14 @@ def _limits(container: TaskContainer, override: dict[str, Any]) -> dict[str, int
     return limits | {"Memory": memory} if memory else limits
 
 
-def _docker_stats(usage: Usage, container: TaskContainer, now: float) -> dict[str, Any]:
-    return {"read": _time(now), "id": container.runtime_id, "name": container.name,
-            "cpu_stats": {"cpu_usage": {"total_usage": int(usage.cpu_seconds * 1e9)}},
-            "memory_stats": {"usage": usage.memory_bytes, "limit": usage.memory_limit_bytes}}
+def _protection(said: dict[str, Any]) -> dict[str, Any]:
+    """The answer of an operation in the agent's own spelling."""
+    if "protection" not in said:
+        return said
+    seen = said["protection"]
+    until = seen.get("expirationDate")
+    return {"protection": {"ExpirationDate": _time(until, whole=True) if until is not None else None,
+                           "ProtectionEnabled": seen["protectionEnabled"], "TaskArn": seen["taskArn"]}}
 
 
 def _gateway(cidr: str) -> str:
