@@ -192,6 +192,10 @@ def test_a_live_tail_goes_on_until_the_client_leaves(cloudlet: Cloudlet) -> None
     assert [(event["logStreamName"], event["message"], event["logGroupIdentifier"]) for event in found] == [
         ("t", '{"n": 2}', arn)]
     stream.close()
+    for _ in range(20):  # more than may be open at once
+        left = tailing.start_live_tail(logGroupIdentifiers=[arn])["responseStream"]
+        assert "sessionStart" in next(iter(left))
+        left.close()
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         tailing.start_live_tail(logGroupIdentifiers=[arn + "x"])
     assert logs.describe_log_streams(logGroupName="tailed")["logStreams"]

@@ -68,8 +68,8 @@ def test_a_merge_never_costs_more_than_it_brings() -> None:
     assert planned(rows_of(100, 5, 5)) == [1, 2]
     assert planned(rows_of(5, 5, 100, 10)) == [0, 1, 2]
     assert planned(rows_of(1, 1, CHUNK_SMALL_BYTES, 3)) == [0, 1]  # what is large stands between
-    half = CHUNK_SMALL_BYTES - 1
-    assert planned(rows_of(half, half, half, half)) == [2, 3]
+    fit = CHUNK_BYTES_MAX // (CHUNK_SMALL_BYTES - 1)
+    assert planned(rows_of(*[CHUNK_SMALL_BYTES - 1] * (fit + 2))) == list(range(2, fit + 2))
     assert planned([Row(1, CHUNK_SPAN_MS_MAX + 1, CHUNK_SPAN_MS_MAX + 1, 0, 1), Row(0, 0, 0, 0, 1)]) == []
 
 

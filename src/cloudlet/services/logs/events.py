@@ -1,8 +1,7 @@
 """Log events: put in batches, read along one stream in both directions, filtered across a group."""
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 from cloudlet.kernel.call import Call
@@ -29,38 +28,38 @@ def put_log_events(call: Call, tx: Tx, request: Input) -> Output:
     ignored, as AWS does since 2023."""
     group = requested_group(call, tx, request)
     stream = find_stream(tx, group, request["logStreamName"])
-    events = [(event["timestamp"], event["message"]) for event in request["logEvents"]]
-    _check_batch(events)
-    accepted, rejected = _sifted(events, int(tx.now * 1000), group)
-    if accepted and accepted[-1][0] - accepted[0][0] > SPAN_MS_MAX:
+    times = [event["timestamp"] for event in request["logEvents"]]
+    messages = [event["message"] for event in request["logEvents"]]
+    _check_batch(times, messages)
+    first, end, rejected = _sifted(times, int(tx.now * 1000), group)
+    if first < end and times[end - 1] - times[first] > SPAN_MS_MAX:
         raise InvalidParameter("The batch of log events in a single PutLogEvents request cannot span more than 24"
                                " hours.")
+    accepted = list(zip(times[first:end], messages[first:end], strict=True))
     answer: dict[str, Any] = {"nextSequenceToken": f"{storage.append(tx, group.id, stream, accepted):056d}"}
     return {**answer, "rejectedLogEventsInfo": rejected} if rejected else answer
 
 
-def _check_batch(events: Sequence[tuple[int, str]]) -> None:
-    size = sum(len(message.encode()) for _, message in events) + EVENT_OVERHEAD_BYTES * len(events)
+def _check_batch(times: list[int], messages: list[str]) -> None:
+    size = len("".join(messages).encode()) + EVENT_OVERHEAD_BYTES * len(messages)
     if size > BATCH_BYTES_MAX:
         raise InvalidParameter(f"Upload too large: {size} bytes exceeds limit of {BATCH_BYTES_MAX}")
-    if any(earlier[0] > later[0] for earlier, later in pairwise(events)):
+    if times != sorted(times):
         raise InvalidParameter("Log events in a single PutLogEvents request must be in chronological order.")
 
 
-def _sifted(events: Sequence[tuple[int, str]], now_ms: int, group: Group) -> tuple[Sequence[tuple[int, str]],
-                                                                                   dict[str, int]]:
-    """The events that are accepted, and where the others end or begin."""
-    expired = sum(timestamp < group.oldest_ms(now_ms / 1000) for timestamp, _ in events)
-    too_old = sum(timestamp < now_ms - OLDEST_MS for timestamp, _ in events)
-    not_too_new = sum(timestamp <= now_ms + NEWEST_MS for timestamp, _ in events)
+def _sifted(times: list[int], now_ms: int, group: Group) -> tuple[int, int, dict[str, int]]:
+    """Where the events that are accepted begin and end, and what is said of the others."""
+    expired, too_old = bisect_left(times, group.oldest_ms(now_ms / 1000)), bisect_left(times, now_ms - OLDEST_MS)
+    not_too_new = bisect_right(times, now_ms + NEWEST_MS)
     rejected = {}
     if too_old:
         rejected["tooOldLogEventEndIndex"] = too_old
     if expired:
         rejected["expiredLogEventEndIndex"] = expired
-    if not_too_new < len(events):
+    if not_too_new < len(times):
         rejected["tooNewLogEventStartIndex"] = not_too_new
-    return events[max(expired, too_old):not_too_new], rejected
+    return max(expired, too_old), not_too_new, rejected
 
 
 @logs.read(resources=the_stream)

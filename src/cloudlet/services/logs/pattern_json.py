@@ -5,7 +5,7 @@ text or a number; where there is none, or something else, it fails, also with "!
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,16 +100,18 @@ class JsonPattern:
         steps = self._selectors.setdefault(selector[1], _steps(selector[1]))
         state = self._words.match(_STATE)
         if state is not None and state[3]:
-            return Expression(lambda document: not any(True for _ in _values(document, steps)), ())
+            return Expression(lambda document: not _values(document, steps), ())
         if state is not None:
             wanted = _WANTED[state[2].upper()]
             return Expression(lambda document: any(value is wanted for value in _values(document, steps)), ())
         demand = comparison(self._words)
         holds = demand.holds
 
+        def passes(value: Any) -> bool:
+            return holds(value, None) if isinstance(value, str) else _comparable(value) and holds(str(value), value)
+
         def test(document: Any) -> bool:
-            return any(holds(value, None) if isinstance(value, str) else _comparable(value) and holds(str(value), value)
-                       for value in _values(document, steps))
+            return any(map(passes, _values(document, steps)))
         return Expression(test, _in_json(demand.needles))
 
 
@@ -139,21 +141,19 @@ def _steps(selector: str) -> list[Step]:
     return found
 
 
-def _values(document: Any, steps: list[Step]) -> Iterator[Any]:
+def _values(document: Any, steps: list[Step]) -> Iterable[Any]:
     """What stands where the steps lead."""
-    found = [document]
-    for step in steps:
-        after: list[Any] = []
-        for value in found:
-            if isinstance(value, dict):
-                if step is None:
-                    after += value.values()
-                elif isinstance(step, str) and step in value:
-                    after.append(value[step])
-            elif isinstance(value, list) and not isinstance(step, str):
-                after += value if step is None else value[step:step + 1]
-        found = after
-    return iter(found)
+    for at, step in enumerate(steps):
+        if step is None:
+            inside = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+            return [value for each in inside for value in _values(each, steps[at + 1:])]
+        if isinstance(step, str):
+            if not isinstance(document, dict) or step not in document:
+                return ()
+        elif not isinstance(document, list) or step >= len(document):
+            return ()
+        document = document[step]
+    return (document,)
 
 
 def _comparable(value: Any) -> bool:

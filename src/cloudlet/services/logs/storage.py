@@ -5,23 +5,22 @@ number (`event_id`) names an event and serves as a token to go on from.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cloudlet.services.logs import chunks
-from cloudlet.services.logs.chunks import Chunk, Event, Needles
+from cloudlet.services.logs.chunks import Chunk, Event, Needles, Wanted
 from cloudlet.store.db import Tx
 
 EVENT_OVERHEAD_BYTES = 26  # what AWS adds to the length of each message
 CHUNK_EVENTS_MAX, CHUNK_BYTES_MAX, CHUNK_SPAN_MS_MAX = 10_000, 1_048_576, 3_600_000
-CHUNK_SMALL_BYTES = CHUNK_BYTES_MAX // 2  # a chunk below this is merged with its neighbours, by the loop MERGE
+CHUNK_SMALL_BYTES = 96 * 1024  # a chunk below this is merged with its neighbours, by the loop MERGE
 MERGE, MERGE_AFTER_S = "logs.chunks", 5.0  # kind of work, by stream; so long small chunks gather
 DELETE = "logs.deleted"  # kind of work, by the id of a group that is gone
 _STREAM_BITS, _SEQ_BITS, _INDEX_BITS = 48, 64, 32
 _STREAM_COLUMNS = "id, name, created_ms, first_ms, last_ms, ingested_ms, next_seq"
 
 Place = tuple[int, ...]  # a prefix of (timestamp, stream, sequence, index)
-Wanted = Callable[[str], bool]
 Batch = tuple[list[Event], int | None]
 
 
@@ -154,6 +153,10 @@ def append(tx: Tx, group: int, stream: Stream, events: Sequence[tuple[int, str]]
 
 def _cuts(times: Sequence[int], lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Where events are cut into chunks within the limits."""
+    if (len(times) <= CHUNK_EVENTS_MAX and times[-1] - times[0] <= CHUNK_SPAN_MS_MAX
+            and sum(lengths) + EVENT_OVERHEAD_BYTES * len(lengths) <= CHUNK_BYTES_MAX):
+        yield 0, len(times)  # the usual case
+        return
     start = size = 0
     for at, (time, length) in enumerate(zip(times, lengths, strict=True)):
         more = length + EVENT_OVERHEAD_BYTES
@@ -280,9 +283,10 @@ class Scan:
         if chunk is None:
             return []
         wanted = self._wanted
-        events = list(chunk.containing(stream, self._needles)) if self._needles else chunk.events(stream)
-        if wanted is not None:
-            events = [event for event in events if wanted(event[4])]
+        if self._needles:
+            events = [event for event in chunk.containing(stream, self._needles) if wanted is None or wanted(event[4])]
+        else:
+            events = chunk.events(stream, wanted)
         if (first_ms,) < self.low or (last_ms + 1,) > self.high:
             return [event for event in events if self.low <= event < self.high]
         return events
