@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.regex import Unusable
 from cloudlet.services.logs.chunks import Needles
-from cloudlet.services.logs.pattern_regex import Regex, Unusable
+from cloudlet.services.logs.pattern_regex import Regex
 from cloudlet.services.logs.service import InvalidParameter
 
 REGEXES_MAX = 2  # in one pattern, as on AWS
