@@ -74,8 +74,8 @@ def matches(pattern: str, value: str) -> bool:
     return last in current
 
 
-def occurs(pattern: str, value: str) -> bool:
-    """Whether one of the pattern's texts stands anywhere in the value. Raises Unusable."""
+def occurs(pattern: str, value: str, steps_max: int = STEPS_MAX) -> bool:
+    """Whether one of the pattern's texts stands anywhere in the value. Raises Unusable, also after so many steps."""
     automaton, last = _compiled(pattern, whole=False)
     anchored = _is_anchored(pattern)
     current = frozenset(_reached(automaton, {0}, value, 0))
@@ -89,7 +89,7 @@ def occurs(pattern: str, value: str) -> bool:
             begun = {end for accepts, end in ways if accepts(character)}
             after = frozenset(_reached(automaton, begun if anchored else begun | {0}, value, at + 1))
             steps += len(current) + len(after)
-            if steps > STEPS_MAX:
+            if steps > steps_max:
                 raise Unusable("it takes too long on this value")
             if not automaton.places and len(automaton.known) < KNOWN_MAX:
                 automaton.known[current, character] = after

@@ -27,7 +27,7 @@ QUIET_S = 0.2  # how often one that is silent is: a whole number of ticks
 STILL_S = 1.0  # how often one that has been silent for long is: hundreds of idle tasks should cost next to nothing
 HOT_S = 5.0  # how long after its last line a container counts as speaking
 WARM_S = 60.0  # … and how long as one that may speak again soon
-LINES_MAX = 5000  # read and appended at once
+LINES_MAX, MATCHED_MAX = 5000, 500  # lines read and appended at once; the same where each is matched with a pattern
 DRAIN_AGAIN_S, DRAIN_S_MAX = 0.01, 10.0
 
 
@@ -135,7 +135,8 @@ class Shipper:
     async def _ship(self, tail: Tail) -> bool:
         """One chunk; whether it was the last there will ever be."""
         position = tail.position  # not what it is after the wait: a drain may share this tail
-        chunk = await self._containers.read_log(tail.target.container, position, LINES_MAX)
+        most = MATCHED_MAX if tail.target.first else LINES_MAX
+        chunk = await self._containers.read_log(tail.target.container, position, most)
         waits = tail.unfinished
         if chunk.next_offset != position or (waits and (chunk.whole or waits.is_due(self._clock.now()))):
             stored = self._append(tail.target, position, chunk)

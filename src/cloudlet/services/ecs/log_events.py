@@ -13,7 +13,7 @@ from cloudlet.kernel import pattern
 
 EVENT_MAX = 262_118  # bytes of one event: 256 KiB less 26
 AGE_MAX_S = 5.0  # how long after its first line an event goes on: the driver's flush interval
-LOOKED_AT = 1024  # characters of a line in which a beginning is looked for
+LOOKED_AT, STEPS_MAX = 1024, 20_000  # characters of a line in which a beginning is looked for, and how long
 
 Event = tuple[int, str]  # epoch milliseconds, message
 
@@ -74,6 +74,6 @@ def joined(first: str, before: Unfinished | None, lines: Sequence[LogLine], now:
 
 def _begins(first: str, text: str) -> bool:
     try:
-        return pattern.occurs(first, text[:LOOKED_AT])
+        return pattern.occurs(first, text[:LOOKED_AT], STEPS_MAX)
     except pattern.Unusable:  # it takes too long on this line
         return False

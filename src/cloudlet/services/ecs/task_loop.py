@@ -23,7 +23,7 @@ from cloudlet.services.ecs.service_plan import after_failure, failed
 from cloudlet.services.ecs.task_plan import KILL_AGAIN_S, Move, Sight, decide, ended, note, stopped, visible_for
 from cloudlet.services.ecs.task_secrets import Unreadable, read_secrets, registry_login
 from cloudlet.services.ecs.task_volumes import mounts, volume_names
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import OutOfSpace, Store, Tx
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +154,16 @@ class TaskLoop:
             with self._store.tx() as tx:
                 if task.credentials:
                     self._credentials.of(tx, task)
+        except OutOfSpace:  # says nothing of the role: the next attempt may find room
+            raise
         except AwsError as error:
             return self._fail(task, refusal(task, error))
         try:
             with self._store.tx() as tx:
                 for target in wanted:
                     awslogs.prepare(tx, target)
+        except OutOfSpace:
+            raise
         except AwsError as error:
             return self._fail(task, "ResourceInitializationError: failed to validate logger args: create stream has"
                                     " been retried 1 times: failed to create Cloudwatch log stream:"
