@@ -9,7 +9,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.services import ec2, ecs, logs
 from cloudlet.services.ecs.records import Task
 from cloudlet.store import queue
-from tests.simulation.customer import FAMILIES, Customer, ServiceState
+from tests.simulation.customer import FAMILIES, SECRET, Customer, ServiceState
 from tests.simulation.nature import Nature, Whose
 from tests.simulation.plane import Plane
 
@@ -86,6 +86,8 @@ class Checker:
             case found if found[0].startswith("CannotStart"):
                 return ("start", task.arn) in refused
             case found if found[0].startswith("ResourceInitialization"):
+                if "unable to pull secrets" in task.stopped_reason:
+                    return family == "roled"
                 return family == "pair" and any(what == "ensure_storage" for what, _ in refused)
             case found if found[0].startswith("ECS"):
                 return family == "roled"
@@ -218,7 +220,10 @@ class Checker:
         wanted = {(task.arn, container.name): [container.status == "RUNNING"]
                   for task in tasks if task.status != "STOPPED" for container in task.containers}
         there: dict[Whose, list[bool]] = defaultdict(list)
+        families = {task.arn: task.revision.partition(":")[0] for task in tasks}
         for body in self.nature.containers.bodies.values():
+            secret = dict(body.spec.environment).get("SECRET")
+            assert secret == (SECRET if families.get(self.nature.whose(body.spec)[0]) == "roled" else None), secret
             there[self.nature.whose(body.spec)].append(body.seen.state == "running")
         for whose in wanted.keys() | there.keys():
             if wanted.get(whose) == [False] and whose not in there and self.nature.is_forgotten(whose):

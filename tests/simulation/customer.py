@@ -9,7 +9,7 @@ from typing import Any
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Service
-from cloudlet.services import ec2, ecr, ecs, iam, logs
+from cloudlet.services import ec2, ecr, ecs, iam, logs, ssm
 from cloudlet.services.ecr.records import Image, Repository, Tag
 from tests.simulation.plane import Died, Plane
 
@@ -29,9 +29,13 @@ MORE: dict[str, list[dict[str, Any]]] = {  # family -> what its containers say b
     "ordered": [{"dependsOn": [{"containerName": "c1", "condition": "SUCCESS"},
                                {"containerName": "c2", "condition": "COMPLETE"}]}, {}, {}],
     "hopeless": [{"dependsOn": [{"containerName": "c1", "condition": "SUCCESS"}]}, {}],
+    "roled": [{"secrets": [{"name": "SECRET", "valueFrom": "/secret"}]}],
     "flaky": [{"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}]}
 REPOSITORY, DIGEST = f"{ACCOUNT}/us-east-1/app", "sha256:" + "a" * 64
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
+SECRET = "what nobody may see"
+READ = json.dumps({"Version": "2012-10-17", "Statement": {
+    "Effect": "Allow", "Action": "ssm:GetParameters", "Resource": f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/secret"}})
 # Families that services are made of.
 SERVED = ["web", "web", "web-next", "pair", "stubborn", "pushed", "roled", "healthy", "ordered"]
 
@@ -99,14 +103,14 @@ class Customer:
         subnet = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.1.0/26")["Subnet"]["SubnetId"]
         tight = self.ask(ec2.ec2, "CreateSubnet", VpcId=vpc, CidrBlock="10.7.2.0/28")["Subnet"]["SubnetId"]
         self.subnets += [subnet, tight]
-        self.ask(iam.iam, "CreateRole", RoleName="app", AssumeRolePolicyDocument=trust("ecs-tasks.amazonaws.com"))
+        self.ask(ssm.ssm, "PutParameter", Name="/secret", Type="SecureString", Value=SECRET)
         for vpc_id in (found[0]["VpcId"], vpc):
             self.groups.append(self.ask(ec2.ec2, "CreateSecurityGroup", GroupName="g", Description="g",
                                         VpcId=vpc_id)["GroupId"])
         for family, (images, _) in FAMILIES.items():
             self.ask(ecs.ecs, "RegisterTaskDefinition", family=family, networkMode="awsvpc", cpu="256", memory="512",
                      requiresCompatibilities=["FARGATE"],
-                     executionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/execution",
+                     executionRoleArn=ROLE if family == "roled" else f"arn:aws:iam::{ACCOUNT}:role/execution",
                      **({"taskRoleArn": ROLE} if family == "roled" else {}),
                      **({"volumes": [{"name": "shared"}]} if family == "pair" else {}),
                      containerDefinitions=[{
@@ -119,7 +123,7 @@ class Customer:
             self.ask(logs.logs, "CreateLogGroup", logGroupName=f"/{family}")
         self.ask(ecs.ecs, "CreateCluster", clusterName="default")
         self.ask(ecr.ecr, "CreateRepository", repositoryName="app")
-        self.push()
+        self.repair()
 
     def push(self) -> None:
         """The image app:1, as a push leaves it."""
@@ -230,8 +234,12 @@ class Customer:
 
     def break_something(self) -> str:
         """What tasks need goes away, under them: the role, its trust, the image; or it comes back."""
-        what = self.random.choice(("DeleteRole", "UpdateAssumeRolePolicy", "BatchDeleteImage", "repair", "repair"))
-        if what == "DeleteRole":
+        what = self.random.choice(("DeleteRole", "DeleteRolePolicy", "UpdateAssumeRolePolicy", "BatchDeleteImage",
+                                   "repair", "repair"))
+        if what == "DeleteRolePolicy":
+            self.ask(iam.iam, what, RoleName="app", PolicyName="read")
+        elif what == "DeleteRole":
+            self.ask(iam.iam, "DeleteRolePolicy", RoleName="app", PolicyName="read")
             self.ask(iam.iam, what, RoleName="app")
         elif what == "UpdateAssumeRolePolicy":
             self.ask(iam.iam, what, RoleName="app", PolicyDocument=trust("ec2.amazonaws.com"))
@@ -250,6 +258,7 @@ class Customer:
             if error.code != "EntityAlreadyExists":
                 raise
             self.ask(iam.iam, "UpdateAssumeRolePolicy", RoleName="app", PolicyDocument=document)
+        self.ask(iam.iam, "PutRolePolicy", RoleName="app", PolicyName="read", PolicyDocument=READ)
         self.push()
 
     def leave(self) -> None:
