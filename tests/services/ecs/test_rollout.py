@@ -372,3 +372,54 @@ async def test_a_deleted_subnet_or_group_is_said_and_survived(plane: Plane) -> N
         assert group in said(plane)[0]
         plane.ask("UpdateService", service="web", networkConfiguration={"awsvpcConfiguration": {"subnets": [two]}})
         await plane.completed()
+
+
+@virtual_time
+async def test_what_begins_a_deployment_and_what_does_not(plane: Plane) -> None:
+    """UpdateService says of each parameter whether it triggers a new service deployment."""
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register()
+        create(plane, 1)
+        await plane.completed()
+        quiet: dict[str, Any] = {
+            "desiredCount": 2, "deploymentConfiguration": {"minimumHealthyPercent": 50, **BREAKER},
+            "availabilityZoneRebalancing": "DISABLED", "enableECSManagedTags": True, "propagateTags": "SERVICE",
+            "taskDefinition": "web:1", "networkConfiguration": plane.network(), "platformVersion": "LATEST"}
+        for name, value in quiet.items():
+            plane.ask("UpdateService", service="web", **{name: value})
+            assert len(history(plane)) == 1, name
+        kept = plane.service()
+        assert kept["deploymentConfiguration"]["minimumHealthyPercent"] == 50
+        assert kept["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is True
+        assert (kept["availabilityZoneRebalancing"], kept["enableECSManagedTags"], kept["propagateTags"]) == (
+            "DISABLED", True, "SERVICE")
+        plane.ask("UpdateService", service="web", deploymentConfiguration={"maximumPercent": 150})
+        assert plane.service()["deploymentConfiguration"] == {
+            **kept["deploymentConfiguration"], "maximumPercent": 150}
+        plane.register()
+        loud: dict[str, Any] = {
+            "taskDefinition": "web", "networkConfiguration": plane.network(assignPublicIp="ENABLED"),
+            "platformVersion": "1.4.0", "forceNewDeployment": True}
+        for number, (name, value) in enumerate(loud.items(), start=2):
+            plane.ask("UpdateService", service="web", **{name: value})
+            assert len(history(plane)) == number, name
+        assert (await plane.completed())["runningCount"] == 2
+
+
+@virtual_time
+async def test_a_deregistered_definition_still_serves_its_service(plane: Plane) -> None:
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register()
+        create(plane, 1)
+        await plane.completed()
+        plane.ask("DeregisterTaskDefinition", taskDefinition="web:1")
+        plane.ask("UpdateService", service="web", desiredCount=2)
+        assert (await plane.steady())["runningCount"] == 2
+        with pytest.raises(Exception, match="TaskDefinition is inactive"):
+            plane.ask("UpdateService", service="web", taskDefinition="web:1")
+        plane.ask("DeleteTaskDefinitions", taskDefinitions=["web:1"])
+        await plane.clock.sleep(200)
+        assert plane.ask("DescribeTaskDefinition", taskDefinition="web:1")["taskDefinition"]["status"] == (
+            "DELETE_IN_PROGRESS")
