@@ -119,9 +119,14 @@ def _require_free(tx: Tx, repository: Repository, tag: str, digest: str) -> None
                                     "cannot be overwritten because the repository is immutable.")
 
 
+def pulled_lately(image: Image, now: float) -> bool:
+    """Whether a pull was noted so short a time ago that another need not be."""
+    return image.pulled_at is not None and now - image.pulled_at <= PULL_RECORDED_S
+
+
 def record_pull(tx: Tx, image: Image) -> None:
     """Notes that an image was pulled now."""
-    if image.pulled_at is None or tx.now - image.pulled_at > PULL_RECORDED_S:
+    if not pulled_lately(image, tx.now):
         tx.put(dataclasses.replace(image, pulled_at=tx.now))
 
 

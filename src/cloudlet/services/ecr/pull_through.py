@@ -32,23 +32,28 @@ class PullThrough:
         self._store, self._blobs, self._upstreams = store, blobs, upstreams
         self._under_way: dict[str, asyncio.Task[None]] = {}  # one import for everybody who waits for it
 
-    async def bring(self, exchange: Exchange, reference: str) -> None:
-        """Imports the image of a tag or digest where a rule names another registry for it, it is not here (or its tag
-        was not looked up for a day), and the caller may import it. Else nothing happens.
-
-        While that registry does not answer, what is here is good enough. Raises RegistryError where nothing is.
-        """
+    def rule_for(self, tx: Tx, exchange: Exchange, reference: str) -> PullThroughRule | None:
+        """The rule by which the image of a tag or digest is to be brought here first: it is not here, or its tag was
+        not looked up for a day, and the caller may import it."""
         if self._upstreams is None or not (is_digest(reference) or is_tag(reference)):
+            return None
+        if not wants_upstream(tx, repository_key(exchange.account, exchange.region, exchange.name), reference):
+            return None
+        rule = find_rule(tx, exchange.account, exchange.region, exchange.name)
+        return rule if rule is not None and _may_import(tx, exchange) else None
+
+    async def bring(self, exchange: Exchange, rule: PullThroughRule, reference: str) -> None:
+        """Imports the image. While its registry does not answer, what is here is good enough.
+
+        Raises RegistryError where nothing is.
+        """
+        if self._upstreams is None:
             return
-        with self._store.tx() as tx:
-            rule = find_rule(tx, exchange.account, exchange.region, exchange.name)
-            key = repository_key(exchange.account, exchange.region, exchange.name)
-            if rule is None or not wants_upstream(tx, key, reference) or not _may_import(tx, exchange):
-                return
-            here = contents.find_image(tx, key, reference) is not None
         try:
             await asyncio.shield(self._import(self._upstreams, rule, exchange.name, reference))
         except (EngineError, AwsError, InvalidManifest, RegistryError) as error:
+            with self._store.tx() as tx:
+                here = contents.find_image(tx, _key(rule, exchange.name), reference) is not None
             if not here:
                 raise _told(error) from error
 
@@ -122,10 +127,10 @@ class PullThrough:
 def wants_upstream(tx: Tx, repository: str, reference: str) -> bool:
     """Whether the upstream registry is to be asked for a tag or a digest: it is not in the repository of that key, or
     it came from there a day ago."""
-    if contents.find_image(tx, repository, reference) is None:
-        return True
+    if is_digest(reference):
+        return contents.find_image(tx, repository, reference) is None
     tag = tx.get(Tag, f"{repository}:{reference}")
-    return tag is not None and tag.checked_at is not None and tx.now - tag.checked_at >= CHECKED_S
+    return tag is None or (tag.checked_at is not None and tx.now - tag.checked_at >= CHECKED_S)
 
 
 class _Source:

@@ -5,13 +5,13 @@ from urllib.parse import urlencode
 
 from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import ranges
-from cloudlet.services.ecr.contents import find_image, record_pull, touch_layer
+from cloudlet.services.ecr.contents import find_image, pulled_lately, record_pull, touch_layer
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, json_response
 from cloudlet.services.ecr.pull_through import PullThrough
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Tag
 from cloudlet.services.ecr.service import is_digest, is_tag
 from cloudlet.store.blobs import BlobMissing, Blobs
-from cloudlet.store.db import OutOfSpace, Store
+from cloudlet.store.db import OutOfSpace, Store, Tx
 
 TAGS_PAGE_MAX = 1000
 _BLOB = "application/octet-stream"
@@ -69,18 +69,18 @@ class Pulls:
 
     async def manifest(self, exchange: Exchange, reference: str) -> Response:
         """GET and HEAD of a manifest by tag or digest, brought from another registry where a rule says so."""
-        await self._through.bring(exchange, reference)
+        found = None
         with self._store.tx() as tx:
-            repository = exchange.repository(tx, "ecr:BatchGetImage")
-            known = is_digest(reference) or is_tag(reference)
-            image = find_image(tx, repository.key, reference) if known else None
-            manifest = tx.get(Manifest, image.key) if image else None
-            if image is None or manifest is None:
-                raise RegistryError(404, "MANIFEST_UNKNOWN", "Requested image not found")
-            if not _accepts(exchange.header("accept"), image):
-                raise RegistryError(404, "MANIFEST_UNKNOWN",
-                                    f"The image is {image.media_type}, which the request does not accept")
-        if exchange.request.method == "GET":
+            rule = self._through.rule_for(tx, exchange, reference)
+            if rule is None:
+                found = _found(tx, exchange, reference)
+        if rule is not None:
+            await self._through.bring(exchange, rule, reference)
+        if found is None:
+            with self._store.tx() as tx:
+                found = _found(tx, exchange, reference)
+        image, manifest = found
+        if exchange.request.method == "GET" and not pulled_lately(image, exchange.call.now):
             # Apart, because a disk that is full keeps nobody from pulling.
             with suppress(OutOfSpace), self._store.tx() as tx:
                 record_pull(tx, image)
@@ -103,6 +103,20 @@ class Pulls:
             query = urlencode({"last": names[-1], "n": limit})
             headers["link"] = f'</v2/{repository.name}/tags/list?{query}>; rel="next"'
         return json_response({"name": repository.name, "tags": names}, **headers)
+
+
+def _found(tx: Tx, exchange: Exchange, reference: str) -> tuple[Image, Manifest]:
+    """The image that a tag or a digest names, as the client accepts it. Raises RegistryError."""
+    repository = exchange.repository(tx, "ecr:BatchGetImage")
+    known = is_digest(reference) or is_tag(reference)
+    image = find_image(tx, repository.key, reference) if known else None
+    manifest = tx.get(Manifest, image.key) if image else None
+    if image is None or manifest is None:
+        raise RegistryError(404, "MANIFEST_UNKNOWN", "Requested image not found")
+    if not _accepts(exchange.header("accept"), image):
+        raise RegistryError(404, "MANIFEST_UNKNOWN",
+                            f"The image is {image.media_type}, which the request does not accept")
+    return image, manifest
 
 
 def _accepts(accept: str | None, image: Image) -> bool:
