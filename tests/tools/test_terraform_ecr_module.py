@@ -131,6 +131,16 @@ resource "aws_ecr_account_setting" "mounting" {
   value = "V2"
 }
 
+resource "aws_ecr_repository_creation_template" "mirror" {
+  prefix               = "mirror"
+  description          = "what comes from elsewhere"
+  applied_for          = ["PULL_THROUGH_CACHE", "REPLICATION"]
+  image_tag_mutability = "IMMUTABLE"
+  lifecycle_policy     = data.aws_ecr_lifecycle_policy_document.app.json
+  repository_policy    = data.aws_iam_policy_document.repository.json
+  resource_tags        = { scan = "%(scan)s" }
+}
+
 data "aws_ecr_repositories" "all" { depends_on = [aws_ecr_repository.this] }
 output "names" { value = sort(data.aws_ecr_repositories.all.names) }
 """
@@ -164,6 +174,8 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
     uri, tags = terraform.output("image")
     assert (uri.rpartition("@")[2], tags) == (digest, ["v1"])
     assert west.describe_images(repositoryName="module/app")["imageDetails"][0]["imageDigest"] == digest
+    (template,) = ecr.describe_repository_creation_templates()["repositoryCreationTemplates"]
+    assert template["resourceTags"] == [{"Key": "scan", "Value": "false"}]
     terraform("destroy", "-auto-approve", "-input=false")
     assert ecr.describe_repositories()["repositories"] == []
     assert ecr.describe_registry()["replicationConfiguration"]["rules"] == []

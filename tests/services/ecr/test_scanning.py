@@ -73,6 +73,17 @@ def test_the_settings_of_repository_and_registry_add_up(counter: Counter) -> Non
     assert findings(counter, imageTag="v1")["imageScanStatus"] == FAILED
 
 
+@pytest.mark.parametrize(("text", "fits"), [
+    ("*", True), ("prod", True), ("team/pro*", True), ("pro*", False), ("*app", True), ("app*", False),
+    ("prods", False)])
+def test_a_filter_without_a_wildcard_fits_what_contains_it(counter: Counter, text: str, fits: bool) -> None:
+    counter("CreateRepository", repositoryName="team/prod-app")
+    counter("PutRegistryScanningConfiguration", rules=[rule("SCAN_ON_PUSH", text)])
+    (found,) = counter("BatchGetRepositoryScanningConfiguration", repositoryNames=["team/prod-app"])[
+        "scanningConfigurations"]
+    assert found["scanOnPush"] == fits
+
+
 @pytest.mark.parametrize("request_", [
     {"scanType": "ENHANCED"}, {"rules": [rule("CONTINUOUS_SCAN", "*")]},
     {"rules": [rule("MANUAL", "a"), rule("MANUAL", "b")]}])

@@ -1,5 +1,6 @@
 """Tasks from RunTask to forgotten, on fake engines in virtual time."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from cloudlet.engines.fake import Faults, Program
 from cloudlet.engines.ports import Interface, InterfaceSpec
 from cloudlet.kernel.errors import Busy
+from cloudlet.services import iam
 from cloudlet.services.ecs.api import ClientException, InvalidParameterException
-from tests.services.ecs.plane import IMAGE, Plane, virtual_time
+from tests.services.ecs.plane import ACCOUNT, IMAGE, Plane, virtual_time
 
 
 @virtual_time
@@ -370,3 +372,24 @@ async def test_a_restart_policy_keeps_the_task(plane: Plane) -> None:
         task = await plane.becomes(arn, "STOPPED")
         assert (task["stopCode"], task["containers"][0]["exitCode"]) == ("EssentialContainerExited", 1)
         assert plane.world.containers.starts[name] == 3
+
+
+@virtual_time
+async def test_an_image_of_another_account_is_pulled_as_the_execution_role(plane: Plane) -> None:
+    """Which its owner's policies must let in; Cloudlet's own right to pull ends at the account."""
+    image = "210987654321.dkr.ecr.us-east-1.amazonaws.com/app:1"
+    async with plane:
+        with plane.store.tx() as tx:
+            role = iam.iam.operations["CreateRole"].run(plane.call(), tx, {
+                "RoleName": "pull", "AssumeRolePolicyDocument": json.dumps({
+                    "Version": "2012-10-17", "Statement": [{
+                        "Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+                        "Action": "sts:AssumeRole"}]})})["Role"]
+        plane.ask("CreateCluster")
+        plane.register(containers=[{"image": image}], executionRoleArn=role["Arn"])
+        (arn,) = plane.run()
+        task = await plane.becomes(arn, "STOPPED")
+        assert task["stoppedReason"].startswith("CannotPullContainerError: ")
+        assert (f"User: arn:aws:sts::{ACCOUNT}:assumed-role/pull/ecs is not authorized to perform: "
+                "ecr:BatchCheckLayerAvailability on resource: arn:aws:ecr:us-east-1:210987654321:repository/app "
+                "because no resource-based policy allows") in task["stoppedReason"]

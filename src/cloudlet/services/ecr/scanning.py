@@ -27,10 +27,15 @@ NO_SCANNER = "there is no vulnerability scanner here: the image was not scanned.
 
 
 def filters_on_push(tx: Tx, repository: Repository) -> list[str]:
-    """The filters of the registry's rules by which the repository's images are scanned as they are pushed."""
+    """The filters of the registry's rules by which the repository's images are scanned as they are pushed.
+
+    One without a wildcard fits every name that contains it:
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-filters.html
+    """
     rules = tx.get(ScanRules, f"{repository.account}/{repository.region}")
     return [text for rule in (rules.rules if rules is not None else ()) if rule["scanFrequency"] == "SCAN_ON_PUSH"
-            for text in (each["filter"] for each in rule["repositoryFilters"]) if glob_one(text)(repository.name)]
+            for text in (each["filter"] for each in rule["repositoryFilters"])
+            if (glob_one(text)(repository.name) if "*" in text else text in repository.name)]
 
 
 def scan_status(tx: Tx, repository: Repository) -> dict[str, str] | None:
