@@ -9,6 +9,7 @@ from cloudlet.kernel.call import Principal
 from cloudlet.services import ecr, iam
 from cloudlet.services.ecr import ImageNotFound
 from cloudlet.services.ecr.service import (
+    AccessDenied,
     InvalidParameter,
     RegistryPolicyNotFound,
     RepositoryNotFound,
@@ -217,3 +218,20 @@ def test_tasks_of_another_account_pull_as_their_execution_role(counter: Counter)
     counter("DeleteRepositoryPolicy", repositoryName="app")
     with pytest.raises(ImageNotFound, match="no resource-based policy allows"):
         resolve()
+
+
+@pytest.mark.parametrize("operation", [name for name, declared in ecr.ecr.operations.items()
+                                       if "registryId" in declared.model.input_shape.members])
+def test_no_operation_reaches_into_another_account_unasked(counter: Counter, operation: str) -> None:
+    """Either its policies are asked about what the operation is on, or it refuses by itself."""
+    declared, request = ecr.ecr.operations[operation], {
+        "registryId": ACCOUNT, "repositoryName": "app", "ecrRepositoryPrefix": "cache",
+        "upstreamRegistryUrl": "localhost:5000", "credentialArn": ARN}
+    assert declared.resources is not None
+    if tuple(declared.resources(counter.desk.call(root(OTHER)), request)) != ("*",):
+        refusal = counter.asked(root(OTHER), operation, **request)
+        assert refusal is not None and "no resource-based policy allows" in refusal.message
+        return
+    run = counter.wait if declared.mode == "wait" else counter
+    with pytest.raises(AccessDenied):
+        run(operation, root(OTHER), **request)

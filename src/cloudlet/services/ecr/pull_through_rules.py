@@ -17,7 +17,7 @@ from cloudlet.kernel.errors import AwsError, EngineError
 from cloudlet.kernel.names import Arn
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ecr.hosts import is_loopback
-from cloudlet.services.ecr.service import InvalidParameter, ecr, registry_of
+from cloudlet.services.ecr.service import InvalidParameter, ecr, own_registry
 from cloudlet.services.secretsmanager import read_value
 from cloudlet.store.db import Store, Tx
 from cloudlet.store.records import record
@@ -153,7 +153,7 @@ def _refuse_role(request: Input) -> None:
 
 
 def _require(tx: Tx, call: Call, request: Input) -> PullThroughRule:
-    account, prefix = registry_of(call, request), _prefix(request["ecrRepositoryPrefix"])
+    account, prefix = own_registry(call, request), _prefix(request["ecrRepositoryPrefix"])
     rule = tx.get(PullThroughRule, f"{account}/{call.region}/{prefix}")
     if rule is None:
         raise NotFound(f"The pull through cache rule with prefix '{prefix}' was not found in the registry with id "
@@ -164,7 +164,7 @@ def _require(tx: Tx, call: Call, request: Input) -> PullThroughRule:
 @ecr.write(resources=any_resource)
 def create_pull_through_cache_rule(call: Call, tx: Tx, request: Input) -> Output:
     """A rule for one of the registries that AWS knows, or one on this machine (`localhost:5000`)."""
-    account, prefix, url = registry_of(call, request), _prefix(request["ecrRepositoryPrefix"]), \
+    account, prefix, url = own_registry(call, request), _prefix(request["ecrRepositoryPrefix"]), \
         request["upstreamRegistryUrl"]
     _refuse_role(request)
     upstream, said = _registry_of(url), request.get("upstreamRegistry")
@@ -199,7 +199,7 @@ def describe_pull_through_cache_rules(call: Call, tx: Tx, request: Input) -> Out
     if prefixes := request.get("ecrRepositoryPrefixes"):
         found = [_require(tx, call, {**request, "ecrRepositoryPrefix": prefix}) for prefix in prefixes]
     else:
-        found = tx.find(PullThroughRule, f"{registry_of(call, request)}/{call.region}/")
+        found = tx.find(PullThroughRule, f"{own_registry(call, request)}/{call.region}/")
     return {"pullThroughCacheRules": [_shown(rule) for rule in found]}
 
 

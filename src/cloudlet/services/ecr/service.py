@@ -10,6 +10,7 @@ from cloudlet.store.blobs import is_digest
 
 ecr = Service("ecr")
 
+AccessDenied = ecr.error("AccessDeniedException", status=400)
 EmptyUpload = ecr.error("EmptyUploadException", "The specified upload does not contain any layer parts.")
 ImageAlreadyExists = ecr.error("ImageAlreadyExistsException")
 ImageDigestDoesNotMatch = ecr.error("ImageDigestDoesNotMatchException")
@@ -44,7 +45,8 @@ REPOSITORY_PATTERN = "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9
 _REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 
-__all__ = ["ecr", "is_digest", "is_repository_name", "is_tag", "refused", "registry_of", "repository_arns"]
+__all__ = ["ecr", "is_digest", "is_repository_name", "is_tag", "own_registry", "refused", "registry_of",
+           "repository_arns"]
 
 
 def is_repository_name(text: str) -> bool:
@@ -70,8 +72,18 @@ def repository_arns(call: Call, request: dict[str, Any]) -> list[str]:
 
 
 def registry_of(call: Call, request: dict[str, Any]) -> str:
-    """The account whose registry is meant; whether the caller may is asked of the policies, by the ARNs above."""
+    """The account whose registry is meant, by operations on repositories: whether the caller may is asked of the
+    policies, by the ARNs above."""
     account: str = request.get("registryId") or call.account
+    return account
+
+
+def own_registry(call: Call, request: dict[str, Any]) -> str:
+    """The account, by operations on a registry as a whole, which no policy opens to others. Raises AccessDenied."""
+    account = registry_of(call, request)
+    if account != call.account:
+        raise AccessDenied(f"User: {call.principal.arn} is not authorized to access the registry with id '{account}' "
+                           "because no resource-based policy allows it")
     return account
 
 
