@@ -11,6 +11,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from cloudlet.services.iam.mfa_devices import STEP_S, code_at
 from tests.issuer import Issuer
 from tests.running import Cloudlet
 
@@ -118,3 +119,24 @@ def test_a_token_is_exchanged_in_a_request_that_nobody_signed(cloudlet: Cloudlet
             stranger.assume_role_with_web_identity(RoleArn=role, RoleSessionName="me", WebIdentityToken=token[:-4])
     with pytest.raises(ClientError, match="MissingAuthenticationToken"):
         stranger.get_caller_identity()
+
+
+def test_a_session_with_an_mfa_device(cloudlet: Cloudlet) -> None:
+    iam = cloudlet.client("iam")
+    iam.create_user(UserName="with-device")
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone")["VirtualMFADevice"]
+    seed, now = device["Base32StringSeed"].decode(), int(time.time()) // STEP_S
+    iam.enable_mfa_device(UserName="with-device", SerialNumber=device["SerialNumber"],
+                          AuthenticationCode1=code_at(seed, now - 1), AuthenticationCode2=code_at(seed, now))
+    assert [each["SerialNumber"] for each in iam.list_mfa_devices(UserName="with-device")["MFADevices"]] == [
+        device["SerialNumber"]]
+    iam.put_user_policy(UserName="with-device", PolicyName="p", PolicyDocument=json.dumps({
+        "Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": {
+            "Bool": {"aws:MultiFactorAuthPresent": "true"}}}}))
+    key = iam.create_access_key(UserName="with-device")["AccessKey"]
+    own = {"key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        cloudlet.client("ecs", **own).list_clusters()
+    answer = cloudlet.client("sts", **own).get_session_token(SerialNumber=device["SerialNumber"],
+                                                             TokenCode=code_at(seed, now + 1))
+    assert cloudlet.client("ecs", **session(answer)).list_clusters()["clusterArns"] == []

@@ -150,7 +150,7 @@ def test_durations_that_cannot_be(desk: Desk, seconds: int) -> None:
     ({"Tags": [{"Key": "a", "Value": "b"}, {"Key": "A", "Value": "b"}]}, InvalidParameterValue),
     ({"Tags": [{"Key": "aws:x", "Value": "b"}]}, InvalidParameterValue),
     ({"TransitiveTagKeys": ["a"]}, InvalidParameterValue), ({"SourceIdentity": "a b"}, ValidationError),
-    ({"SerialNumber": "x" * 9, "TokenCode": "123456"}, ValidationError)])
+    ({"SerialNumber": "x" * 9, "TokenCode": "123456"}, AccessDenied), ({"TokenCode": "123456"}, AccessDenied)])
 def test_requests_that_are_refused(desk: Desk, more: dict[str, Any], error: type[AwsError]) -> None:
     role(desk, {"AWS": ACCOUNT})
     with pytest.raises(error):

@@ -15,6 +15,7 @@ from cloudlet.services.iam import (
     groups,
     inline,
     instance_profiles,
+    mfa_devices,
     oidc_providers,
     passwords,
     policies,
@@ -25,6 +26,7 @@ from cloudlet.services.iam import (
 )
 from cloudlet.services.iam.identities import StoredIdentities
 from cloudlet.services.iam.ids import account_of
+from cloudlet.services.iam.mfa_devices import mfa_problem
 from cloudlet.services.iam.permissions import Permissions, trust_refusal
 from cloudlet.services.iam.policies import find_any as find_policy
 from cloudlet.services.iam.records import OidcKeys, OidcProvider, Role, User, key_of_arn
@@ -52,6 +54,8 @@ __all__ = [
     "inline",
     "instance_profiles",
     "look_for_keys",
+    "mfa_devices",
+    "mfa_problem",
     "oidc_providers",
     "open_own_session",
     "open_session",

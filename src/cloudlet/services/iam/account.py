@@ -26,6 +26,7 @@ from cloudlet.services.iam.records import (
     Group,
     InstanceProfile,
     ManagedPolicy,
+    MfaDevice,
     OidcProvider,
     Role,
     User,
@@ -69,12 +70,14 @@ def delete_account_alias(call: Call, tx: Tx, request: Input) -> Output:
 def get_account_summary(call: Call, tx: Tx, request: Input) -> Output:
     """How much of everything the account has, and the limits that are enforced here."""
     where, own = f"{call.account}/", tx.find(ManagedPolicy, account=call.account)
+    devices = tx.find(MfaDevice, account=call.account)
     return {"SummaryMap": {
         "Users": len(tx.find(User, where)), "Groups": len(tx.find(Group, where)), "Roles": len(tx.find(Role, where)),
         "InstanceProfiles": len(tx.find(InstanceProfile, where)), "Policies": len(own),
         "PolicyVersionsInUse": sum(len(policy.versions) for policy in own),
         "Providers": len(tx.find(OidcProvider, account=call.account)),
-        "MFADevices": 0, "MFADevicesInUse": 0, "AccountMFAEnabled": 0, "AccountAccessKeysPresent": 0,
+        "MFADevices": len(devices), "MFADevicesInUse": sum(bool(each.user) for each in devices),
+        "AccountMFAEnabled": 0, "AccountAccessKeysPresent": 0,
         "AccountSigningCertificatesPresent": 0, "ServerCertificates": 0,
         "AccessKeysPerUserQuota": 2, "GroupsPerUserQuota": GROUPS_PER_USER_MAX,
         "AttachedPoliciesPerUserQuota": ATTACHED_MAX, "AttachedPoliciesPerGroupQuota": ATTACHED_MAX,

@@ -24,6 +24,13 @@ def _name_of_user(call: Call) -> str | None:
     return call.principal.arn.rpartition("/")[2] if call.principal.kind == "user" else None
 
 
+def _seconds_since_mfa(call: Call) -> str | None:
+    facts = dict(call.principal.facts)
+    if facts.get("aws:multifactorauthpresent") != "true":
+        return None
+    return str(int(call.now - datetime.fromisoformat(facts["aws:tokenissuetime"]).timestamp()))
+
+
 _OF_CALL: dict[str, Callable[[Call], str | None]] = {
     "aws:sourceip": lambda call: call.source_ip,
     "aws:currenttime": lambda call: _iso(call.now),
@@ -39,8 +46,9 @@ _OF_CALL: dict[str, Callable[[Call], str | None]] = {
     "aws:viaawsservice": lambda call: "false",
     "aws:userid": lambda call: call.principal.user_id,
     "aws:username": _name_of_user,
-    # In requests signed with a long-term key there is no such key at all; no session here was opened with a device.
+    # In requests signed with a long-term key there is no such key at all; a session opened with a device has the fact.
     "aws:multifactorauthpresent": lambda call: "false" if call.principal.is_temporary else None,
+    "aws:multifactorauthage": lambda call: _seconds_since_mfa(call),
 }
 
 

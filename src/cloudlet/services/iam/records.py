@@ -94,6 +94,23 @@ class AccessKey:
     active: bool = True
 
 
+@record("iam.mfa_device", indexes={"account": lambda device: device.account,
+                                   "user": lambda device: device.user or None})
+class MfaDevice:
+    """A virtual device. `user` is the key of whose it is, "" while it is nobody's; `drift` is how many steps its clock
+    is ahead; a code is taken once: `last` is the step of the latest that was taken."""
+
+    serial: str
+    account: str
+    seed: str
+    created: float
+    user: str = ""
+    enabled: float = 0.0
+    drift: int = 0
+    last: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+
+
 @record("iam.usage")
 class Usage:
     """When, where and for which service an access key (by its id) or a role (by its key) was last used."""

@@ -8,7 +8,7 @@ from cloudlet.kernel.service import Input, Output
 from cloudlet.services.iam.boundaries import asked_boundary, shown_boundary
 from cloudlet.services.iam.ids import unique_id
 from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, tag_list, user_arn
-from cloudlet.services.iam.records import AccessKey, User, entity_key
+from cloudlet.services.iam.records import AccessKey, MfaDevice, User, entity_key
 from cloudlet.services.iam.service import (
     DeleteConflict,
     EntityAlreadyExists,
@@ -93,12 +93,14 @@ def update_user(call: Call, tx: Tx, request: Input) -> Output:
         tx.delete(User, user.key)
         for access_key in tx.find(AccessKey, user=user.key):
             tx.put(dataclasses.replace(access_key, user=key))
+        for device in tx.find(MfaDevice, user=user.key):
+            tx.put(dataclasses.replace(device, user=key))
     tx.put(dataclasses.replace(user, key=key, name=name, path=path))
 
 
 @iam.write(resources=the_user)
 def delete_user(call: Call, tx: Tx, request: Input) -> Output:
-    """Deletes a user that has neither keys nor a password, neither policies nor groups."""
+    """Deletes a user that has neither keys nor devices nor a password, neither policies nor groups."""
     user = find_user(tx, call, request["UserName"])
     if user.groups:
         raise DeleteConflict("Cannot delete entity, must remove users from group first.")
@@ -110,6 +112,8 @@ def delete_user(call: Call, tx: Tx, request: Input) -> Output:
         raise DeleteConflict("Cannot delete entity, must delete policies first.")
     if tx.find(AccessKey, user=user.key, limit=1):
         raise DeleteConflict("Cannot delete entity, must delete access keys first.")
+    if tx.find(MfaDevice, user=user.key, limit=1):
+        raise DeleteConflict("Cannot delete entity, must delete MFA device first.")
     tx.delete(User, user.key)
 
 

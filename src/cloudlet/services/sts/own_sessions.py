@@ -8,7 +8,8 @@ from cloudlet.kernel.identity import Credential
 from cloudlet.kernel.policy import NOTHING
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.iam import open_own_session
-from cloudlet.services.sts.roles import DURATION_MIN_S, packed_size, refuse_unsupported, session_policies
+from cloudlet.services.sts.mfa import PRESENT, shows_code
+from cloudlet.services.sts.roles import DURATION_MIN_S, packed_size, session_policies
 from cloudlet.services.sts.service import AccessDenied, ValidationError, sts
 from cloudlet.services.sts.session_tags import tag_facts
 from cloudlet.store.db import Tx
@@ -26,8 +27,8 @@ def federated_arn(call: Call, request: Input) -> list[str]:
 def get_session_token(call: Call, tx: Tx, request: Input) -> Output:
     """Temporary credentials of the caller; needs no permission, but a key that lasts."""
     _check_long_term(call, "GetSessionToken")
-    refuse_unsupported(request, ("SerialNumber", "TokenCode"))
-    return {"Credentials": credentials(open_own_session(tx, call.principal, _duration(call, request)))}
+    facts = PRESENT if shows_code(tx, call, request) else ()
+    return {"Credentials": credentials(open_own_session(tx, call.principal, _duration(call, request), facts=facts))}
 
 
 @sts.write(resources=federated_arn)

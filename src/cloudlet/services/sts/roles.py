@@ -12,6 +12,7 @@ from cloudlet.kernel.identity import Credential
 from cloudlet.kernel.policy_grammar import Malformed
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.iam import Role, find_policy, find_role, open_session, trust_refusal
+from cloudlet.services.sts.mfa import shows_code
 from cloudlet.services.sts.service import (
     AccessDenied,
     MalformedPolicyDocument,
@@ -36,7 +37,7 @@ def assume_role(call: Call, tx: Tx, request: Input) -> Output:
     role, passed = find_role(tx, request["RoleArn"]), passed_by(call, request)
     if role is None:
         raise _denied(call, ACTION, request["RoleArn"])
-    _check_trust(tx, call, role, request, passed)
+    _check_trust(tx, call, role, request, passed, shows_code(tx, call, request))
     document, arns = session_policies(tx, role.account, request)
     credential = open_session(tx, role, name, duration_of(call, role, request),
                               policy=document, policy_arns=arns, facts=passed.facts)
@@ -69,13 +70,19 @@ def credentials_for_task(tx: Tx, role_arn: str, session_name: str, duration_s: f
         " permissions to pass this role.")
 
 
-def _check_trust(tx: Tx, call: Call, role: Role, request: Input, passed: Passed) -> None:
-    """Raises AccessDenied unless the caller may have the role, and may pass what it passes to the session."""
+def _check_trust(tx: Tx, call: Call, role: Role, request: Input, passed: Passed, mfa: bool) -> None:
+    """Raises AccessDenied unless the caller may have the role, and may pass what it passes to the session.
+
+    That a code was shown (`mfa`) counts here and not in the role's session, as on AWS:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html
+    """
+    shown = {"aws:MultiFactorAuthPresent": "true", "aws:MultiFactorAuthAge": "0"} if mfa else {}
+
     def keys() -> dict[str, tuple[str, ...]]:
         return {**tag_keys(request), **keys_of({
             "sts:ExternalId": request.get("ExternalId"), "sts:RoleSessionName": request["RoleSessionName"],
             "sts:SourceIdentity": request.get("SourceIdentity"),
-            "sts:TransitiveTagKeys": request.get("TransitiveTagKeys") or None})}
+            "sts:TransitiveTagKeys": request.get("TransitiveTagKeys") or None, **shown})}
 
     for action in (ACTION, *passed.actions):
         if trust_refusal(tx, call, role, action, keys):
@@ -135,8 +142,7 @@ def _denied(call: Call, action: str, role_arn: str) -> AwsError:
     return AccessDenied(f"User: {call.principal.arn} is not authorized to perform: {action} on resource: {role_arn}")
 
 
-def refuse_unsupported(request: Input, members: Iterable[str] = (
-        "SerialNumber", "TokenCode", "ProvidedContexts")) -> None:
+def refuse_unsupported(request: Input, members: Iterable[str] = ("ProvidedContexts",)) -> None:
     """Raises ValidationError where the request sets a member that nothing here would honour."""
     for member in members:
         if request.get(member):
