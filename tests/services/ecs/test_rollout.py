@@ -423,3 +423,24 @@ async def test_a_deregistered_definition_still_serves_its_service(plane: Plane) 
         await plane.clock.sleep(200)
         assert plane.ask("DescribeTaskDefinition", taskDefinition="web:1")["taskDefinition"]["status"] == (
             "DELETE_IN_PROGRESS")
+
+
+@virtual_time
+async def test_history_and_events_are_kept_within_limits(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudlet.services.ecs.history.KEPT_MAX", 3)
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register()
+        first = create(plane, 0)["currentServiceRevisions"][0]["arn"]
+        await plane.completed()
+        for _ in range(60):
+            plane.ask("UpdateService", service="web", forceNewDeployment=True)
+            await plane.completed()
+        assert len(said(plane)) == 100
+        kept = history(plane)
+        assert len(kept) == 3
+        assert plane.service()["currentServiceDeployment"] == kept[0]["serviceDeploymentArn"]
+        arns = [one["targetServiceRevision"]["arn"] for one in kept]
+        assert plane.ask("DescribeServiceRevisions", serviceRevisionArns=arns)["failures"] == []
+        assert plane.ask("DescribeServiceRevisions", serviceRevisionArns=[first])["failures"] == [
+            {"arn": first, "reason": "MISSING"}]
