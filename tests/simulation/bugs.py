@@ -8,6 +8,7 @@ from unittest.mock import patch
 from cloudlet.engines.fake import FakeImages
 from cloudlet.kernel.names import Installation
 from cloudlet.services.ecs import rollout, service_loop, service_plan, task_loop, task_plan
+from cloudlet.services.ecs.records import Task
 from cloudlet.store import queue
 from cloudlet.store.db import Store, Tx
 from tests.simulation.plane import Plane
@@ -105,6 +106,13 @@ def silent_start() -> Iterator[None]:
 
 
 @contextmanager
+def no_protection() -> Iterator[None]:
+    """Nobody remembers which tasks are protected."""
+    with patch.object(Task, "is_protected", lambda task, now: False):
+        yield
+
+
+@contextmanager
 def address_kept() -> Iterator[None]:
     """A task that has stopped keeps its network interface, and with it the address."""
     with patch.object(task_loop, "release_interface", lambda tx, id: None):
@@ -132,5 +140,6 @@ BUGS: dict[str, tuple[Callable[[], Any], range]] = {  # name -> the bug, and the
     "name-not-derived": (name_not_derived, range(20)), "too-few": (too_few, range(20)),
     "too-many": (too_many, range(20)), "completed-too-early": (completed_too_early, range(20)),
     "made-up-reason": (made_up_reason, range(20)), "silent-start": (silent_start, range(20)),
+    "no-protection": (no_protection, range(1, 150, 3)),
     "address-kept": (address_kept, range(20)), "image-kept": (image_kept, range(100)),
     "task-kept": (task_kept, range(100))}

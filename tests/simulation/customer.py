@@ -85,7 +85,7 @@ class Customer:
         self.moves: list[Callable[[], str]] = [
             self.run_tasks, self.run_tasks, self.stop_task, self.stop_task, self.stop_task, self.create_service,
             self.update_service, self.update_service, self.update_service, self.delete_service, self.change_rule,
-            self.break_something]
+            self.break_something, self.protect]
         if seed % 3 == 1:  # one who changes services over and over, before the last change is through
             self.moves += [self.create_service, self.create_service, *[self.update_service] * 8]
 
@@ -231,6 +231,18 @@ class Customer:
             raise
         self.promises.services[name] = [state]
         return f"{operation} {name} {state}"
+
+    def protect(self) -> str:
+        """UpdateTaskProtection: a few tasks of a service for some minutes, or no longer."""
+        if not self.promises.services:
+            return self.run_tasks()
+        name = self.random.choice(sorted(self.promises.services))
+        tasks = self.ask(ecs.ecs, "ListTasks", serviceName=name)["taskArns"][:2]
+        if not tasks:
+            return self.update_service()
+        self.ask(ecs.ecs, "UpdateTaskProtection", cluster="default", tasks=tasks,
+                 protectionEnabled=self.random.random() < 0.8, expiresInMinutes=self.random.choice((1, 3)))
+        return f"UpdateTaskProtection {' '.join(arn[-6:] for arn in tasks)}"
 
     def break_something(self) -> str:
         """What tasks need goes away, under them: the role, its trust, the image; or it comes back."""

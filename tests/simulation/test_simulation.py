@@ -13,7 +13,8 @@ from tests.simulation.scenario import Report, play
 EXPECTED = ("RunTask", "StopTask", "CreateService", "UpdateService", "DeleteService", "killed", "stopped", "rebooted",
             "power cut", "died in a transaction", "mishap", "AuthorizeSecurityGroupIngress",
             "RevokeSecurityGroupIngress", "disk", "clock set back", "reset", "DeleteRole", "UpdateAssumeRolePolicy",
-            "BatchDeleteImage", "an hour without a customer", "rolled back", "failed", "full", "stuck",
+            "BatchDeleteImage", "UpdateTaskProtection",
+            "an hour without a customer", "rolled back", "failed", "full", "stuck",
             "UserInitiated", "ServiceSchedulerInitiated", "EssentialContainerExited", "InfrastructureHealth",
             "TaskFailedToStart")
 

@@ -76,7 +76,7 @@ class Watcher:
             assert not started or len(live) <= most, f"{name}: {len(live)} tasks are more than {most} of {wanted}"
             least = -(-wanted * rules["minimumHealthyPercent"] // 100)
             healthy = sum(map(is_healthy, live))
-            shielded = [task.id for task in stopped if task.is_protected(tx.now)]
+            shielded = [task.id for task in stopped if (task.protected_until or 0.0) > tx.now]
             assert not shielded, f"{name}: stopped, and was protected: {shielded[0]}"
             assert healthy >= least or not any(map(is_healthy, stopped)), (
                 f"{name}: {healthy} healthy tasks were left of {wanted}, where {least} are the least")

@@ -37,6 +37,12 @@ def test_defaults_are_filled_in_as_aws_does() -> None:
         "com.amazonaws.ecs.capability.logging-driver.awslogs"}
 
 
+def test_a_no_is_told_as_it_was_given() -> None:
+    given = {"privileged": False, "readonlyRootFilesystem": False, "interactive": False, "pseudoTerminal": False}
+    (container,) = normalized(request(given))["containerDefinitions"]  # else Terraform would find something to change
+    assert {name: container.get(name) for name in given} == given
+
+
 @pytest.mark.parametrize(("cpu", "memory"), [("256", "512"), (".25 vCPU", "0.5 GB"), ("0.25vcpu", "512")])
 def test_sizes_are_written_in_units(cpu: str, memory: str) -> None:
     document = normalized(request(cpu=cpu, memory=memory))

@@ -58,7 +58,7 @@ def container_definition(given: Input) -> dict[str, Any]:
     if given.get("versionConsistency") == "enabled":
         raise unsupported("The container definition's versionConsistency", ClientException)
     filled = {member: value for member, value in given.items()
-              if member not in (*_NOT_YET, *_NEVER)}
+              if member not in (*_NOT_YET, *_NEVER) or value is False}  # AWS tells a "no" that it was told
     filled |= {
         "cpu": given.get("cpu") or 0, "essential": given.get("essential", True) is not False,
         "portMappings": _ports(given.get("portMappings") or []),
