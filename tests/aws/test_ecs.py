@@ -219,3 +219,68 @@ def test_idempotency_tokens_and_paging(customer: Customer) -> None:
     for arns in found:
         for arn in arns:
             customer.ecs.stop_task(cluster="c", task=arn)
+
+
+def test_containers_start_in_order_get_well_and_are_told_so(customer: Customer) -> None:
+    """A set-up that must succeed, a server that must be healthy, a client that asks it on the task's loopback."""
+    serve = "sleep 2; echo well > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"
+    ask = ("wget -q -O - http://127.0.0.1:8080/index.html; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/taskWithTags;"
+           " echo; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo; exec sleep 1000")
+    customer.register("ordered", awslogs(
+        "sh", "-c", ask, name="client", restartPolicy={"enabled": True},
+        dependsOn=[{"containerName": "server", "condition": "HEALTHY"},
+                   {"containerName": "setup", "condition": "SUCCESS"}]),
+        {"name": "setup", "essential": False, "command": ["sh", "-c", "exit 0"]},
+        {"name": "server", "command": ["sh", "-c", serve], "healthCheck": {
+            "command": ["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:8080/index.html || exit 1"],
+            "interval": 5, "retries": 10}})
+    arn = customer.run("ordered", tags=[{"key": "k", "value": "v"}])
+    task = customer.runs(arn)
+    told = {container["name"]: (container["lastStatus"], container["healthStatus"], container.get("exitCode"))
+            for container in task["containers"]}
+    assert told == {"client": ("RUNNING", "UNKNOWN", None), "setup": ("STOPPED", "UNKNOWN", 0),
+                    "server": ("RUNNING", "HEALTHY", None)}
+    assert task["healthStatus"] == "UNKNOWN"  # the client has no check
+    until(lambda: len(customer.lines(arn, "client")) >= 3)
+    lines = customer.lines(arn, "client")
+    assert lines[0] == "well"
+    metadata, stats = json.loads(lines[1]), json.loads(lines[2])
+    assert metadata["TaskTags"] == {"k": "v"}
+    by_name = {container["Name"]: container for container in metadata["Containers"]}
+    assert by_name["server"]["Health"]["status"] == "HEALTHY"
+    assert stats["memory_stats"]["usage"] > 0
+    assert stats["cpu_stats"]["system_cpu_usage"] > stats["precpu_stats"]["system_cpu_usage"] > 0
+    (counts,) = stats["networks"].values()
+    assert counts["rx_bytes"] > 0 < counts["tx_bytes"]
+    customer.ecs.stop_task(cluster="c", task=arn)
+    ended = {container["name"]: container for container in customer.stops(arn)["containers"]}
+    assert set(ended) == {"client", "setup", "server"}
+
+
+def test_a_task_that_gets_sick_is_replaced_and_a_protected_one_is_spared(customer: Customer) -> None:
+    customer.register("sick", {
+        "command": ["sh", "-c", "exec sleep 1000"],
+        "healthCheck": {"command": ["CMD-SHELL", "[ ! -e /tmp/sick ] && echo > /tmp/sick"], "interval": 5,
+                        "retries": 1}})
+    customer.ecs.create_service(cluster="c", serviceName="sick", taskDefinition="sick", desiredCount=1,
+                                launchType="FARGATE", networkConfiguration=customer.network())
+    found = until(lambda: customer.ecs.list_tasks(cluster="c", serviceName="sick",
+                                                  desiredStatus="STOPPED")["taskArns"], 60)
+    ended = customer.stops(found[0])
+    assert (ended["stopCode"], ended["stoppedReason"]) == (
+        "ServiceSchedulerInitiated", "Task failed container health checks")
+    customer.ecs.delete_service(cluster="c", service="sick", force=True)
+    customer.register("calm")
+    customer.ecs.create_service(cluster="c", serviceName="calm", taskDefinition="calm", desiredCount=1,
+                                launchType="FARGATE", networkConfiguration=customer.network())
+    customer.ecs.get_waiter("services_stable").wait(cluster="c", services=["calm"], WaiterConfig={"Delay": 1})
+    (arn,) = customer.ecs.list_tasks(cluster="c", serviceName="calm")["taskArns"]
+    asked = customer.ecs.update_task_protection(cluster="c", tasks=[arn], protectionEnabled=True, expiresInMinutes=5)
+    assert asked["protectedTasks"][0]["protectionEnabled"]
+    assert asked["protectedTasks"][0]["expirationDate"].tzinfo is not None
+    customer.ecs.update_service(cluster="c", service="calm", desiredCount=0)
+    time.sleep(2)
+    assert customer.task(arn)["lastStatus"] == "RUNNING"
+    customer.ecs.update_task_protection(cluster="c", tasks=[arn], protectionEnabled=False)
+    assert customer.stops(arn)["stopCode"] == "ServiceSchedulerInitiated"
+    customer.ecs.delete_service(cluster="c", service="calm", force=True)

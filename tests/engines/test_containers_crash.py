@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,7 @@ from cloudlet.engines import podman
 from cloudlet.engines.ports import Container, ContainerSpec
 from cloudlet.engines.process import identify
 from cloudlet.kernel.errors import Busy, Refused
+from tests.engines.containers_conformance import until
 from tests.engines.podman_ground import Plane, PodmanGround, podman_ground, real
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ CHILD = textwrap.dedent("""
     from cloudlet.kernel.names import Installation
     from cloudlet.kernel.site import Site
 
-    mark, data, image, namespace, name, delay = sys.argv[1:]
+    mark, data, image, namespace, name, delay, starts = sys.argv[1:]
     site = Site(Installation(mark), Path(data))
     async def main():
         containers = PodmanContainers(Podman(site), site)
@@ -41,7 +43,8 @@ CHILD = textwrap.dedent("""
         if float(delay) >= 0:
             loop.call_later(float(delay), os.kill, os.getpid(), signal.SIGKILL)
         await containers.ensure(ContainerSpec(name, GroupSpec(site.installation.name("task", "g")), image, namespace,
-                                              "h", command=("sh", "-c", "echo up; while :; do sleep 0.1; done")))
+                                              "h", command=("sh", "-c", "echo up; while :; do sleep 0.1; done"),
+                                              starts=int(starts)))
         os.kill(os.getpid(), signal.SIGKILL)
     asyncio.run(main())
 """)
@@ -53,10 +56,11 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanGround]:
         yield found
 
 
-def die_in_ensure(ground: PodmanGround, name: str, delay: float = -1) -> None:
-    """A control plane that makes a container is killed after `delay`, or as soon as it was made."""
+def die_in_ensure(ground: PodmanGround, name: str, delay: float = -1, starts: int = 1) -> None:
+    """A control plane that makes a container, or starts it again, is killed after `delay`, or when that is done."""
     killed = subprocess.run([sys.executable, "-c", CHILD, ground.site.installation.id, str(ground.site.data_dir),
-                             ground.reference["sleeper"], ground.namespace, name, str(delay)], timeout=60, check=False)
+                             ground.reference["sleeper"], ground.namespace, name, str(delay),
+                             str(starts)], timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL
 
 
@@ -128,6 +132,35 @@ def test_killed_at_any_moment_of_making_a_container(ground: PodmanGround) -> Non
         plane = ground.start()
         die_in_ensure(ground, plane.name(f"moment {moment}"), 0.03 * moment)
         ground.run(after(moment))
+
+
+@real
+def test_killed_at_any_moment_of_starting_a_container_again(ground: PodmanGround) -> None:
+    async def ended(plane: Plane, spec: ContainerSpec) -> None:
+        await plane.containers.ensure(spec)
+        await plane.spoken(spec.name)
+        await plane.containers.stop(spec.name, 0)
+        await plane.ended(spec.name)
+
+    async def after(plane: Plane, spec: ContainerSpec) -> None:
+        seen = await plane.containers.observe(spec.name)
+        assert seen is not None
+        assert (seen.state, seen.starts) in (("exited", 1), ("created", 2), ("running", 2))
+        made = await again(plane, replace(spec, starts=2))
+        assert (made.state, made.starts) == ("running", 2)
+
+        async def twice() -> bool:
+            lines = (await plane.containers.read_log(spec.name, 0)).lines
+            return [line.text for line in lines] == ["up", "up"]
+        await until(twice)
+        assert await again(plane, replace(spec, starts=2)) == made
+        await plane.containers.destroy(spec.name)
+    for moment in range(5):
+        plane = ground.start()
+        spec = plane.spec(f"anew {moment}", "echo up; while :; do sleep 0.1; done")
+        ground.run(ended(plane, spec))
+        die_in_ensure(ground, spec.name, 0.02 * moment + 0.01, 2)
+        ground.run(after(ground.start(), spec))
 
 
 @real

@@ -103,3 +103,20 @@ async def test_probes_go_on_after_a_crash_and_on_a_bad_day(plane: Plane) -> None
         plane.world.faults = Faults()
         plane.ask("StopTask", task=arn)
         await plane.becomes(arn, "STOPPED")
+
+
+@virtual_time
+async def test_a_task_that_a_reset_forgot_is_left_alone(plane: Plane) -> None:
+    async with plane:
+        plane.ask("CreateCluster")
+        plane.register(containers=[PROBED])
+        (arn,) = plane.run()
+        await plane.becomes(arn, "RUNNING")
+        heard: list[str] = []
+        plane.world.trace = lambda text: heard.append(text) if text.startswith("probe") else None
+        await plane.until(lambda: heard)
+        with plane.store.tx() as tx:
+            tx.clear()
+        heard.clear()
+        await plane.clock.sleep(60)
+        assert heard == []

@@ -198,7 +198,7 @@ async def test_stopping_before_it_runs(plane: Plane) -> None:
     ({"taskDefinition": "nothing"}, ClientException, "TaskDefinition not found."),
     ({"networkConfiguration": None}, InvalidParameterException,
      "Network Configuration must be provided when networkMode 'awsvpc' is specified."),
-    ({"launchType": "EC2"}, InvalidParameterException, "The launch type EC2 is not supported"),
+    ({"launchType": "EC2"}, InvalidParameterException, "No Container Instances were found in your cluster."),
     ({"launchType": None}, InvalidParameterException, "No Container Instances were found in your cluster."),
     ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}, InvalidParameterException,
      "both a launch type and capacity provider strategy"),

@@ -115,6 +115,8 @@ def launch_on(request: Mapping[str, Any], default: Strategy) -> tuple[str, Strat
                 "No Container Instances were found in your cluster. Cloudlet runs tasks on Fargate: specify the launch"
                 " type FARGATE or a capacity provider strategy.")
         return "", strategy
+    if launch_type == "EC2":
+        raise InvalidParameterException("No Container Instances were found in your cluster.")
     if launch_type != "FARGATE":
         raise unsupported(f"The launch type {launch_type}")
     return "FARGATE", ()

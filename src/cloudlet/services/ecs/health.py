@@ -124,10 +124,20 @@ class Prober:
                 except TimeoutError:
                     pass
 
+    def _is_gone(self, patient: Patient) -> bool:
+        """Whether its task was forgotten by a reset, while it still ran."""
+        with self._store.tx() as tx:
+            gone = tx.get(Task, patient.task) is None
+        if gone:
+            self._patients.pop((patient.task, patient.position), None)
+        return gone
+
     async def _probe(self, patient: Patient) -> None:
         assert self._probes is not None
         try:
             async with self._slots:
+                if self._is_gone(patient):
+                    return
                 age_s = self._clock.now() - patient.started_at
                 code = await self._probes.probe(patient.name, patient.check.command, patient.check.timeout_s)
         except EngineError as error:  # that says nothing of the container

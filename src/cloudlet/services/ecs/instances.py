@@ -5,10 +5,11 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, any_resource
 from cloudlet.services.ecs.api import InvalidParameterException, NamespaceNotFoundException, ecs
-from cloudlet.services.ecs.arns import active_cluster, cluster_arn
+from cloudlet.services.ecs.arns import active_cluster, cluster_arn, definition_arn
+from cloudlet.services.ecs.definitions import runnable
 from cloudlet.store.db import Tx
 
-DESCRIBED_MAX = 100
+DESCRIBED_MAX, STARTED_MAX = 100, 10
 
 
 def _arn(call: Call, cluster: str | None, text: str) -> str:
@@ -34,6 +35,19 @@ def describe_container_instances(call: Call, tx: Tx, request: Input) -> Any:
         raise InvalidParameterException("Container instances cannot be empty." if not asked else
                                         f"Container instances cannot have more than {DESCRIBED_MAX} elements.")
     return {"containerInstances": [],
+            "failures": [{"arn": _arn(call, cluster.name, text), "reason": "MISSING"} for text in asked]}
+
+
+@ecs.write(resources=lambda call, request: [definition_arn(call, request["taskDefinition"])])
+def start_task(call: Call, tx: Tx, request: Input) -> Any:
+    """Would place a task on each of the container instances named: each is missing, and nothing starts."""
+    cluster = active_cluster(call, tx, request.get("cluster"))
+    runnable(call, tx, request["taskDefinition"], request.get("overrides"))
+    asked = request["containerInstances"]
+    if not 1 <= len(asked) <= STARTED_MAX:
+        raise InvalidParameterException("Container instances cannot be empty." if not asked else
+                                        f"Container instances cannot have more than {STARTED_MAX} elements.")
+    return {"tasks": [],
             "failures": [{"arn": _arn(call, cluster.name, text), "reason": "MISSING"} for text in asked]}
 
 
