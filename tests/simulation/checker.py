@@ -46,6 +46,7 @@ class Checker:
                 if container.exit_code is not None:
                     codes = {code for name in names for code in self.nature.ended[name]}
                     assert container.exit_code in codes, f"{container.name} of {task.id} did not end with that code"
+            self.check_order(task)
             if task.desired == "STOPPED":
                 self.met[task.stop_code] = 1
                 assert task.stopped_reason, f"{task.id} stopped without a reason"
@@ -55,6 +56,15 @@ class Checker:
             again = next((container.restarts for container in by_arn[whose[0]].containers
                           if container.name == whose[1]), 0) if whose[0] in by_arn else starts
             assert starts <= 1 + again or self.nature.is_forgotten(whose), f"started {starts} times: {whose} as {names}"
+
+    def check_order(self, task: Task) -> None:
+        """Nothing was started before what it waits for had come."""
+        for container in task.containers:
+            for other, condition in container.depends if (task.arn, container.name) in self.nature.names else ():
+                names = self.nature.names.get((task.arn, other), ())
+                codes = {code for name in names for code in self.nature.ended[name]}
+                came = {"SUCCESS": 0 in codes, "COMPLETE": bool(codes)}.get(condition, bool(names))
+                assert came, f"{container.name} of {task.id} was started before {other} came to {condition}: {codes}"
 
     def is_true(self, task: Task) -> bool:
         """Whether the reason that is told of a task's end is one that there was."""
