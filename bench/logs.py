@@ -28,6 +28,9 @@ EVENTS, SIZES = 200_000, (100, 1000, 8000)
 FOUND_IN = 1_000_000
 SETTLE_S_MAX = 60.0
 GROUP = "/bench"
+QUERIES = ("filter @message like 'ERROR' | stats count(*) by bin(1m)",
+           r"filter @message like / 50\d \d+ ms/ | stats count(*)",
+           "parse @message 'items/* * * ms' as item, status, took | stats avg(took), pct(took, 95) by status")
 
 
 def message(source: random.Random, number: int) -> str:
@@ -141,8 +144,24 @@ def find(client: Client, pattern: str) -> tuple[float, float, int]:
         token = {"nextToken": page["nextToken"]}
 
 
+def ask(client: Client, query: str) -> tuple[float, float, float]:
+    """Runs an Insights query; the server's processor seconds, seconds by the clock, and the longest wait of a request
+    that was made meanwhile."""
+    now, began, clock, longest = int(time.time()), cpu_s(client.pid), time.perf_counter(), 0.0
+    started = client.call("StartQuery", logGroupName=GROUP, startTime=now - 86_400, endTime=now + 86_400,
+                          queryString=query)
+    status = ""
+    while status not in ("Complete", "Failed"):
+        asked = time.perf_counter()
+        status = client.call("GetQueryResults", **started)["status"]
+        longest = max(longest, time.perf_counter() - asked)
+        time.sleep(0.02)
+    assert status == "Complete"
+    return cpu_s(client.pid) - began, time.perf_counter() - clock, longest
+
+
 def main() -> None:
-    """Puts, what is kept of it, and filtering a million events."""
+    """Puts, what is kept of it, and filtering and querying a million events."""
     with tempfile.TemporaryDirectory() as directory, Cloudlet(Path(directory) / "data", free_port(),
                                                               free_public_cidr()) as cloudlet:
         client = Client(cloudlet)
@@ -170,6 +189,10 @@ def main() -> None:
             print(f"FilterLogEvents {pattern} over {FOUND_IN:,} events: {found} found in {took:.2f} s of one core"
                   f" ({clock:.2f} s by the clock); to gunzip and search their text takes {limit:.2f} s"
                   f" ({took / limit:.1f} × the time)")
+        for query in QUERIES:
+            took, clock, longest = ask(client, query)
+            print(f"Insights `{query}` over {FOUND_IN:,} events: {took:.2f} s of one core ({clock:.2f} s by the clock,"
+                  f" {took / limit:.1f} × gunzip and search); other requests waited at most {1000 * longest:.0f} ms")
 
 
 if __name__ == "__main__":
