@@ -29,8 +29,9 @@ provider "aws" {
   skip_metadata_api_check     = true
   skip_region_validation      = true
   endpoints {
-    ecr = "%(url)s"
-    sts = "%(url)s"
+    ecr            = "%(url)s"
+    secretsmanager = "%(url)s"
+    sts            = "%(url)s"
   }
 }
 
@@ -43,6 +44,27 @@ resource "aws_ecr_repository" "app" {
 }
 
 resource "aws_ecr_repository" "plain" { name = "plain" }
+
+resource "aws_secretsmanager_secret" "hub" {
+  name                    = "ecr-pullthroughcache/hub"
+  recovery_window_in_days = 0
+}
+
+resource "aws_secretsmanager_secret_version" "hub" {
+  secret_id     = aws_secretsmanager_secret.hub.id
+  secret_string = jsonencode({ username = "ann", accessToken = "secret" })
+}
+
+resource "aws_ecr_pull_through_cache_rule" "hub" {
+  ecr_repository_prefix = "hub"
+  upstream_registry_url = "registry-1.docker.io"
+  credential_arn        = aws_secretsmanager_secret_version.hub.arn
+}
+
+resource "aws_ecr_pull_through_cache_rule" "here" {
+  ecr_repository_prefix = "here"
+  upstream_registry_url = "localhost:5000"
+}
 
 data "aws_ecr_repository" "app" { name = aws_ecr_repository.app.name }
 data "aws_ecr_authorization_token" "token" {}
@@ -68,6 +90,10 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
     assert set(made) == {"team/app", "plain"}
     assert terraform.output("uri") == made["team/app"]["repositoryUri"]
     assert terraform.output("user") == "AWS"
+    rules = ecr.get_paginator("describe_pull_through_cache_rules").paginate(PaginationConfig={"PageSize": 1})
+    assert [(rule["ecrRepositoryPrefix"], rule.get("upstreamRegistry"), "credentialArn" in rule)
+            for page in rules for rule in page["pullThroughCacheRules"]] == [
+        ("here", None, False), ("hub", "docker-hub", True)]
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     password = base64.b64decode(token).decode().partition(":")[2]
     Registry(cloudlet.url, password).push("team/app", "v1", [b"layer"], ["/bin/true"])
@@ -77,3 +103,4 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
         {"Key": "team", "Value": "green"}]
     terraform("destroy", "-auto-approve", "-input=false")
     assert ecr.describe_repositories()["repositories"] == []
+    assert ecr.describe_pull_through_cache_rules()["pullThroughCacheRules"] == []
