@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it says more")
     logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="how many lines back (default 50)")
 
+    images = commands.add_parser("images", help="machine images: made from a distribution's packages")
+    verbs = images.add_subparsers(dest="verb", metavar="VERB", required=True)
+    build = verbs.add_parser("build", help="make an image of a distribution")
+    build.add_argument("recipe", help="debian-12 or debian-13")
+    _settings(build, all_of_them=False)
+
     demo = commands.add_parser("demo", help="walk through what Cloudlet does, for real")
     _settings(demo, all_of_them=True)
 
@@ -59,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 _COMMANDS = {  # imported when asked for: `cloudlet env` need not load the whole control plane
     "up": "lifecycle", "down": "lifecycle", "status": "report", "logs": "report", "doctor": "doctor",
-    "env": "clients", "aws": "clients", "demo": "clients",
+    "env": "clients", "images": "images", "aws": "clients", "demo": "clients",
 }
 
 
