@@ -217,6 +217,12 @@ resource "aws_ecs_cluster" "this" {
     name  = "containerInsights"
     value = "enabled"
   }
+  configuration {
+    execute_command_configuration {
+      logging = "OVERRIDE"
+      log_configuration { cloud_watch_log_group_name = aws_cloudwatch_log_group.cluster.name }
+    }
+  }
 }
 
 resource "aws_ecs_cluster_capacity_providers" "this" {
