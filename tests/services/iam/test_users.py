@@ -44,7 +44,9 @@ def test_names_and_paths_that_cannot_be(desk: Desk, request_: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("operation", ["GetUser", "DeleteUser", "ListUserTags", "ListAccessKeys", "ListUserPolicies",
-                                       "ListGroupsForUser", "ListAttachedUserPolicies", "CreateAccessKey"])
+                                       "ListGroupsForUser", "ListAttachedUserPolicies", "CreateAccessKey",
+                                       "ListSSHPublicKeys", "ListSigningCertificates",
+                                       "ListServiceSpecificCredentials"])
 def test_who_is_not_there(desk: Desk, operation: str) -> None:
     with pytest.raises(NoSuchEntity, match=r"The user with name ghost cannot be found\."):
         desk(iam, operation, UserName="ghost")
@@ -165,6 +167,14 @@ def test_a_status_that_cannot_be(desk: Desk) -> None:
 def test_list_groups_for_user_is_empty_since_there_are_no_groups(desk: Desk) -> None:
     desk(iam, "CreateUser", UserName="bob")
     assert desk(iam, "ListGroupsForUser", UserName="bob") == {"Groups": []}
+
+
+@pytest.mark.parametrize(("operation", "member"), [
+    ("ListSSHPublicKeys", "SSHPublicKeys"), ("ListSigningCertificates", "Certificates"),
+    ("ListServiceSpecificCredentials", "ServiceSpecificCredentials")])
+def test_what_nobody_can_make_is_not_there(desk: Desk, operation: str, member: str) -> None:
+    desk(iam, "CreateUser", UserName="bob")
+    assert desk(iam, operation, UserName="bob") == {member: []}
 
 
 def test_accounts_are_read_from_ids_alone() -> None:

@@ -9,6 +9,7 @@ from cloudlet.kernel.identity import Identities, Refusal
 from cloudlet.kernel.service import Service
 from cloudlet.kernel.site import Site
 from cloudlet.services.iam import (
+    absent,
     access_keys,
     account,
     attachments,
@@ -40,6 +41,7 @@ __all__ = [
     "Permissions",
     "Role",
     "User",
+    "absent",
     "access_keys",
     "account",
     "account_of",
