@@ -120,6 +120,6 @@ def network_spec(tx: Tx, name: str, vpc: Vpc) -> NetworkSpec:
 
 
 def interface_spec(interface: NetworkInterface) -> InterfaceSpec:
-    """The interface, with a namespace for the workload."""
+    """The interface, with what its workload stands on."""
     return InterfaceSpec(interface.fabric_name, interface.network, interface.private_ip,
-                         gateway_of(interface.subnet_cidr), interface.mac)
+                         gateway_of(interface.subnet_cidr), interface.mac, interface.workload)

@@ -15,7 +15,14 @@ from cloudlet.services.ec2.fabric import join_network, refresh_fabric
 from cloudlet.services.ec2.groups import default_group
 from cloudlet.services.ec2.nouns import described, find
 from cloudlet.services.ec2.ranges import parse_address, resolver_of, usable
-from cloudlet.services.ec2.records import ElasticIp, NetworkInterface, SecurityGroup, Subnet, Vpc
+from cloudlet.services.ec2.records import (
+    ElasticIp,
+    InterfaceAttachment,
+    NetworkInterface,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
 from cloudlet.services.ec2.regions import private_dns_name, public_dns_name, zone_id
 from cloudlet.services.ec2.tags import tag_set, tags_for
 from cloudlet.store.db import Tx
@@ -36,7 +43,7 @@ def create_interface(tx: Tx, call: Call, *, subnet_id: str, group_ids: Sequence[
     """
     subnet = find(tx, call, Subnet, subnet_id)
     vpc = find(tx, call, Vpc, subnet.vpc_id)
-    interface = _make(tx, call, vpc, subnet, group_ids, None, description, dict(tags or {}))
+    interface = new_interface(tx, call, vpc, subnet, group_ids, None, description, dict(tags or {}))
     requester = f"amazon-{notify[0].partition('.')[0]}" if notify else "amazon-aws"
     interface = replace(interface, requester=requester, notify=notify, public_ip=pool.take(tx) if public else None)
     tx.put(interface)
@@ -63,7 +70,7 @@ def release_interface(tx: Tx, id: str) -> None:
     for elastic in tx.find(ElasticIp, interface=id):
         interface = detach_address(tx, interface, elastic)
     interface = drop_public(tx, interface)
-    if interface.requester:
+    if interface.real or interface.path:
         tx.put(replace(interface, releasing=True, ready=False))
         refresh_fabric(tx, vpc_key(interface))
     else:
@@ -82,7 +89,7 @@ def drop_public(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
     """Gives the public address that came with the interface back; the interface without it (not yet kept)."""
     if interface.public_ip is None:
         return interface
-    if interface.requester:
+    if interface.real:
         pool.unmap(tx, interface.public_ip, vpc_key(interface))
     pool.give_back(tx, interface.public_ip)
     return replace(interface, public_ip=None)
@@ -91,7 +98,7 @@ def drop_public(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
 def detach_address(tx: Tx, interface: NetworkInterface, elastic: ElasticIp) -> NetworkInterface:
     """Takes an Elastic IP off; the interface without it (not yet kept)."""
     tx.put(replace(elastic, association_id=None, interface_id=None, private_ip=None))
-    if interface.requester:  # one that is not in the world is in no fabric either
+    if interface.real:  # one that is not in the world is in no fabric either
         pool.unmap(tx, elastic.public_ip, vpc_key(interface))
     return replace(interface, public_ip=None)
 
@@ -99,10 +106,10 @@ def detach_address(tx: Tx, interface: NetworkInterface, elastic: ElasticIp) -> N
 # ── Making one ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _make(tx: Tx, call: Call, vpc: Vpc, subnet: Subnet, group_ids: Sequence[str], address: str | None,
-          description: str, tags: dict[str, str]) -> NetworkInterface:
+def new_interface(tx: Tx, call: Call, vpc: Vpc, subnet: Subnet, group_ids: Sequence[str], address: str | None,
+                  description: str, tags: dict[str, str]) -> NetworkInterface:
     """The record of a new interface, not yet kept."""
-    groups = _groups(tx, call, subnet, group_ids)
+    groups = groups_for(tx, call, subnet, group_ids)
     private_ip = _wanted_address(tx, subnet, address) if address else _free_address(tx, subnet)
     installation = Installation(pool.ground(tx).installation)
     id = f"eni-{tx.token(17)}"
@@ -114,7 +121,7 @@ def _make(tx: Tx, call: Call, vpc: Vpc, subnet: Subnet, group_ids: Sequence[str]
         installation.name("eni", key), tx.now, description, tags=tags)
 
 
-def _groups(tx: Tx, call: Call, subnet: Subnet, ids: Sequence[str]) -> tuple[str, ...]:
+def groups_for(tx: Tx, call: Call, subnet: Subnet, ids: Sequence[str]) -> tuple[str, ...]:
     """The ids of the groups that an interface in a subnet is to bear."""
     if not ids:
         return (default_group(tx, subnet.vpc_id).id,)
@@ -156,13 +163,14 @@ def _wanted_address(tx: Tx, subnet: Subnet, address: str) -> str:
 
 
 def _status(interface: NetworkInterface) -> str:
-    """`in-use` once the world has it; one that nothing uses is `available`."""
-    if interface.requester is None:
+    """`in-use` once the world has it, or an instance; one that nothing uses is `available`."""
+    if not interface.real:
         return "available"
-    return "in-use" if interface.ready else "attaching"
+    return "in-use" if interface.ready or interface.attachment else "attaching"
 
 
-def _association_view(tx: Tx, interface: NetworkInterface) -> dict[str, Any] | None:
+def association_view(tx: Tx, interface: NetworkInterface) -> dict[str, Any] | None:
+    """An interface's public address as answers show it."""
     if interface.public_ip is None:
         return None
     vpc = tx.get(Vpc, vpc_key(interface))
@@ -175,7 +183,18 @@ def _association_view(tx: Tx, interface: NetworkInterface) -> dict[str, Any] | N
     return view
 
 
+def attachment_status(attachment: InterfaceAttachment) -> str:
+    """Where an interface stands on its way into an instance, or out of it."""
+    return "detaching" if not attachment.wanted else "attached" if attachment.plugged else "attaching"
+
+
 def _attachment_view(interface: NetworkInterface) -> dict[str, Any] | None:
+    attachment = interface.attachment
+    if attachment:
+        return {"AttachmentId": attachment.id, "DeleteOnTermination": attachment.delete_on_termination,
+                "DeviceIndex": attachment.device_index, "NetworkCardIndex": 0, "InstanceId": attachment.instance_id,
+                "InstanceOwnerId": interface.account, "AttachTime": attachment.at,
+                "Status": attachment_status(attachment)}
     if interface.requester is None:
         return None
     return {"AttachmentId": f"ela-attach-{interface.id[4:]}", "DeleteOnTermination": False, "DeviceIndex": 1,
@@ -202,8 +221,10 @@ def _view(tx: Tx, interface: NetworkInterface, names: dict[str, str]) -> dict[st
         "SourceDestCheck": interface.source_check, "Status": _status(interface), "TagSet": tag_set(interface.tags),
     }
     if interface.requester:
-        view |= {"RequesterId": interface.requester, "Attachment": _attachment_view(interface)}
-    association = _association_view(tx, interface)
+        view["RequesterId"] = interface.requester
+    if interface.real:
+        view["Attachment"] = _attachment_view(interface)
+    association = association_view(tx, interface)
     if association:
         view["Association"] = address["Association"] = association
         if association["PublicDnsName"]:
@@ -227,8 +248,8 @@ def create_network_interface(call: Call, tx: Tx, request: Input) -> Output:
         raise api.InvalidParameterCombination("The parameter privateIpAddress may not be used with privateIpAddresses")
     address = address or (listed[0].get("PrivateIpAddress") if listed else None)
     subnet = find(tx, call, Subnet, request["SubnetId"])
-    interface = _make(tx, call, find(tx, call, Vpc, subnet.vpc_id), subnet, request.get("Groups") or (), address,
-                      request.get("Description") or "", tags_for(request, "network-interface"))
+    interface = new_interface(tx, call, find(tx, call, Vpc, subnet.vpc_id), subnet, request.get("Groups") or (),
+                              address, request.get("Description") or "", tags_for(request, "network-interface"))
     tx.put(interface)
     return {"NetworkInterface": {**_view(tx, interface, {}), "Status": "pending"},
             "ClientToken": request.get("ClientToken")}
@@ -265,7 +286,7 @@ _FILTERS: dict[str, Any] = {
     "attachment.attachment-id": _of("Attachment", "AttachmentId"),
     "attachment.delete-on-termination": _of("Attachment", "DeleteOnTermination"),
     "attachment.device-index": _of("Attachment", "DeviceIndex"),
-    "attachment.instance-id": lambda v: None,
+    "attachment.instance-id": _of("Attachment", "InstanceId"),
     "attachment.instance-owner-id": _of("Attachment", "InstanceOwnerId"),
     "attachment.nat-gateway-id": lambda v: None,
     "attachment.status": _of("Attachment", "Status"),
@@ -311,7 +332,7 @@ def modify_network_interface_attribute(call: Call, tx: Tx, request: Input) -> Ou
         raise api.InvalidParameterCombination("Exactly one attribute must be specified.")
     if "Groups" in request:
         subnet = find(tx, call, Subnet, interface.subnet_id)
-        interface = replace(interface, groups=_groups(tx, call, subnet, request["Groups"]))
+        interface = replace(interface, groups=groups_for(tx, call, subnet, request["Groups"]))
     elif "Description" in request:
         interface = replace(interface, description=(request["Description"] or {}).get("Value") or "")
     else:
@@ -350,6 +371,6 @@ def describe_network_interface_attribute(call: Call, tx: Tx, request: Input) -> 
 def delete_network_interface(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes an interface that nothing uses."""
     interface = find(tx, call, NetworkInterface, request["NetworkInterfaceId"])
-    if interface.requester:
+    if interface.real:
         raise api.InvalidParameterValue(f"Network interface '{interface.id}' is currently in use.")
     release_interface(tx, interface.id)

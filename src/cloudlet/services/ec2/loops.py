@@ -47,7 +47,7 @@ class Loops:
     def keeps(self, tx: Tx) -> Iterable[str]:
         """The engine names of networks and interfaces that records account for."""
         return [*(self.name(network.key) for network in tx.find(Network)),
-                *(interface.fabric_name for interface in tx.find(NetworkInterface) if interface.requester)]
+                *(interface.fabric_name for interface in tx.find(NetworkInterface) if interface.real)]
 
     def wakes(self, tx: Tx, name: str) -> tuple[str, str] | None:
         """Whose loop is to look when something happened to the network or interface of that engine name."""
@@ -129,10 +129,10 @@ class Loops:
         if seen is None:
             await self.networks.destroy(self.installation.name("eni", key))
             return Done()
-        if seen.requester is None:
-            return Done()
         if seen.releasing:
             return await self._forget(seen)
+        if not seen.real:
+            return await self._withdraw(seen) if seen.path else Done()
         found = await self.networks.observe(seen.fabric_name) if seen.path else None
         if found is None:
             if seen.path:
@@ -177,9 +177,22 @@ class Loops:
         await self.networks.destroy(seen.fabric_name)
         with self.store.tx() as tx:
             tx.delete(NetworkInterface, seen.key)
-            if not tx.count(NetworkInterface, world=seen.vpc_id):
-                tx.enqueue(NETWORK, vpc_key(seen))
+            self._left(tx, seen)
         return Done()
+
+    async def _withdraw(self, seen: NetworkInterface) -> Outcome:
+        """It was taken out of its instance: what is left is a record with addresses."""
+        await self.networks.destroy(seen.fabric_name)
+        with self.store.tx() as tx:
+            if not tx.swap(seen, replace(seen, path="", ready=False)):
+                return Again()
+            self._left(tx, seen)
+        return Done()
+
+    def _left(self, tx: Tx, seen: NetworkInterface) -> None:
+        """An interface has left its network, which goes with the last."""
+        if not tx.count(NetworkInterface, world=seen.vpc_id):
+            tx.enqueue(NETWORK, vpc_key(seen))
 
     # ── ec2.fabric ───────────────────────────────────────────────────────────────────────────────────────────────────
 

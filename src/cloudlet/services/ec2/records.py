@@ -155,6 +155,20 @@ class SecurityGroupRule:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class InterfaceAttachment:
+    """What joins an interface to an instance, as its card number `device_index`. Not `wanted`: it is to be taken out,
+    and stays until it is. `plugged` is observed: the running machine has it."""
+
+    id: str
+    instance_id: str
+    device_index: int
+    at: float
+    delete_on_termination: bool = False
+    wanted: bool = True
+    plugged: bool = False
+
+
 @record("ec2.interface", reconciled=True, indexes={
     "id": lambda i: i.id,
     "vpc": lambda i: i.vpc_id,
@@ -162,15 +176,18 @@ class SecurityGroupRule:
     "group": lambda i: i.groups,
     "address": lambda i: f"{i.subnet_id}/{i.private_ip}",
     "at": lambda i: None if i.releasing else f"{i.network}/{i.private_ip}",
-    "world": lambda i: i.vpc_id if i.requester else None,
+    "world": lambda i: i.vpc_id if i.requester or i.attachment else None,
+    "instance": lambda i: i.attachment.instance_id if i.attachment else None,
+    "attachment": lambda i: i.attachment.id if i.attachment else None,
 })
 class NetworkInterface:
     """An elastic network interface (ENI).
 
-    One with a `requester` (the service it was made for) is made in the world; one that a customer made and nothing
-    uses is an address that is taken. `network` and `fabric_name` are the engine names of its VPC and itself; `path` (of
-    its namespace, "" until it was seen) and `ready` (it exists and its network's fabric names it) are observed.
-    `releasing`: nobody knows it any more, and its addresses stay taken until it is gone from the world.
+    One with a `requester` (the service it was made for) or an `attachment` (to an instance) is made in the world; one
+    that a customer made and nothing uses is an address that is taken. `network` and `fabric_name` are the engine names
+    of its VPC and itself; `path` (of its namespace or its tap, "" until it was seen) and `ready` (it exists and its
+    network's fabric names it) are observed. `releasing`: nobody knows it any more, and its addresses stay taken until
+    it is gone from the world.
     """
 
     key: str
@@ -198,6 +215,13 @@ class NetworkInterface:
     ready: bool = False
     releasing: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    attachment: InterfaceAttachment | None = None
+    workload: Literal["namespace", "tap"] = "namespace"
+
+    @property
+    def real(self) -> bool:
+        """Whether it is to be in the world, and not only a record."""
+        return self.requester is not None or self.attachment is not None
 
 
 @record("ec2.elastic-ip", indexes={
