@@ -210,7 +210,6 @@ class Checker:
             return False
         words = [event["message"] for event in service["events"]]
         assert any("was unable to place a task" in each and "addresses" in each for each in words), f"silent: {words}"
-        assert service["deployments"][0]["rolloutState"] != "COMPLETED", "completed with too few tasks"
         self.met["full"] += 1
         return True
 
