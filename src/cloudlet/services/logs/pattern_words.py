@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[\w.*+\-/]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 Number = int | float
-Holds = Callable[[str, Number | None], bool]  # of a value as text, and as a number if it is one
+Holds = Callable[[str | Number, Number | None], bool]  # of what `str` makes a value's text of; the number it is
 
 
 def invalid(term: str = "") -> AwsError:
@@ -140,7 +140,7 @@ def _ordering(sign: str, limit: Number) -> Holds:
 def _equality(word: Word, equal: bool) -> Comparison:
     if word.kind == "regex":
         found = regex(word.text)
-        return Comparison(lambda text, value: found.search(text) == equal, found.needles if equal else ())
+        return Comparison(lambda text, value: found.search(str(text)) == equal, found.needles if equal else ())
     if word.kind == "quoted":
         text, same = re.sub(r"\\(.)", r"\1", word.text[1:-1], flags=re.DOTALL), None
     else:
@@ -148,8 +148,8 @@ def _equality(word: Word, equal: bool) -> Comparison:
         text, same = word.text, number(word.text)
     core, like = _wildcard(text)
 
-    def holds(text: str, value: Number | None) -> bool:
-        return (value == same if same is not None and value is not None else like(text)) == equal
+    def holds(text: str | Number, value: Number | None) -> bool:
+        return (value == same if same is not None and value is not None else like(str(text))) == equal
     return Comparison(holds, (core.encode(),) if equal and core and same is None else ())
 
 
