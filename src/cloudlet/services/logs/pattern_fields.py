@@ -5,6 +5,7 @@ double quotes in a message is one field.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloudlet.services.logs.chunks import Needles
@@ -20,7 +21,7 @@ from cloudlet.services.logs.pattern_words import (
 )
 
 ELLIPSIS = "..."
-_FIELD = re.compile(r'"([^"]*)"|\[([^\]]*)\]|(\S+)')
+_FIELD = re.compile(r'"[^"]*"|\[[^\]]*\]|\S+')
 _NAME = re.compile(r"\s*(\.\.\.(?=\s*(?:,|$))|[\w-]+)")
 
 
@@ -49,28 +50,38 @@ class FieldsPattern:
             raise invalid(ELLIPSIS)
         self._head = fields[:gaps[0]] if gaps else fields
         self._tail = fields[gaps[0] + 1:] if gaps else None
+        self._demands = [(at, field.holds) for at, field in (
+            *enumerate(self._head), *enumerate(self._tail or (), -len(self._tail or ()))) if field.holds is not None]
         self.needles = strongest(field.needles for field in fields)
 
     def matches(self, message: str) -> bool:
         """Whether a message has the fields, and all is as demanded of them."""
-        found = self._assigned(message)
-        return found is not None and all(field.holds is None or field.holds(value, number(value))
-                                         for field, value in found)
+        values = _FIELD.findall(message)
+        if not self._has_place(values):
+            return False
+        for at, holds in self._demands:
+            value = _bare(values[at])
+            if not holds(value, number(value)):
+                return False
+        return True
 
     def extracted(self, message: str) -> dict[str, str]:
         """The fields of a message: by name, and by number where they have none."""
-        return {f"${field.name or at}": value for at, (field, value) in enumerate(self._assigned(message) or (), 1)}
+        return {f"${field.name or at}": value for at, (field, value) in enumerate(self._assigned(message), 1)}
 
-    def _assigned(self, message: str) -> list[tuple[Field, str]] | None:
-        """The fields of a message with those of the pattern; None where there are more, or fewer."""
-        values = [quoted or bracketed or plain for quoted, bracketed, plain in _FIELD.findall(message)]
-        head, tail = self._head, self._tail
-        if tail is None:
-            return list(zip(head, values, strict=True)) if len(values) == len(head) else None
-        between = len(values) - len(head) - len(tail)
-        if between < 0:
-            return None
-        return list(zip([*head, *[Field("")] * between, *tail], values, strict=True))
+    def _has_place(self, values: Sequence[str]) -> bool:
+        """Whether there are neither more fields nor fewer than in the pattern."""
+        if self._tail is None:
+            return len(values) == len(self._head)
+        return len(values) >= len(self._head) + len(self._tail)
+
+    def _assigned(self, message: str) -> list[tuple[Field, str]]:
+        """The fields of a message with those of the pattern; none where there are more, or fewer."""
+        values = list(map(_bare, _FIELD.findall(message)))
+        if not self._has_place(values):
+            return []
+        between = len(values) - len(self._head) - len(self._tail or ())
+        return list(zip([*self._head, *[Field("")] * between, *(self._tail or ())], values, strict=True))
 
     def _field(self) -> Field:
         word = self._words.peek()
@@ -130,3 +141,7 @@ class FieldsPattern:
             raise invalid(said)
         return comparison(self._words), said
 
+
+def _bare(value: str) -> str:
+    """A field without the quotes or the brackets around it."""
+    return value[1:-1] if len(value) > 1 and value[0] + value[-1] in ('""', "[]") else value

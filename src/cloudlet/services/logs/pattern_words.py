@@ -1,6 +1,5 @@
 """What JSON and space-delimited filter patterns have in common: their words, and comparing a value with one of them."""
 
-import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -132,9 +131,12 @@ def comparison(words: Words) -> Comparison:
 
 
 def _ordering(sign: str, limit: Number) -> Holds:
-    compare: Callable[[Number, Number], bool] = {
-        ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}[sign]
-    return lambda text, value: value is not None and compare(value, limit)
+    orders: dict[str, Holds] = {
+        ">": lambda text, value: value is not None and value > limit,
+        ">=": lambda text, value: value is not None and value >= limit,
+        "<": lambda text, value: value is not None and value < limit,
+        "<=": lambda text, value: value is not None and value <= limit}
+    return orders[sign]
 
 
 def _equality(word: Word, equal: bool) -> Comparison:
