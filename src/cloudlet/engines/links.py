@@ -3,6 +3,7 @@
 import fcntl
 import os
 import struct
+from dataclasses import replace
 
 from cloudlet.engines import conntrack, netns, sysctl
 from cloudlet.engines.edge import ANYWHERE, MTU
@@ -26,6 +27,11 @@ class Links:
     def __init__(self, installation: Installation, ledger: Ledger) -> None:
         self._installation, self._ledger = installation, ledger
 
+    @property
+    def ports(self) -> str:
+        """The pattern of all its interfaces' devices."""
+        return f"e{self._installation.id}*"
+
     def port(self, name: str) -> str:
         """The interface's device in the VPC's namespace."""
         return self._installation.link("eni", name)
@@ -37,7 +43,7 @@ class Links:
         if netns.inode(vpc) is None or spec.network not in self._ledger.networks():
             raise Conflict(f"the network {spec.network} does not exist")
         known = self._ledger.interface(spec.name)
-        if known is not None and known != spec:
+        if known is not None and replace(known, lease=None) != replace(spec, lease=None):
             self.remove(spec.name)
             known = None
         self._ledger.add_interface(spec)
@@ -93,6 +99,7 @@ class Links:
             link = outer.link(port)
         if link is None:
             raise Busy(f"{spec.name} went away while it was made")
+        outer.add_address(link.index, spec.gateway)  # DHCP answers as the router, and only where it has an address
         self._attach(outer, link, spec)
 
     def _attach(self, outer: Netlink, link: Link, spec: InterfaceSpec) -> None:

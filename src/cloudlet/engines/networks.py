@@ -17,6 +17,7 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from cloudlet.engines import conntrack, netns, nft, process, security, sysctl
+from cloudlet.engines.dhcp import Leases
 from cloudlet.engines.edge import Edge
 from cloudlet.engines.ledger import Ledger
 from cloudlet.engines.links import Links
@@ -43,7 +44,7 @@ class Applied:
     document: nft.Document | None = None
     public: frozenset[str] | None = None
     names: tuple[tuple[str, tuple[str, ...]], ...] | None = None
-    macs: dict[str, str] = field(default_factory=dict)
+    specs: dict[str, InterfaceSpec] = field(default_factory=dict)
 
 
 class FabricNetworks:
@@ -113,6 +114,19 @@ class FabricNetworks:
         if not await self._run(resolver.is_ready, spec.resolver):
             await resolver.start(spec.resolver)
             await self._run(resolver.settle)
+        await self._lease(spec.name)
+
+    async def _lease(self, network: str) -> None:
+        """DHCP answers the machines of a network, if there are any."""
+        async with self._lock(f"dhcp {network}"):
+            leases = Leases(self._ledger.network(network), network, self._links.ports)
+            specs = await self._run(self._leased, network)
+            if not await self._run(leases.are_served, specs):
+                await leases.start(specs)
+
+    def _leased(self, network: str) -> list[InterfaceSpec]:
+        specs = (self._ledger.read(network, name) for name in self._ledger.interfaces(network))
+        return [spec for spec in specs if spec and spec.lease]
 
     # ── Interfaces ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,9 +134,11 @@ class FabricNetworks:
         """See `ports.Networks`. Raises Conflict where its network is missing or another interface has its address."""
         async with self._lock(spec.name):
             found = await self._run(self._links.ensure, spec)
+        if spec.lease is not None:
+            await self._lease(spec.network)
         applied = self._state(spec.network)
-        if applied and applied.macs.get(spec.name) != spec.mac.lower():
-            applied.macs[spec.name] = spec.mac.lower()
+        if applied and applied.specs.get(spec.name) != spec:
+            applied.specs[spec.name] = spec
             if applied.fabric and any(member.interface == spec.name for member in applied.fabric.members):
                 await self.apply(applied.fabric)  # the fabric named it before it was there
         return found
@@ -151,14 +167,15 @@ class FabricNetworks:
 
     async def _places(self, fabric: Fabric, applied: Applied) -> list[security.Place]:
         """The members whose interfaces are there or were begun."""
-        unknown = [m.interface for m in fabric.members if m.interface not in applied.macs]
+        unknown = [m.interface for m in fabric.members if m.interface not in applied.specs]
         if unknown:
-            applied.macs |= await self._run(self._read_macs, fabric.network, unknown)
-        return [security.Place(member, self._links.port(member.interface), applied.macs[member.interface])
-                for member in fabric.members if member.interface in applied.macs]
+            applied.specs |= await self._run(self._read_specs, fabric.network, unknown)
+        found = ((member, applied.specs.get(member.interface)) for member in fabric.members)
+        return [security.Place(member, self._links.port(spec.name), spec.mac.lower(), spec.lease is not None)
+                for member, spec in found if spec is not None]
 
-    def _read_macs(self, network: str, interfaces: list[str]) -> dict[str, str]:
-        return {name: spec.mac.lower() for name in interfaces if (spec := self._ledger.read(network, name))}
+    def _read_specs(self, network: str, interfaces: list[str]) -> dict[str, InterfaceSpec]:
+        return {name: spec for name in interfaces if (spec := self._ledger.read(network, name))}
 
     async def _apply_rules(self, applied: Applied, places: list[security.Place], fabric: Fabric) -> None:
         """Only what has changed where that is known, else all of it."""
@@ -205,9 +222,12 @@ class FabricNetworks:
             elif name == self._edge.name:
                 await self._lower_edge()
             else:
+                spec = await self._run(self._ledger.interface, name)
                 await self._run(self._links.remove, name)
+                if spec is not None and spec.lease is not None:
+                    await self._lease(spec.network)
                 for applied in self._applied.values():
-                    applied.macs.pop(name, None)
+                    applied.specs.pop(name, None)
 
     async def _remove_network(self, name: str) -> None:
         self._applied.pop(name, None)
@@ -216,7 +236,8 @@ class FabricNetworks:
 
     def _dismantle(self, name: str) -> None:
         self._links.remove_all(name)
-        Resolver(self._ledger.network(name), name).stop()
+        self._resolver(name).stop()
+        Leases(self._ledger.network(name), name).stop()
         self._edge.part(name)
         netns.remove(name)
         self._ledger.remove_network(name)

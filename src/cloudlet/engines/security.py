@@ -29,12 +29,13 @@ _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A member with what the engine knows of its interface: the device in the VPC's namespace and its workload's
-    hardware address."""
+    """A member with what the engine knows of its interface: the device in the VPC's namespace, its workload's hardware
+    address, and whether that may ask for its address by DHCP."""
 
     member: Member
     link: str
     mac: str
+    leased: bool = False
 
 
 def document(fabric: Fabric, places: Iterable[Place], public_cidr: str) -> Document:
@@ -82,6 +83,7 @@ def _ports(places: list[Place]) -> dict[str, Set]:
         "ports": Set("ifname", {EDGE_LINK: "", **{place.link: "" for place in places}}),
         "sources": Set("ifname . ether_addr . ipv4_addr", checked),
         "relays": Set("ifname . ether_addr", unchecked),
+        "leased": Set("ifname . ether_addr", {f"{p.link} . {p.mac}": "" for p in places if p.leased}),
     }
 
 
@@ -209,6 +211,7 @@ def _hooks(public_cidr: str) -> dict[str, Chain]:
             f'iifname {{ "lo", "{EDGE_LINK}" }} accept',
             "iifname . ether saddr . ip saddr @sources accept",
             "iifname . ether saddr @relays accept",
+            "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 iifname . ether saddr @leased accept",
         ), "type filter hook prerouting priority raw; policy drop;"),
         "arrive": Chain((
             f'iifname "{EDGE_LINK}" dnat to ip daddr map @private-of',
@@ -232,6 +235,7 @@ def _hooks(public_cidr: str) -> dict[str, Chain]:
             "ct state established,related accept",
             f'iifname "{EDGE_LINK}" drop',
             "meta l4proto { tcp, udp } th dport 53 accept",
+            "udp sport 68 udp dport 67 iifname . ether saddr @leased accept",
             "ip daddr 169.254.0.0/16 meta l4proto tcp accept",
         ), "type filter hook input priority filter; policy drop;"),
     }

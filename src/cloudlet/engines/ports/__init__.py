@@ -38,9 +38,20 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """What a machine learns by DHCP beside its address and router: the range of its subnet (CIDR), the resolver, and
+    its whole name."""
+
+    subnet: str
+    resolver: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class InterfaceSpec:
     """An elastic network interface. With `workload` "namespace" it gets a namespace of its own, in which the address,
-    the default route by `gateway` and lo are up; with "tap" a tap device that a machine opens."""
+    the default route by `gateway` and lo are up; with "tap" a tap device that a machine opens, on which DHCP tells it
+    all this where there is a `lease`."""
 
     name: str
     network: str
@@ -48,6 +59,7 @@ class InterfaceSpec:
     gateway: str
     mac: str
     workload: Literal["namespace", "tap"] = "namespace"
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
