@@ -18,20 +18,35 @@ SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
 OWNER = "136693071363"  # Debian's account on AWS
 SIZE_GIB = 8
 PACKAGES = (
-    "linux-image-cloud-amd64", "systemd", "systemd-sysv", "systemd-resolved", "udev", "dbus", "openssh-server",
+    "linux-image-cloud-amd64", "systemd", "systemd-sysv", "udev", "dbus", "openssh-server",
     "cloud-init", "cloud-guest-utils", "iproute2", "iputils-ping", "isc-dhcp-client", "netbase", "sudo",
     "ca-certificates", "curl", "less", "vim-tiny", "procps", "kmod", "e2fsprogs", "fdisk", "tzdata", "python3", "apt",
     "gpgv")
 _FILES = Path(__file__).parent / "files"
-# What no instance needs: apt's own timers, terminals that nobody sees, and what a second look at an empty disk finds.
+# What no instance needs: apt's own timers, terminals that nobody sees, drivers that nobody asked for, and what a second
+# look at an empty disk finds. Each costs an emulated processor a part of a second.
 _MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-    "fstrim.timer", "systemd-timesyncd.service", "getty@tty1.service", "systemd-pstore.service",
+    "fstrim.timer", "systemd-timesyncd.service", "getty@tty1.service", "systemd-pstore.service", "modprobe@.service",
     "systemd-networkd-wait-online.service", "networking.service", "cloud-init-local.service",
     "cloud-init-hotplugd.socket", "cloud-init-hotplugd.service", "systemd-update-utmp.service",
     "systemd-update-utmp-runlevel.service", "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount",
     "systemd-machine-id-commit.service", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-hugepages.mount",
-    "dev-mqueue.mount", "systemd-boot-system-token.service", "man-db.timer")
+    "dev-mqueue.mount", "systemd-boot-system-token.service", "man-db.timer", "systemd-firstboot.service",
+    "kmod-static-nodes.service", "systemd-sysusers.service")
+# Programs that systemd runs before anything else, to find what this image says by itself: that cloud-init is wanted,
+# and where a console is. (cloud-init's own looks for every cloud there is.)
+_GENERATORS = (
+    "cloud-init-generator", "systemd-gpt-auto-generator", "systemd-hibernate-resume-generator",
+    "systemd-cryptsetup-generator", "systemd-veritysetup-generator", "systemd-integritysetup-generator",
+    "systemd-bless-boot-generator", "systemd-system-update-generator", "systemd-rc-local-generator",
+    "systemd-run-generator", "systemd-debug-generator", "systemd-getty-generator", "systemd-sysv-generator")
+_WANTED = (  # unit, the target that wants it, where it is
+    ("systemd-networkd.service", "multi-user", "/lib/systemd/system"),
+    ("cloud-init.target", "multi-user", "/lib/systemd/system"),
+    ("serial-getty@ttyS0.service", "getty", "/lib/systemd/system/serial-getty@.service"),
+    ("cloudlet-stages.service", "sysinit", "/etc/systemd/system"),
+    ("cloudlet-online.service", "cloud-init", "/etc/systemd/system"))
 _UNWANTED = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/i18n",
              "var/cache/apt", "var/lib/apt/lists", "etc/machine-id", "var/lib/dbus/machine-id")
 Say = Callable[[str], None]
@@ -90,10 +105,10 @@ def _busybox() -> Path:
 def arrange(tree: Path) -> None:
     """Everything that makes a tree of packages an image: what is masked, added, and taken away."""
     units = tree / "etc/systemd/system"
-    units.mkdir(parents=True, exist_ok=True)
     for unit in _MASKED:
-        (units / unit).unlink(missing_ok=True)
-        (units / unit).symlink_to("/dev/null")
+        _link(units / unit, "/dev/null")
+    for generator in _GENERATORS:
+        _link(tree / "etc/systemd/system-generators" / generator, "/dev/null")
     for path in _UNWANTED:
         _empty(tree / path)
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
@@ -105,18 +120,17 @@ def arrange(tree: Path) -> None:
         target.chmod(0o755 if source.read_bytes()[:2] == b"#!" else 0o644)
     (tree / "etc/machine-id").write_text("uninitialized\n")  # systemd draws one at the first boot
     (tree / "etc/hostname").write_text("localhost\n")
-    for name, wanted_by in (("systemd-networkd", "multi-user"), ("systemd-resolved", "multi-user"),
-                            ("cloudlet-stages", "sysinit"), ("cloudlet-online", "cloud-init")):
-        wants = units / f"{wanted_by}.target.wants"
-        wants.mkdir(exist_ok=True)
-        directory = "/etc/systemd/system" if name.startswith("cloudlet") else "/lib/systemd/system"
-        link = wants / f"{name}.service"
-        link.unlink(missing_ok=True)
-        link.symlink_to(f"{directory}/{name}.service")
-    resolv = tree / "etc/resolv.conf"
-    resolv.unlink(missing_ok=True)
-    resolv.symlink_to("/run/systemd/resolve/resolv.conf")
+    for unit, wanted_by, where in _WANTED:
+        _link(units / f"{wanted_by}.target.wants" / unit, where if where.endswith(".service") else f"{where}/{unit}")
+    _link(tree / "etc/resolv.conf", "/run/cloudlet-resolv.conf")
+    _run("chroot", str(tree), "systemd-sysusers")
     _run("chroot", str(tree), "python3", "-m", "compileall", "-q", "/usr/lib/python3", "/usr/lib/cloudlet")
+
+
+def _link(path: Path, target: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
 
 
 def _empty(path: Path) -> None:
