@@ -56,7 +56,7 @@ def test_create_tags_refuses(region: Region, tags: list[dict[str, str]], code: s
 
 @pytest.mark.parametrize(("id", "code"), [
     ("vpc-0", "InvalidVpcID.NotFound"), ("eni-0", "InvalidNetworkInterfaceID.NotFound"), ("fish", "InvalidID"),
-    ("i-0123", "InvalidID"),
+    ("i-0123", "InvalidInstanceID.NotFound"), ("zoo-0123", "InvalidID"),
 ])
 def test_tags_of_nothing(region: Region, id: str, code: str) -> None:
     for operation in ("CreateTags", "DeleteTags"):

@@ -18,6 +18,7 @@ from cloudlet.services.ec2 import (
 )
 from cloudlet.services.ec2.api import ec2
 from cloudlet.services.ec2.infrastructure import infrastructure
+from cloudlet.services.ec2.instances import NOUNS as INSTANCES
 from cloudlet.services.ec2.interfaces import (
     create_interface,
     find_interface,
@@ -28,7 +29,7 @@ from cloudlet.services.ec2.loops import controller
 from cloudlet.services.ec2.records import NetworkInterface
 
 NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
-         vpcs)
+         vpcs, *INSTANCES)
 
 __all__ = ["NOUNS", "NetworkInterface", "controller", "create_interface", "ec2", "find_interface",
            "find_interface_by_address", "infrastructure", "release_interface"]

@@ -122,6 +122,24 @@ InvalidInstanceNotFound = error("InvalidInstanceID.NotFound")
 InvalidDhcpOptionsNotFound = error("InvalidDhcpOptionID.NotFound")
 InvalidNetworkAclNotFound = error("InvalidNetworkAclID.NotFound")
 
+InvalidInstanceMalformed = error("InvalidInstanceID.Malformed")
+InvalidInstanceType = error("InvalidInstanceType")
+Unsupported = error("Unsupported")
+IncorrectInstanceState = error("IncorrectInstanceState")
+InvalidUserData = error("InvalidUserData.Malformed")
+InvalidInterfaceInUse = error("InvalidNetworkInterface.InUse")
+InterfaceLimitExceeded = error("AttachmentLimitExceeded")
+MissingInput = error("MissingInput")
+VcpuLimitExceeded = error("VcpuLimitExceeded")
+InsufficientInstanceCapacity = ec2.error("InsufficientInstanceCapacity", status=500)
+InvalidProfileAssociationNotFound = error("InvalidAssociationID.NotFound")
+InvalidTemplateNotFound = error("InvalidLaunchTemplateId.NotFound")
+InvalidTemplateMalformed = error("InvalidLaunchTemplateId.Malformed")
+InvalidTemplateName = error("InvalidLaunchTemplateName.NotFoundException")
+InvalidTemplateVersion = error("InvalidLaunchTemplateId.VersionNotFound")
+TemplateNameTaken = error("InvalidLaunchTemplateName.AlreadyExistsException")
+TemplateVersionLimitExceeded = error("VersionLimitExceeded")
+
 
 def refuse(request: Input, *members: str) -> None:
     """Refuses what is asked but could not be honoured. An absent, empty or false member asks for nothing."""

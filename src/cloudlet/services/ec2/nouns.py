@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ec2 import api
+from cloudlet.services.ec2.instances.records import Instance, LaunchTemplate
 from cloudlet.services.ec2.records import (
     DhcpOptions,
     ElasticIp,
@@ -53,6 +54,9 @@ NOUNS = (
     Noun(DhcpOptions, "dopt", "dhcp-options", "dhcpOption ID", api.InvalidDhcpOptionsNotFound),
     Noun(KeyPair, "key", "key-pair", "key pair", api.InvalidKeyPairNotFound),
     Noun(NetworkAcl, "acl", "network-acl", "networkAcl ID", api.InvalidNetworkAclNotFound),
+    Noun(Instance, "i", "instance", "instance ID", api.InvalidInstanceNotFound, api.InvalidInstanceMalformed),
+    Noun(LaunchTemplate, "lt", "launch-template", "launch template", api.InvalidTemplateNotFound,
+         api.InvalidTemplateMalformed),
 )
 _BY_CLASS = {noun.cls: noun for noun in NOUNS}
 _BY_PREFIX = {noun.prefix: noun for noun in NOUNS}

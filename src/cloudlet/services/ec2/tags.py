@@ -20,20 +20,25 @@ KEY_LENGTH_MAX, VALUE_LENGTH_MAX = 128, 256
 
 def tags_for(request: Input, resource_type: str) -> dict[str, str]:
     """The tags that a request to make a `resource_type` gives it (`TagSpecifications`)."""
-    tags: dict[str, str] = {}
+    return tags_by_type(request, resource_type)[resource_type]
+
+
+def tags_by_type(request: Input, *resource_types: str) -> dict[str, dict[str, str]]:
+    """The tags that a request to make several kinds of things gives each."""
+    found: dict[str, dict[str, str]] = {each: {} for each in resource_types}
     for specification in request.get("TagSpecifications") or ():
         given = specification.get("ResourceType")
         if not given:
             raise InvalidParameterValue("Tag specification resource type must have a value")
-        if given != resource_type:
+        if given not in found:
             raise InvalidParameterValue(f"'{given}' is not a valid taggable resource type for this operation.")
         if not specification.get("Tags"):
             raise InvalidParameterValue("Tag specification must have at least one tag")
         for key, value in _pairs(specification["Tags"]):
-            if key in tags:
+            if key in found[given]:
                 raise InvalidParameterValue(f"Duplicate tag key '{key}' specified.")
-            tags[key] = value
-    return _checked(tags)
+            found[given][key] = value
+    return {each: _checked(tags) for each, tags in found.items()}
 
 
 def tag_set(tags: Mapping[str, str]) -> list[dict[str, str]]:

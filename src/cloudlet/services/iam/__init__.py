@@ -30,12 +30,21 @@ from cloudlet.services.iam.ids import account_of
 from cloudlet.services.iam.mfa_devices import mfa_problem
 from cloudlet.services.iam.permissions import Permissions, trust_refusal
 from cloudlet.services.iam.policies import find_any as find_policy
-from cloudlet.services.iam.records import OidcKeys, OidcProvider, Role, User, key_of_arn
+from cloudlet.services.iam.records import (
+    InstanceProfile,
+    OidcKeys,
+    OidcProvider,
+    Role,
+    User,
+    entity_key,
+    key_of_arn,
+)
 from cloudlet.services.iam.service import iam
 from cloudlet.services.iam.sessions import KIND, Expiry, open_own_session, open_session
 from cloudlet.store.db import Store, Tx
 
 __all__ = [
+    "InstanceProfile",
     "OidcKeys",
     "OidcProvider",
     "Permissions",
@@ -47,8 +56,10 @@ __all__ = [
     "account_of",
     "attachments",
     "controller",
+    "find_instance_profile",
     "find_policy",
     "find_role",
+    "find_role_of",
     "find_user",
     "groups",
     "iam",
@@ -90,6 +101,17 @@ def find_role(tx: Tx, arn: str) -> Role | None:
     """The role of that ARN (path and case included), or None."""
     role = tx.get(Role, key_of_arn(arn))
     return role if role is not None and role.arn == arn else None
+
+
+def find_instance_profile(tx: Tx, account: str, *, name: str = "", arn: str = "") -> InstanceProfile | None:
+    """The account's instance profile of that name or ARN, or None."""
+    found = tx.get(InstanceProfile, entity_key(account, name or arn.rpartition("/")[2]))
+    return found if found is not None and (found.name == name or found.arn == arn) else None
+
+
+def find_role_of(tx: Tx, profile: InstanceProfile) -> Role | None:
+    """The role that an instance profile hands out now, or None where it has none."""
+    return tx.get(Role, profile.role) if profile.role else None
 
 
 def find_user(tx: Tx, arn: str) -> User | None:
