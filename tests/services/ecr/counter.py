@@ -65,6 +65,8 @@ class Counter:
 
     def __call__(self, operation: str, principal: Principal | None = None, region: str = "us-east-1",
                  **request: Any) -> Any:
+        if ecr.ecr.operations[operation].mode == "wait":
+            return self.wait(operation, principal, **request)
         return self.desk(ecr.ecr, operation, principal, region, **request)
 
     def wait(self, operation: str, principal: Principal | None = None, **request: Any) -> Any:

@@ -93,6 +93,13 @@ def test_failures_of_a_batch(counter: Counter, operation: str, image_id: dict[st
     assert (served.get("imageId") or served)["imageDigest"] == digest
 
 
+def test_batch_get_image_counts_as_a_pull(counter: Counter) -> None:
+    first, other = counter.push("v1"), counter.push("v2")
+    counter("BatchGetImage", repositoryName="app", imageIds=[{"imageTag": "v1"}, {"imageTag": "none"}])
+    pulled = {image["imageDigest"]: image.get("lastRecordedPullTime") for image in counter.images()}
+    assert pulled == {first: counter.desk.clock.time, other: None}
+
+
 def test_batch_get_image(counter: Counter) -> None:
     digest = counter.push("v1")
     body = counter.ask("GET", "/v2/app/manifests/v1").body.decode()

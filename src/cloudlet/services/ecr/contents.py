@@ -35,7 +35,6 @@ PREVIEW = "ecr.preview"  # work: find what a lifecycle policy would do to this r
 REPLICA = "ecr.replica"  # work: bring this image to this destination
 UNUSED_LAYER_S = 3600.0  # how long an unused layer is kept after a client last relied on it
 ABANDONED_UPLOAD_S = 24 * 3600.0
-PULL_RECORDED_S = 60.0  # a pull is recorded if the last record is older
 
 
 def require_repository(tx: Tx, account: str, region: str, name: str) -> Repository:
@@ -117,17 +116,6 @@ def _require_free(tx: Tx, repository: Repository, tag: str, digest: str) -> None
     if held is not None and held.digest != digest and repository.pins(tag):
         raise ImageTagAlreadyExists(f"The image tag '{tag}' already exists in the '{repository.name}' repository and "
                                     "cannot be overwritten because the repository is immutable.")
-
-
-def pulled_lately(image: Image, now: float) -> bool:
-    """Whether a pull was noted so short a time ago that another need not be."""
-    return image.pulled_at is not None and now - image.pulled_at <= PULL_RECORDED_S
-
-
-def record_pull(tx: Tx, image: Image) -> None:
-    """Notes that an image was pulled now."""
-    if not pulled_lately(image, tx.now):
-        tx.put(dataclasses.replace(image, pulled_at=tx.now))
 
 
 def touch_layer(tx: Tx, layer: Layer) -> None:

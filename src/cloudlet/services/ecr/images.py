@@ -5,10 +5,11 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.services.ecr.contents import delete_image, list_holding, require_repository, tags_of
 from cloudlet.services.ecr.image_ids import Unfit, failure, require_image, wanted
+from cloudlet.services.ecr.pull_times import record_pulls
 from cloudlet.services.ecr.records import Image, Manifest, Repository, Tag
 from cloudlet.services.ecr.scanning import scan_status
 from cloudlet.services.ecr.service import ecr, refused, registry_of, repository_arns
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
 
 def _repository(call: Call, tx: Tx, request: dict[str, Any]) -> Repository:
@@ -74,10 +75,17 @@ def list_images(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     return {"imageIds": image_ids}
 
 
-@ecr.read(resources=repository_arns)
-def batch_get_image(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """Manifests, exactly as they were pushed."""
-    repository = _repository(call, tx, request)
+@ecr.wait(resources=repository_arns)
+async def batch_get_image(call: Call, store: Store, request: dict[str, Any]) -> dict[str, Any]:
+    """Manifests, exactly as they were pushed. Fetching one is a pull, and noted as such."""
+    with store.tx() as tx:
+        answer, pulled = _fetched(call, tx, request)
+    record_pulls(store, pulled, call.now)
+    return answer
+
+
+def _fetched(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[dict[str, Any], list[Image]]:
+    repository, pulled = _repository(call, tx, request), []
     accepted = request.get("acceptedMediaTypes")
     images, failures = [], []
     for image_id in request["imageIds"]:
@@ -91,11 +99,12 @@ def batch_get_image(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, An
             continue
         manifest = tx.get(Manifest, image.key)
         assert manifest is not None
+        pulled.append(image)
         tag = {"imageTag": image_id["imageTag"]} if "imageTag" in image_id else {}
         images.append({"registryId": repository.account, "repositoryName": repository.name,
                        "imageId": {"imageDigest": image.digest, **tag}, "imageManifest": manifest.text,
                        "imageManifestMediaType": image.media_type})
-    return {"images": images, "failures": failures}
+    return {"images": images, "failures": failures}, pulled
 
 
 @ecr.write(resources=repository_arns)

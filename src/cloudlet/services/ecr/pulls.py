@@ -1,17 +1,17 @@
 """Pulling: blobs (whole or in ranges), manifests (by tag or digest, as the client accepts them), and lists of tags."""
 
-from contextlib import suppress
 from urllib.parse import urlencode
 
 from cloudlet.kernel.http import Response
 from cloudlet.services.ecr import ranges
-from cloudlet.services.ecr.contents import find_image, pulled_lately, record_pull, touch_layer
+from cloudlet.services.ecr.contents import find_image, touch_layer
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, json_response
 from cloudlet.services.ecr.pull_through import PullThrough
+from cloudlet.services.ecr.pull_times import record_pulls
 from cloudlet.services.ecr.records import Image, Layer, Manifest, Tag
 from cloudlet.services.ecr.service import is_digest, is_tag
 from cloudlet.store.blobs import BlobMissing, Blobs
-from cloudlet.store.db import OutOfSpace, Store, Tx
+from cloudlet.store.db import Store, Tx
 
 TAGS_PAGE_MAX = 1000
 _BLOB = "application/octet-stream"
@@ -80,10 +80,8 @@ class Pulls:
             with self._store.tx() as tx:
                 found = _found(tx, exchange, reference)
         image, manifest = found
-        if exchange.request.method == "GET" and not pulled_lately(image, exchange.call.now):
-            # Apart, because a disk that is full keeps nobody from pulling.
-            with suppress(OutOfSpace), self._store.tx() as tx:
-                record_pull(tx, image)
+        if exchange.request.method == "GET":
+            record_pulls(self._store, [image], exchange.call.now)
         body = manifest.text.encode()
         return Response(200, {"content-type": image.media_type, "content-length": str(len(body)),
                               "docker-content-digest": image.digest, "etag": f'"{image.digest}"'}, body)

@@ -60,7 +60,7 @@ def _refuse_unsupported(request: Input) -> None:
         raise InvalidParameterException("Placement constraints are not supported with FARGATE launch type.")
     if request.get("placementStrategy"):
         raise InvalidParameterException("Placement strategies are not supported with FARGATE launch type.")
-    for name in ("enableExecuteCommand", "volumeConfigurations", "referenceId"):
+    for name in ("enableExecuteCommand", "volumeConfigurations"):
         if request.get(name):
             raise unsupported(name)
     if request.get("propagateTags") == "SERVICE":
