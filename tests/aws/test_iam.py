@@ -138,7 +138,8 @@ def test_groups_profiles_and_the_whole_account(cloudlet: Cloudlet) -> None:
 
 def test_what_is_not_built_says_so(cloudlet: Cloudlet) -> None:
     with pytest.raises(ClientError) as refused:
-        cloudlet.client("iam").create_virtual_mfa_device(VirtualMFADeviceName="m")
+        cloudlet.client("iam").upload_server_certificate(
+            ServerCertificateName="c", CertificateBody="b", PrivateKey="k")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
