@@ -23,6 +23,7 @@ from cloudlet.services.iam import (
     roles,
     service_linked_roles,
     simulation,
+    tags,
     users,
 )
 from cloudlet.services.iam.identities import StoredIdentities
@@ -78,6 +79,7 @@ __all__ = [
     "roles",
     "service_linked_roles",
     "simulation",
+    "tags",
     "trust_refusal",
     "users",
 ]

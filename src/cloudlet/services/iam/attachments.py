@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Output, Resources
 from cloudlet.services.iam.boundaries import asked_boundary
-from cloudlet.services.iam.groups import find_group, the_group
+from cloudlet.services.iam.nouns import GROUP, ROLE, USER, Noun
 from cloudlet.services.iam.policies import attached_to, bounded_by, find_any, readable, the_policy
 from cloudlet.services.iam.records import Group, Role, User
-from cloudlet.services.iam.roles import changeable, find_role, the_role
+from cloudlet.services.iam.roles import changeable
 from cloudlet.services.iam.service import LimitExceeded, NoSuchEntity, iam
-from cloudlet.services.iam.users import find_user, the_user
+from cloudlet.services.iam.users import the_user
 from cloudlet.store.db import Tx
 
 ATTACHED_MAX = 10
@@ -26,67 +26,35 @@ def _the_boundary(call: Call, request: Input) -> dict[str, str | None]:
     return {"iam:PermissionsBoundary": request.get("PermissionsBoundary")}
 
 
-@iam.write(resources=the_user, context=_the_policy)
-def attach_user_policy(call: Call, tx: Tx, request: Input) -> Output:
-    """Attaches a policy to a user; attaching it again changes nothing."""
-    user = find_user(tx, call, request["UserName"])
-    attached = _attached(tx, call, user.attached, request["PolicyArn"], "PoliciesPerUser")
-    tx.put(dataclasses.replace(user, attached=attached))
+def _declare(noun: Noun[Any], the_owner: Resources) -> None:
+    """The three operations of one noun, e.g. attach_user_policy. What they change counts from the next request, in open
+    sessions and for the users of a group, too; what is attached already, or again, changes nothing."""
+    def owner_of(tx: Tx, call: Call, request: Input) -> User | Group | Role:
+        owner: User | Group | Role = noun.asked(tx, call, request)
+        return changeable(owner) if isinstance(owner, Role) else owner
+
+    def attach(call: Call, tx: Tx, request: Input) -> Output:
+        owner = owner_of(tx, call, request)
+        attached = _attached(tx, call, owner.attached, request["PolicyArn"], f"PoliciesPer{noun.member}")
+        tx.put(dataclasses.replace(owner, attached=attached))
+
+    def detach(call: Call, tx: Tx, request: Input) -> Output:
+        owner = owner_of(tx, call, request)
+        tx.put(dataclasses.replace(owner, attached=_detached(owner.attached, request["PolicyArn"])))
+
+    def listed(call: Call, tx: Tx, request: Input) -> Output:
+        return _listed(noun.asked(tx, call, request), request)
+
+    attach.__name__, detach.__name__ = f"attach_{noun.word}_policy", f"detach_{noun.word}_policy"
+    listed.__name__ = f"list_attached_{noun.word}_policies"
+    for change in (attach, detach):
+        iam.write(resources=the_owner, context=_the_policy)(change)
+    iam.read(resources=the_owner)(listed)
 
 
-@iam.write(resources=the_role, context=_the_policy)
-def attach_role_policy(call: Call, tx: Tx, request: Input) -> Output:
-    """Attaches a policy to a role; attaching it again changes nothing."""
-    role = changeable(find_role(tx, call, request["RoleName"]))
-    attached = _attached(tx, call, role.attached, request["PolicyArn"], "PoliciesPerRole")
-    tx.put(dataclasses.replace(role, attached=attached))
-
-
-@iam.write(resources=the_user, context=_the_policy)
-def detach_user_policy(call: Call, tx: Tx, request: Input) -> Output:
-    """Takes a policy off a user; it gives nothing from the next request."""
-    user = find_user(tx, call, request["UserName"])
-    tx.put(dataclasses.replace(user, attached=_detached(user.attached, request["PolicyArn"])))
-
-
-@iam.write(resources=the_role, context=_the_policy)
-def detach_role_policy(call: Call, tx: Tx, request: Input) -> Output:
-    """Takes a policy off a role; it gives nothing from the next request, in open sessions too."""
-    role = changeable(find_role(tx, call, request["RoleName"]))
-    tx.put(dataclasses.replace(role, attached=_detached(role.attached, request["PolicyArn"])))
-
-
-@iam.write(resources=the_group, context=_the_policy)
-def attach_group_policy(call: Call, tx: Tx, request: Input) -> Output:
-    """Attaches a policy to a group; attaching it again changes nothing."""
-    group = find_group(tx, call, request["GroupName"])
-    attached = _attached(tx, call, group.attached, request["PolicyArn"], "PoliciesPerGroup")
-    tx.put(dataclasses.replace(group, attached=attached))
-
-
-@iam.write(resources=the_group, context=_the_policy)
-def detach_group_policy(call: Call, tx: Tx, request: Input) -> Output:
-    """Takes a policy off a group; it gives its users nothing from their next request."""
-    group = find_group(tx, call, request["GroupName"])
-    tx.put(dataclasses.replace(group, attached=_detached(group.attached, request["PolicyArn"])))
-
-
-@iam.read(resources=the_group)
-def list_attached_group_policies(call: Call, tx: Tx, request: Input) -> Output:
-    """The managed policies of a group."""
-    return _listed(find_group(tx, call, request["GroupName"]), request)
-
-
-@iam.read(resources=the_user)
-def list_attached_user_policies(call: Call, tx: Tx, request: Input) -> Output:
-    """The managed policies of a user."""
-    return _listed(find_user(tx, call, request["UserName"]), request)
-
-
-@iam.read(resources=the_role)
-def list_attached_role_policies(call: Call, tx: Tx, request: Input) -> Output:
-    """The managed policies of a role."""
-    return _listed(find_role(tx, call, request["RoleName"]), request)
+_declare(USER, the_user)
+_declare(GROUP, GROUP.named)
+_declare(ROLE, ROLE.named)
 
 
 @iam.read(resources=the_policy)
@@ -111,30 +79,30 @@ def list_entities_for_policy(call: Call, tx: Tx, request: Input) -> Output:
 @iam.write(resources=the_user, context=_the_boundary)
 def put_user_permissions_boundary(call: Call, tx: Tx, request: Input) -> Output:
     """Bounds what a user may do, from the next request."""
-    user = find_user(tx, call, request["UserName"])
+    user = USER.asked(tx, call, request)
     tx.put(dataclasses.replace(user, boundary=asked_boundary(tx, call, request)))
 
 
-@iam.write(resources=the_role, context=_the_boundary)
+@iam.write(resources=ROLE.named, context=_the_boundary)
 def put_role_permissions_boundary(call: Call, tx: Tx, request: Input) -> Output:
     """Bounds what a role may do, from the next request, in open sessions too."""
-    role = changeable(find_role(tx, call, request["RoleName"]))
+    role = changeable(ROLE.asked(tx, call, request))
     tx.put(dataclasses.replace(role, boundary=asked_boundary(tx, call, request)))
 
 
 @iam.write(resources=the_user)
 def delete_user_permissions_boundary(call: Call, tx: Tx, request: Input) -> Output:
     """Takes a user's boundary away."""
-    user = find_user(tx, call, request["UserName"])
+    user = USER.asked(tx, call, request)
     if not user.boundary:
         raise NoSuchEntity(f"User {user.name} does not have a permissions boundary.")
     tx.put(dataclasses.replace(user, boundary=""))
 
 
-@iam.write(resources=the_role)
+@iam.write(resources=ROLE.named)
 def delete_role_permissions_boundary(call: Call, tx: Tx, request: Input) -> Output:
     """Takes a role's boundary away."""
-    role = changeable(find_role(tx, call, request["RoleName"]))
+    role = changeable(ROLE.asked(tx, call, request))
     if not role.boundary:
         raise NoSuchEntity(f"Role {role.name} does not have a permissions boundary.")
     tx.put(dataclasses.replace(role, boundary=""))

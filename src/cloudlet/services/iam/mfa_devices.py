@@ -9,6 +9,7 @@ from typing import Any
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, tag_list
+from cloudlet.services.iam.nouns import USER
 from cloudlet.services.iam.records import MfaDevice, User
 from cloudlet.services.iam.service import (
     DeleteConflict,
@@ -18,7 +19,7 @@ from cloudlet.services.iam.service import (
     NoSuchEntity,
     iam,
 )
-from cloudlet.services.iam.users import described, find_user, named_or_calling_user, the_user
+from cloudlet.services.iam.users import described, named_or_calling_user, the_user
 from cloudlet.store.db import Tx
 
 SEED_BYTES, STEP_S, DIGITS = 40, 30, 6
@@ -97,7 +98,7 @@ def create_virtual_mfa_device(call: Call, tx: Tx, request: Input) -> Output:
 @iam.write(resources=the_user)
 def enable_mfa_device(call: Call, tx: Tx, request: Input) -> Output:
     """Gives a device to a user who shows two codes of it in a row."""
-    user, device = find_user(tx, call, request["UserName"]), _find(tx, call, request["SerialNumber"])
+    user, device = USER.asked(tx, call, request), _find(tx, call, request["SerialNumber"])
     if device.user:
         raise EntityAlreadyExists("MFA device is already in use.")
     if len(tx.find(MfaDevice, user=user.key)) >= DEVICES_PER_USER_MAX:
@@ -108,7 +109,7 @@ def enable_mfa_device(call: Call, tx: Tx, request: Input) -> Output:
 @iam.write(resources=the_user)
 def resync_mfa_device(call: Call, tx: Tx, request: Input) -> Output:
     """Learns from two codes in a row how far a device's clock is off."""
-    user = find_user(tx, call, request["UserName"])
+    user = USER.asked(tx, call, request)
     tx.put(_synchronized(tx, _find_of(tx, call, user, request["SerialNumber"]), request))
 
 

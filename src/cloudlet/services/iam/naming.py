@@ -5,7 +5,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cloudlet.kernel.call import Call
 from cloudlet.services.iam.service import InvalidInput, LimitExceeded, ValidationError
 
 TAGS_MAX = 50
@@ -28,26 +27,6 @@ def check_path(path: str, member: str = "path") -> str:
         raise ValidationError(f"The specified value for {member} is invalid. It must begin and end with / and contain"
                               " only alphanumeric characters and/or / characters.")
     return path
-
-
-def user_arn(call: Call, name: str, path: str = "/") -> str:
-    """A user's ARN in the caller's account."""
-    return f"arn:aws:iam::{call.account}:user{path}{name}"
-
-
-def role_arn(call: Call, name: str, path: str = "/") -> str:
-    """A role's ARN in the caller's account."""
-    return f"arn:aws:iam::{call.account}:role{path}{name}"
-
-
-def group_arn(call: Call, name: str, path: str = "/") -> str:
-    """A group's ARN in the caller's account."""
-    return f"arn:aws:iam::{call.account}:group{path}{name}"
-
-
-def profile_arn(call: Call, name: str, path: str = "/") -> str:
-    """An instance profile's ARN in the caller's account."""
-    return f"arn:aws:iam::{call.account}:instance-profile{path}{name}"
 
 
 def merged_tags(have: Mapping[str, str], given: Iterable[Mapping[str, Any]], quota: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
+from cloudlet.services.iam.nouns import USER
 from cloudlet.services.iam.records import Account, Password, User
 from cloudlet.services.iam.service import (
     EntityAlreadyExists,
@@ -16,7 +17,7 @@ from cloudlet.services.iam.service import (
     PasswordPolicyViolation,
     iam,
 )
-from cloudlet.services.iam.users import find_user, named_or_calling_user, the_user
+from cloudlet.services.iam.users import named_or_calling_user, the_user
 from cloudlet.store.db import Tx
 
 # What AWS asks of a password where the account has set nothing, and what an update sets that leaves a member out.
@@ -109,7 +110,7 @@ def change_password(call: Call, tx: Tx, request: Input) -> Output:
     """Changes the caller's own password, if it knows the old one."""
     if call.principal.kind != "user":
         raise InvalidUserType("Only IAM Users can change their own password")
-    user, password = _find(tx, call, {"UserName": find_user(tx, call, call.principal.arn.rpartition("/")[2]).name})
+    user, password = _find(tx, call, {"UserName": USER.find(tx, call, call.principal.arn.rpartition("/")[2]).name})
     if not hmac.compare_digest(_digest(request["OldPassword"], password.salt), password.digest):
         raise InvalidUserType("The old password was incorrect.")
     tx.put(dataclasses.replace(user, password=_new(tx, call, request["NewPassword"], False, password.created)))

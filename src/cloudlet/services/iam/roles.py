@@ -12,14 +12,13 @@ from cloudlet.kernel.service import Input, Output
 from cloudlet.services.iam.boundaries import asked_boundary, shown_boundary
 from cloudlet.services.iam.documents import check_trust, encoded
 from cloudlet.services.iam.ids import unique_id
-from cloudlet.services.iam.naming import check_name, check_path, merged_tags, remaining_tags, role_arn, tag_list
+from cloudlet.services.iam.naming import merged_tags, tag_list
+from cloudlet.services.iam.nouns import ROLE
 from cloudlet.services.iam.records import InstanceProfile, OidcProvider, Role, Usage, User, entity_key, key_of_arn
 from cloudlet.services.iam.service import (
     AccessDenied,
     DeleteConflict,
-    EntityAlreadyExists,
     MalformedPolicyDocument,
-    NoSuchEntity,
     UnmodifiableEntity,
     ValidationError,
     iam,
@@ -28,19 +27,6 @@ from cloudlet.store.db import Tx
 
 SESSION_MIN_S, SESSION_MAX_S = 3600, 43200
 SERVICE_PATH = "/aws-service-role/"
-
-
-def the_role(call: Call, request: Input) -> list[str]:
-    """The resource of operations on one role."""
-    return [role_arn(call, request["RoleName"])]
-
-
-def find_role(tx: Tx, call: Call, name: str) -> Role:
-    """The role of that name in the caller's account; raises NoSuchEntity."""
-    role = tx.get(Role, entity_key(call.account, name))
-    if role is None or role.name != name:
-        raise NoSuchEntity(f"The role with name {name} cannot be found.")
-    return role
 
 
 def described(role: Role, *, listed: bool = False) -> dict[str, Any]:
@@ -62,43 +48,39 @@ def last_used(tx: Tx, role: Role) -> dict[str, Any]:
     return {"RoleLastUsed": {"LastUsedDate": usage.used, "Region": usage.region} if usage and known else {}}
 
 
-@iam.write(resources=lambda call, request: [role_arn(call, request["RoleName"], request.get("Path") or "/")])
+@iam.write(resources=ROLE.new)
 def create_role(call: Call, tx: Tx, request: Input) -> Output:
     """Makes a role that those may assume whom the trust policy names."""
-    name, path = check_name("roleName", request["RoleName"]), check_path(request.get("Path") or "/")
+    key, name, path = ROLE.check_new(tx, call, request)
     if path.startswith(SERVICE_PATH):
         raise AccessDenied("Roles under the path /aws-service-role/ are made by CreateServiceLinkedRole.")
     trust = check_trust(request["AssumeRolePolicyDocument"])
     _check_principals(tx, trust)
-    if tx.get(Role, entity_key(call.account, name)) is not None:
-        raise EntityAlreadyExists(f"Role with name {name} already exists.")
     role = Role(
-        entity_key(call.account, name), call.account, unique_id(tx, "AROA", call.account), name, path, tx.now, trust,
+        key, call.account, unique_id(tx, "AROA", call.account), name, path, tx.now, trust,
         request.get("Description") or "", _duration(request.get("MaxSessionDuration")),
         merged_tags({}, request.get("Tags") or (), "TagsPerRole"), boundary=asked_boundary(tx, call, request))
     tx.put(role)
     return {"Role": described(role)}
 
 
-@iam.read(resources=the_role)
+@iam.read(resources=ROLE.named)
 def get_role(call: Call, tx: Tx, request: Input) -> Output:
     """A role with its trust policy."""
-    role = find_role(tx, call, request["RoleName"])
+    role = ROLE.asked(tx, call, request)
     return {"Role": {**described(role), **last_used(tx, role)}}
 
 
-@iam.read(resources=lambda call, request: [role_arn(call, "", request.get("PathPrefix") or "/")])
+@iam.read(resources=ROLE.under)
 def list_roles(call: Call, tx: Tx, request: Input) -> Output:
     """The account's roles under a path."""
-    prefix = request.get("PathPrefix") or "/"
-    return {"Roles": [described(role, listed=True) for role in tx.find(Role, f"{call.account}/")
-                      if role.path.startswith(prefix)]}
+    return {"Roles": [described(role, listed=True) for role in ROLE.listed(tx, call, request)]}
 
 
-@iam.write(resources=the_role)
+@iam.write(resources=ROLE.named)
 def update_role(call: Call, tx: Tx, request: Input) -> Output:
     """Changes the description and the longest session."""
-    role = find_role(tx, call, request["RoleName"])
+    role = ROLE.asked(tx, call, request)
     longest = request.get("MaxSessionDuration")
     tx.put(dataclasses.replace(
         role, description=request.get("Description", role.description),
@@ -106,27 +88,27 @@ def update_role(call: Call, tx: Tx, request: Input) -> Output:
     return {}
 
 
-@iam.write(resources=the_role)
+@iam.write(resources=ROLE.named)
 def update_role_description(call: Call, tx: Tx, request: Input) -> Output:
     """Changes the description."""
-    role = dataclasses.replace(find_role(tx, call, request["RoleName"]), description=request["Description"])
+    role = dataclasses.replace(ROLE.asked(tx, call, request), description=request["Description"])
     tx.put(role)
     return {"Role": described(role)}
 
 
-@iam.write(resources=the_role)
+@iam.write(resources=ROLE.named)
 def update_assume_role_policy(call: Call, tx: Tx, request: Input) -> Output:
     """Changes who may assume the role; sessions that are open stay open."""
-    role = changeable(find_role(tx, call, request["RoleName"]))
+    role = changeable(ROLE.asked(tx, call, request))
     trust = check_trust(request["PolicyDocument"])
     _check_principals(tx, trust)
     tx.put(dataclasses.replace(role, trust=trust))
 
 
-@iam.write(resources=the_role)
+@iam.write(resources=ROLE.named)
 def delete_role(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes a role without policies; its sessions end at once."""
-    role = find_role(tx, call, request["RoleName"])
+    role = ROLE.asked(tx, call, request)
     if role.path.startswith(SERVICE_PATH):
         raise _unmodifiable(role)
     if tx.find(InstanceProfile, role=role.key, limit=1):
@@ -136,26 +118,6 @@ def delete_role(call: Call, tx: Tx, request: Input) -> Output:
     if role.inline:
         raise DeleteConflict("Cannot delete entity, must delete policies first.")
     tx.delete(Role, role.key)
-
-
-@iam.write(resources=the_role)
-def tag_role(call: Call, tx: Tx, request: Input) -> Output:
-    """Adds tags or changes their values."""
-    role = find_role(tx, call, request["RoleName"])
-    tx.put(dataclasses.replace(role, tags=merged_tags(role.tags, request["Tags"], "TagsPerRole")))
-
-
-@iam.write(resources=the_role)
-def untag_role(call: Call, tx: Tx, request: Input) -> Output:
-    """Removes tags; keys that are not there do no harm."""
-    role = find_role(tx, call, request["RoleName"])
-    tx.put(dataclasses.replace(role, tags=remaining_tags(role.tags, request["TagKeys"])))
-
-
-@iam.read(resources=the_role)
-def list_role_tags(call: Call, tx: Tx, request: Input) -> Output:
-    """A role's tags."""
-    return {"Tags": tag_list(find_role(tx, call, request["RoleName"]).tags)}
 
 
 def changeable(role: Role) -> Role:

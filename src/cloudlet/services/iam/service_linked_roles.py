@@ -8,9 +8,9 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.iam import managed
 from cloudlet.services.iam.ids import unique_id
-from cloudlet.services.iam.naming import role_arn
+from cloudlet.services.iam.nouns import ROLE
 from cloudlet.services.iam.records import Role, RoleDeletion, entity_key
-from cloudlet.services.iam.roles import SERVICE_PATH, described, find_role, the_role
+from cloudlet.services.iam.roles import SERVICE_PATH, described
 from cloudlet.services.iam.service import InvalidInput, NoSuchEntity, iam
 from cloudlet.store.db import Tx
 
@@ -30,7 +30,7 @@ _TAKE_SUFFIX = {"autoscaling.amazonaws.com"}
 
 def _the_new_role(call: Call, request: Input) -> list[str]:
     service = request["AWSServiceName"]
-    return [role_arn(call, ROLES.get(service, ("*", ""))[0], f"{SERVICE_PATH}{service}/")]
+    return [ROLE.arn(call, ROLES.get(service, ("*", ""))[0], f"{SERVICE_PATH}{service}/")]
 
 
 @iam.write(resources=_the_new_role, context=lambda call, request: {"iam:AWSServiceName": request["AWSServiceName"]})
@@ -56,10 +56,10 @@ def create_service_linked_role(call: Call, tx: Tx, request: Input) -> Output:
     return {"Role": described(role)}
 
 
-@iam.write(resources=the_role)
+@iam.write(resources=ROLE.named)
 def delete_service_linked_role(call: Call, tx: Tx, request: Input) -> Output:
     """Deletes a service-linked role; the task that AWS makes of it has succeeded when this answers."""
-    role = find_role(tx, call, request["RoleName"])
+    role = ROLE.asked(tx, call, request)
     if not role.path.startswith(SERVICE_PATH):
         raise InvalidInput(f"The role {role.name} is not a service-linked role.")
     token = tx.token(32)
@@ -69,7 +69,7 @@ def delete_service_linked_role(call: Call, tx: Tx, request: Input) -> Output:
     return {"DeletionTaskId": task}
 
 
-@iam.read(resources=lambda call, request: [role_arn(call, request["DeletionTaskId"].removeprefix("task/"))])
+@iam.read(resources=lambda call, request: [ROLE.arn(call, request["DeletionTaskId"].removeprefix("task/"))])
 def get_service_linked_role_deletion_status(call: Call, tx: Tx, request: Input) -> Output:
     """How the deletion of a service-linked role went."""
     if tx.get(RoleDeletion, f"{call.account}/{request['DeletionTaskId']}") is None:
