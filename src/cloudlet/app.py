@@ -14,7 +14,7 @@ from cloudlet.control.loop import Loop, supervise
 from cloudlet.control.sweep import Sweep
 from cloudlet.engines.containers import PodmanContainers
 from cloudlet.engines.disks import QcowDisks
-from cloudlet.engines.doors import Close, ControlDoors, OpenDoor
+from cloudlet.engines.doors import INSTANCES, TASKS, Close, ControlDoors, OpenDoor
 from cloudlet.engines.images import PodmanImages
 from cloudlet.engines.keysets import LocalKeySets
 from cloudlet.engines.machines import QemuMachines
@@ -48,6 +48,7 @@ class ControlPlane:
     gateway: Gateway
     registry: Handler
     metadata: Handler
+    instances: Handler
     loop: Loop
     sweep: Sweep
     controllers: tuple[Controller, ...]
@@ -68,6 +69,7 @@ def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: S
         gateway=Gateway(SERVICES, store, clock, identities),
         registry=ecr.registry(store, blobs, identities, engines.upstreams),
         metadata=ecs.metadata(store, engines, site, clock, identities),
+        instances=ec2.instance_metadata(store, site),
         loop=loop, sweep=Sweep(store, clock, engines, controllers), controllers=controllers)
 
 
@@ -87,7 +89,8 @@ class Machinery:
         """Nothing is started yet."""
         podman, networks = Podman(site), FabricNetworks(site)
         containers, storages = PodmanContainers(podman, site), PodmanStorages(podman)
-        doors = ControlDoors(networks, open_door, {"metadata": 80, "api": site.port})
+        doors = ControlDoors(networks, open_door, {
+            "metadata": (TASKS, 80), "instances": (INSTANCES, 80), "api": (TASKS, site.port)})
         disks = QcowDisks(site)
         machines = QemuMachines(site, disks)
         engines = Engines(networks, PodmanImages(podman), containers, storages, doors, disks, machines, LocalKeySets(),
@@ -139,7 +142,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     health: dict[str, str] = {}
     admin = Admin(store, site, os.getpid(), tuple(sorted(service.name for service in SERVICES)), health,
                   plane.sweep.reset)
-    handlers |= {"api": front(plane, admin), "metadata": plane.metadata}
+    handlers |= {"api": front(plane, admin), "metadata": plane.metadata, "instances": plane.instances}
     await _listen(server, config)
     (config.data_dir / "endpoint").write_text(config.endpoint + "\n")
     ready(config.endpoint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cloudlet.engines.doors import ADDRESS, ControlDoors
+from cloudlet.engines.doors import INSTANCES, TASKS, ControlDoors
 from cloudlet.kernel.errors import Busy
 
 
@@ -42,7 +42,8 @@ class Served:
 
 
 def doors(streets: Streets, served: Served) -> ControlDoors:
-    return ControlDoors(streets, served.open, {"metadata": 80, "api": 4566})  # type: ignore[arg-type]
+    return ControlDoors(streets, served.open, {
+        "metadata": (TASKS, 80), "instances": (INSTANCES, 80), "api": (TASKS, 4566)})  # type: ignore[arg-type]
 
 
 def test_doors_open_once_and_shut() -> None:
@@ -52,11 +53,13 @@ def test_doors_open_once_and_shut() -> None:
         for _ in range(2):
             await made.ensure("a")
         await asyncio.gather(made.ensure("b"), made.ensure("b"))
-        assert sorted(served.doors) == [("a", "api"), ("a", "metadata"), ("b", "api"), ("b", "metadata")]
-        assert set(streets.open) == {(network, ADDRESS, port) for network in "ab" for port in (80, 4566)}
+        assert sorted(served.doors) == [
+            (network, kind) for network in "ab" for kind in ("api", "instances", "metadata")]
+        assert set(streets.open) == {(network, *place) for network in "ab"
+                                     for place in ((TASKS, 80), (INSTANCES, 80), (TASKS, 4566))}
         for _ in range(2):
             await made.destroy("a")
-        assert sorted(served.doors) == [("b", "api"), ("b", "metadata")]
+        assert sorted(served.doors) == [("b", "api"), ("b", "instances"), ("b", "metadata")]
         await made.destroy("b")
     asyncio.run(main())
 
@@ -70,7 +73,7 @@ def test_a_network_that_was_made_anew_gets_new_doors() -> None:
         streets.open.clear()  # the namespace is gone, and another has its name
         await made.ensure("a")
         assert all(sock.fileno() < 0 for sock in old)
-        assert len(served.doors) == 2
+        assert len(served.doors) == 3
         await made.destroy("a")
     asyncio.run(main())
 

@@ -417,3 +417,67 @@ def test_a_taken_port_says_so() -> None:
         with pytest.raises(OSError, match="in use"):
             await Server(echo).listen("127.0.0.1", client.port)
     serve(echo, scenario)
+
+
+# ── Inside networks ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def inside(handler: Handler, scenario: Callable[[Server, int], Awaitable[Any]]) -> Any:
+    """Runs a scenario against a socket that stands for one in a network."""
+    async def run() -> Any:
+        server, sock = Server(handler), socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        await server.open(sock, handler, "vpc")
+        try:
+            return await asyncio.wait_for(scenario(server, sock.getsockname()[1]), 30)
+        finally:
+            await server.close()
+    return uvloop.run(run())
+
+
+def test_an_answer_may_go_no_farther_than_it_should() -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, body=request.network.encode(), hops=2 if request.path == "/near" else None)
+
+    async def scenario(server: Server, port: int) -> list[tuple[bytes, int]]:
+        found = []
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for path in ("/near", "/far"):
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            answer = await reader.readuntil(b"vpc")
+            (connection_,) = server.connections
+            assert connection_._transport is not None
+            ours = connection_._transport.get_extra_info("socket")
+            found.append((answer[-3:], ours.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)))
+        writer.close()
+        return found
+    assert inside(handler, scenario) == [(b"vpc", 2), (b"vpc", connection.HOPS)]
+
+
+def test_one_address_inside_has_only_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CLIENT_CONNECTIONS_MAX", 3)
+
+    async def handler(request: Request) -> Response:
+        return Response(200, body=b"ok")
+
+    async def scenario(server: Server, port: int) -> None:
+        async def opened() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            return reader, writer
+        first = [await opened() for _ in range(3)]
+        for reader, _ in first:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        reader, writer = await opened()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        writer.close()
+        for _, writer in first:
+            writer.close()
+        for _ in range(1000):
+            await asyncio.sleep(0.01 if server.clients else 0)
+        assert not server.clients
+        reader, writer = await opened()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    inside(handler, scenario)

@@ -74,11 +74,13 @@ class Sendable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body` is bytes, or an iterator of chunks for what is too large to hold (best one that is `Sendable`)."""
+    """`body` is bytes, or an iterator of chunks for what is too large to hold (best one that is `Sendable`). `hops` is
+    the time to live of its packets, which every router lowers (1: no router passes them on); None: as usual."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Chunks = b""
+    hops: int | None = None
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -1,7 +1,8 @@
 """One client's connection: HTTP/1.1 by httptools, requests answered in order, bodies streamed both ways."""
 
 import asyncio
-from collections import deque
+import socket
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -19,6 +20,8 @@ TARGET_BYTES_MAX = 16 * 1024
 HEADERS_MAX = 200
 PIPELINE_MAX = 32
 DISCARD_MAX = 16 * 1024 * 1024  # of a body that nobody wants, before the connection is closed instead
+CLIENT_CONNECTIONS_MAX = 512  # from one address inside a network: more are cut
+HOPS = 64  # that a packet may pass, as Linux has it
 HEAD_S, IDLE_S, STALL_S = 30.0, 75.0, 60.0  # to send a head; between requests; without progress in either direction
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -29,6 +32,7 @@ class Owner(Interface):
     """What a connection needs of its server."""
 
     connections: "set[Connection]"
+    clients: Counter[tuple[str, str]]
     stopping: bool
 
     def now(self) -> float:
@@ -68,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         self._drained: asyncio.Future[None] | None = None  # set while the client does not take our answer
         self._refusal: Response | None = None  # ends the connection once earlier requests are answered
-        self._source = ""
+        self._source, self._counted, self._hops = "", False, HOPS
         self.deadline: float | None = None  # loop time at which an idle or stalled client is dropped
 
     # what the transport calls
@@ -78,6 +82,11 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         peer = transport.get_extra_info("peername")
         self._source = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
+        if self._network:
+            self._owner.clients[self._network, self._source] += 1
+            self._counted = True
+            if self._owner.clients[self._network, self._source] > CLIENT_CONNECTIONS_MAX:
+                self._abort()
         self._owner.connections.add(self)
         self.deadline = self._loop.time() + HEAD_S
 
@@ -112,6 +121,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: nobody waits for the answer any more."""
         self._owner.connections.discard(self)
+        if self._counted:
+            self._counted = False
+            self._owner.clients[self._network, self._source] -= 1
+            if not self._owner.clients[self._network, self._source]:
+                del self._owner.clients[self._network, self._source]
         self._transport = None
         self._pending.clear()
         if self._receiving is not None:
@@ -252,12 +266,19 @@ class Connection(asyncio.Protocol):
         response = await self._handler(exchange.request)
         unasked = exchange.body.expects_continue and not exchange.body.ended  # whether it comes now, nobody can tell
         keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping
+        self._limit_hops(response.hops or HOPS)
         if isinstance(response.body, bytes):
             self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
                        + (response.body if exchange.request.method != "HEAD" else b""))
             await self._drain()
             return keep_alive
         return await self._stream(exchange, response, keep_alive)
+
+    def _limit_hops(self, hops: int) -> None:
+        """How far what is sent from now on gets."""
+        if hops != self._hops and self._transport is not None:
+            self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+            self._hops = hops
 
     async def _stream(self, exchange: _Exchange, response: Response, keep_alive: bool) -> bool:
         """Sends a body of unknown size; whether the connection can go on after it."""

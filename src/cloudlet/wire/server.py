@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 
 from cloudlet.kernel.clock import SystemClock
@@ -33,6 +34,7 @@ class Server:
         self._listening: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self.connections: set[Connection] = set()
+        self.clients: Counter[tuple[str, str]] = Counter()  # connections by network and address
         self.stopping = False
         self.now: Callable[[], float] = SystemClock().now
 

@@ -434,8 +434,9 @@ class Probes(Protocol):
 
 
 class Doors(Protocol):
-    """The control plane's own sockets inside networks: task credentials and metadata (169.254.170.2, port 80) and the
-    API endpoint (169.254.170.2, the endpoint's port). They live and die with the control plane's process."""
+    """The control plane's own sockets inside networks: task credentials and metadata (169.254.170.2, port 80), metadata
+    of instances (169.254.169.254, port 80) and the API endpoint (169.254.170.2, the endpoint's port). They live and die
+    with the control plane's process."""
 
     async def ensure(self, network: str) -> None:
         """All doors of that network are open."""

@@ -26,10 +26,11 @@ from cloudlet.services.ec2.interfaces import (
     release_interface,
 )
 from cloudlet.services.ec2.loops import controller
+from cloudlet.services.ec2.metadata import instance_metadata
 from cloudlet.services.ec2.records import NetworkInterface
 
 NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
          vpcs, *INSTANCES)
 
 __all__ = ["NOUNS", "NetworkInterface", "controller", "create_interface", "ec2", "find_interface",
-           "find_interface_by_address", "infrastructure", "release_interface"]
+           "find_interface_by_address", "infrastructure", "instance_metadata", "release_interface"]

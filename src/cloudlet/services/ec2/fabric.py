@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from cloudlet.engines.ports import Fabric, InterfaceSpec, Member, NetworkSpec, Rule
+from cloudlet.engines.ports import Fabric, InterfaceSpec, Lease, Member, NetworkSpec, Rule
 from cloudlet.services.ec2.ranges import gateway_of, resolver_of
 from cloudlet.services.ec2.records import (
     FabricRevision,
@@ -121,5 +121,8 @@ def network_spec(tx: Tx, name: str, vpc: Vpc) -> NetworkSpec:
 
 def interface_spec(interface: NetworkInterface) -> InterfaceSpec:
     """The interface, with what its workload stands on."""
+    lease = None
+    if interface.workload == "tap":
+        lease = Lease(interface.subnet_cidr, interface.resolver, interface.private_dns_name)
     return InterfaceSpec(interface.fabric_name, interface.network, interface.private_ip,
-                         gateway_of(interface.subnet_cidr), interface.mac, interface.workload)
+                         gateway_of(interface.subnet_cidr), interface.mac, interface.workload, lease)

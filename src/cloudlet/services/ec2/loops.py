@@ -14,6 +14,7 @@ from cloudlet.engines.ports import Engines, Interface
 from cloudlet.kernel.errors import EngineError
 from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import pool
+from cloudlet.services.ec2.connect import ACTIVE_KEYS, Withdrawal
 from cloudlet.services.ec2.fabric import interface_spec, network_spec, refresh_fabric, render, snapshot
 from cloudlet.services.ec2.interfaces import vpc_key
 from cloudlet.services.ec2.records import Ground, Network, NetworkInterface, Vpc
@@ -29,7 +30,8 @@ def controller(store: Store, engines: Engines, site: Site) -> Controller:
         tx.put(Ground(pool.GROUND_KEY, site.installation.id, site.public_cidr))
     loops = Loops(store, engines, site)
     return Controller(
-        {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric},
+        {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric,
+         ACTIVE_KEYS: Withdrawal(store).reconcile},
         keeps={"networks": loops.keeps}, wakes={"networks": loops.wakes})
 
 

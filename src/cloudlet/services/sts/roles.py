@@ -24,6 +24,7 @@ from cloudlet.services.sts.session_tags import Passed, passed_by
 from cloudlet.store.db import Tx
 
 ACTION = "sts:AssumeRole"
+EC2, ECS_TASKS = "ec2.amazonaws.com", "ecs-tasks.amazonaws.com"  # the services that run things with roles
 DURATION_MIN_S, DURATION_S, CHAINED_MAX_S = 900, 3600, 3600
 POLICY_ARNS_MAX, POLICY_SIZE_MAX = 10, 2048
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
@@ -52,18 +53,24 @@ def assume_role(call: Call, tx: Tx, request: Input) -> Output:
     return answer
 
 
-def credentials_for_task(tx: Tx, role_arn: str, session_name: str, duration_s: float, source_arn: str) -> Credential:
-    """Credentials of a role with which ECS runs a task; `source_arn` is what a trust policy may ask for.
+def credentials_for(tx: Tx, service: str, role_arn: str, session_name: str, duration_s: float, source_arn: str,
+                    facts: tuple[tuple[str, str], ...] = ()) -> Credential:
+    """Credentials of a role for what a service runs (`service`: its principal); `source_arn` is what a trust policy may
+    ask for, `facts` what the session carries.
 
-    Raises AccessDenied where there is no such role or its trust policy does not let ecs-tasks.amazonaws.com have it.
+    Raises AccessDenied where there is no such role or its trust policy does not let the service have it.
     """
     role = find_role(tx, role_arn)
     if role is not None:
         keys = keys_of({"aws:SourceAccount": role.account, "aws:SourceArn": source_arn or None,
                         "sts:RoleSessionName": session_name})
-        ecs = policy.Caller(frozenset({("Service", "ecs-tasks.amazonaws.com")}))
-        if policy.granted(policy.parse(role.trust), ecs, ACTION, role.arn, keys.get) == "direct":
-            return open_session(tx, role, session_name, duration_s)
+        caller = policy.Caller(frozenset({("Service", service)}))
+        if policy.granted(policy.parse(role.trust), caller, ACTION, role.arn, keys.get) == "direct":
+            return open_session(tx, role, session_name, duration_s, facts=facts)
+    if service == EC2:
+        raise AccessDenied(f"EC2 cannot assume the role {role_arn.rpartition('/')[2]}. Please see documentation at"
+                           " https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html"
+                           "#troubleshoot_iam-ec2_errors-info-doc.")
     raise AccessDenied(
         f"ECS was unable to assume the role '{role_arn}' that was provided for this task. Please verify that the"
         " role being passed has the proper trust relationship and permissions and that your IAM user has"
