@@ -28,7 +28,7 @@ from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ecr, ecs, iam, logs, secretsmanager, ssm, sts
+from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, secretsmanager, ssm, sts
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.store.directory import DataDirectory
@@ -36,7 +36,8 @@ from cloudlet.store.flush import checkpoints
 from cloudlet.wire.gateway import Gateway
 from cloudlet.wire.server import Server
 
-SERVICES = (sts.sts, iam.iam, ec2.ec2, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm, secretsmanager.secretsmanager)
+SERVICES = (sts.sts, iam.iam, ec2.ec2, ec2instanceconnect.ec2_instance_connect, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm,
+            secretsmanager.secretsmanager)
 TABLES = (logs.TABLES,)
 ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
 

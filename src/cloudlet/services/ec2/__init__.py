@@ -17,6 +17,7 @@ from cloudlet.services.ec2 import (
     vpcs,
 )
 from cloudlet.services.ec2.api import ec2
+from cloudlet.services.ec2.connect import authorized_key, find_instance, give_key
 from cloudlet.services.ec2.infrastructure import infrastructure
 from cloudlet.services.ec2.instances import NOUNS as INSTANCES
 from cloudlet.services.ec2.interfaces import (
@@ -32,5 +33,6 @@ from cloudlet.services.ec2.records import NetworkInterface
 NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
          vpcs, *INSTANCES)
 
-__all__ = ["NOUNS", "NetworkInterface", "controller", "create_interface", "ec2", "find_interface",
-           "find_interface_by_address", "infrastructure", "instance_metadata", "release_interface"]
+__all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
+           "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",
+           "release_interface"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.ec2.instances.records import Instance
+from cloudlet.services.ec2.keyformats import open_ssh, read_public
 from cloudlet.store.db import Store, Tx
 from cloudlet.store.records import record
 
@@ -30,6 +31,17 @@ class ActiveKeys:
 
     key: str
     keys: tuple[ActiveKey, ...]
+
+
+def find_instance(tx: Tx, account: str, region: str, id: str) -> Instance | None:
+    """An account's instance of that id, or None."""
+    return tx.get(Instance, f"{account}/{region}/{id}")
+
+
+def authorized_key(text: str) -> str | None:
+    """An RSA or ED25519 key in OpenSSH's form as a line of authorized_keys, without its comment; None for others."""
+    public = read_public(text.encode()) if text.lstrip().startswith("ssh-") else None
+    return open_ssh(public) if public is not None else None
 
 
 def give_key(tx: Tx, instance: Instance, user: str, public: str) -> None:
