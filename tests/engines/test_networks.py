@@ -359,6 +359,7 @@ def test_two_installations_live_side_by_side(ground: FabricGround, web: Interfac
         third = FabricNetworks(replace(second.site, installation=Installation("ffffff")))
         with pytest.raises(Refused, match="overlaps"):
             second.run(third.ensure_network(replace(second.network(), name="cl-ffffff-vpc-1")))
+        assert "choose another with --public-cidr" in (second.run(third.probe()) or "")
         assert second.run(third.owned()) == ()
     assert routes_of(ground.site.public_cidr)
 

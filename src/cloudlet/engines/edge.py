@@ -52,14 +52,22 @@ class Edge:
         """From here on, no packet to the public range leaves the host by another way. Raises Refused where the host
         has a network of its own there."""
         with Netlink() as host:
-            ours = host.link(self._host_link)
-            routes = host.routes()
-            for route in routes:
-                if self._is_foreign(route, ours):
-                    raise Refused(f"the public range {self.public_cidr} overlaps with {route.destination}, to which "
-                                  "this host has a route already: choose another with --public-cidr")
-            if not any(self._is_guard(route) for route in routes):
+            if not any(self._is_guard(route) for route in self._routes(host)):
                 host.set_blackhole(self.public_cidr, self._guard_metric)
+
+    def require_free(self) -> None:
+        """Raises Refused where the host has a network of its own in the public range."""
+        with Netlink() as host:
+            self._routes(host)
+
+    def _routes(self, host: Netlink) -> list[Route]:
+        """The host's routes, none of them to a network of its own in the public range."""
+        ours, routes = host.link(self._host_link), list(host.routes())
+        for route in routes:
+            if self._is_foreign(route, ours):
+                raise Refused(f"the public range {self.public_cidr} overlaps with {route.destination}, to which this"
+                              " host has a route already: choose another with --public-cidr")
+        return routes
 
     def _is_guard(self, route: Route) -> bool:
         return (route.destination, route.link, route.metric) == (self._public, None, self._guard_metric)

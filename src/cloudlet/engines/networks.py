@@ -285,6 +285,7 @@ class FabricNetworks:
         try:
             for program in _PROGRAMS:
                 process.find(program)
+            await self._run(self._edge.require_free)
             name = f"{self._site.installation.prefix}probe-{os.getpid()}"
             try:
                 path = await self._run(netns.create, name)
