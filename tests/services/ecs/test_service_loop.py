@@ -232,7 +232,8 @@ async def test_a_strategy_shares_tasks_between_providers(plane: Plane) -> None:
         "enable": True, "rollback": True, "thresholdConfiguration": {"type": "COUNT", "value": 0}}}}, "at least 1"),
     ({"deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 100},
       "availabilityZoneRebalancing": "ENABLED"}, "requires a maximumPercent greater than 100"),
-    ({"deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 100}}, "cannot both be 100"),
+    ({"deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 100}},
+     "cannot be 100 as this will block deployments"),
     ({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}, "InvalidSubnetID.NotFound"),
 ])
 def test_create_service_refuses(plane: Plane, change: dict[str, Any], words: str) -> None:

@@ -97,6 +97,17 @@ def test_space_delimited_patterns(pattern: str, does: bool) -> None:
     assert matches(pattern, APACHE) == does
 
 
+@pytest.mark.parametrize(("message", "first", "second"), [
+    ('"a b" c', "a b", "c"), ("[a b] c", "a b", "c"), ('"" []', "", ""), ('"a b', '"a', "b"), ("[a b", "[a", "b"),
+    ('" [', '"', "["), ('[a" b', '[a"', "b"), ('"a"b', "a", "b"), ("[a]b", "a", "b"), ("'a b'", "'a", "b'"),
+    ("a] b\"", "a]", 'b"')])
+def test_where_a_field_begins_and_ends(message: str, first: str, second: str) -> None:
+    pattern = compiled("[x, y]")
+    assert pattern is not None and pattern.extracted(message) == {"$x": first, "$y": second}
+    quoted = [text.replace("\\", "\\\\").replace('"', '\\"') for text in (first, second)]
+    assert matches(f'[x = "{quoted[0]}", y = "{quoted[1]}"]', message)
+
+
 def test_what_patterns_extract() -> None:
     def extracted(pattern: str, message: str) -> dict[str, str]:
         found = compiled(pattern)

@@ -46,7 +46,8 @@ def configuration(given: Input, before: Configuration) -> Configuration:
         raise InvalidParameterException("minimumHealthyPercent must be between 0 and 100, and maximumPercent at least"
                                         " 100.")
     if least == most == 100:
-        raise InvalidParameterException("minimumHealthyPercent and maximumPercent cannot both be 100.")
+        raise InvalidParameterException("Both maximumPercent and minimumHealthyPercent cannot be 100 as this will"
+                                        " block deployments.")
     return Configuration(least, most, _breaker(given.get("deploymentCircuitBreaker") or {}, before.breaker))
 
 
