@@ -14,8 +14,9 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from cloudlet.engines import process, qcow2
-from cloudlet.engines.ports import Disk, DiskSpec, LayerSource
-from cloudlet.kernel.errors import Conflict, Refused
+from cloudlet.engines.ports import Disk, DiskSpec, LayerSource, Place
+from cloudlet.engines.shelf import Shelf
+from cloudlet.kernel.errors import Conflict, Full, Refused
 from cloudlet.kernel.site import Site
 
 QUICK_S, COPY_S = 60.0, 3600.0
@@ -49,6 +50,7 @@ class QcowDisks:
     def __init__(self, site: Site, holder: FindHolder = nobody) -> None:
         self.directory = site.data_dir / "disks"
         self._volumes, self._layers = self.directory / "volumes", self.directory / "layers"
+        self._shelf = Shelf(site.data_dir / "images")
         self.holder = holder
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -198,6 +200,14 @@ class QcowDisks:
                 self._mark(name).touch()
             self._collect()
 
+    async def survey(self) -> Place:
+        """See `ports.Disks`."""
+        return Place(self.free_bytes(), self._shelf.images())
+
+    async def unshelve(self, image: str, problem: str = "") -> None:
+        """See `ports.Disks`."""
+        self._shelf.empty(image, problem)
+
     def _collect(self) -> None:
         """Removes the layers that nobody asks for and nothing needs, from the top down."""
         while True:
@@ -251,7 +261,7 @@ class QcowDisks:
 
     def _require_space(self, bytes_wanted: int = 0) -> None:
         if self.free_bytes() <= bytes_wanted:
-            raise Refused("there is no space left on the disk that holds Cloudlet's data")
+            raise Full("there is no space left on the disk that holds Cloudlet's data")
 
     def _seen(self, name: str, path: Path) -> Disk:
         found = qcow2.header(path)
@@ -272,7 +282,7 @@ async def _qemu_img(verb: str, *arguments: str, timeout_s: float = QUICK_S) -> N
     if result.status == 0:
         return
     if "No space left" in result.complaint:
-        raise Refused("there is no space left on the disk that holds Cloudlet's data")
+        raise Full("there is no space left on the disk that holds Cloudlet's data")
     raise Refused(f"qemu-img {verb}: {result.complaint}")
 
 

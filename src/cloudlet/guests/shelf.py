@@ -3,31 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
+from cloudlet.engines.ports import Card
+
 CARD = "image.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What the control plane must know of an image. Files are named within its directory. `owner` is the account that
-    people know the distribution's images by, `alias` its name where it has one; `user` is whom one logs in as."""
-
-    name: str
-    description: str
-    owner: str
-    root_device: str
-    user: str
-    disk: str
-    format: str
-    size_gib: int
-    created: float
-    alias: str = ""
-    kernel: str = ""
-    ramdisk: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Shelf:

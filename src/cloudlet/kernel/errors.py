@@ -44,6 +44,10 @@ class Unavailable(Refused):
     """The engine's program or privilege is missing on this machine; the text says what installs it."""
 
 
+class Full(Refused):
+    """The host's disk has no space for it; later there may be some."""
+
+
 class DeclarationError(Exception):
     """Raised at import: a declaration and AWS's service model disagree."""
 

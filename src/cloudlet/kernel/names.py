@@ -24,6 +24,11 @@ class Arn:
         return f"arn:{self.partition}:{self.service}:{self.region}:{self.account}:{self.resource}"
 
 
+def derived_id(prefix: str, name: str) -> str:
+    """The id of something that is known by a name everywhere: `ami-` and seventeen hex digits of the name."""
+    return f"{prefix}-{hashlib.blake2s(f'{prefix} {name}'.encode()).hexdigest()[:17]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """One Cloudlet on one host. `id` is six hex digits, drawn once and kept in the data directory."""

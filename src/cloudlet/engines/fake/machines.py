@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from cloudlet.engines.ports import Disk, DiskSpec, LayerSource, Machine, MachineSpec
-from cloudlet.kernel.errors import Conflict, Refused
+from cloudlet.engines.ports import Disk, DiskSpec, LayerSource, Machine, MachineSpec, Place, Shelved
+from cloudlet.kernel.errors import Conflict, Full, Refused
 
 if TYPE_CHECKING:
     from cloudlet.engines.fake import World
@@ -23,18 +23,23 @@ class Content:
 
 
 class FakeDisks:
-    """Disks and layers whose content is a text. `files` are the host's files that can be received (path → text);
-    `full`: nothing new finds space."""
+    """Disks and layers whose content is a text. `files` are the host's files that can be received (path → text), with
+    their `sizes` where they are not as long as the text;
+    `shelf` are the images that lie there, by name, and `problems` what was said of them; `full`: nothing new finds
+    space."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
         self.disks: dict[str, Content] = {}
         self.layers: dict[str, Content] = {}
         self.files: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        self.shelf: dict[str, Shelved] = {}
+        self.problems: dict[str, str] = {}
         self.full = False
 
     async def ensure(self, spec: DiskSpec) -> Disk:
-        """See `ports.Disks`. Refused while `full`, Conflict where the base is missing."""
+        """See `ports.Disks`."""
         def effect() -> Disk:
             found = self.disks.get(spec.name)
             if found is None:
@@ -44,6 +49,7 @@ class FakeDisks:
                     raise Conflict(f"the layer {spec.base} does not exist")
                 found = Content(Disk(spec.name, 0, 0), base.text if base else "", spec.base)
                 self.disks[spec.name] = found
+                found.seen = replace(found.seen, size_bytes=base.seen.size_bytes if base else 0)
             found.seen = replace(found.seen, size_bytes=max(spec.size_bytes, found.seen.size_bytes))
             return found.seen
         return await self._world.verb("ensure_disk", spec.name, effect, makes=True)
@@ -55,19 +61,21 @@ class FakeDisks:
                 found = self.disks.get(disk)
                 if found is None:
                     raise Conflict(f"the disk {disk} does not exist")
+                self._require_space()
                 self.layers[layer] = Content(replace(found.seen, name=layer), found.text, found.base)
             return self.layers[layer].seen
         return await self._world.verb("seal", layer, effect)
 
     async def receive(self, layer: str, source: LayerSource) -> Disk:
-        """See `ports.Disks`. The size is that of the text."""
+        """See `ports.Disks`."""
         def effect() -> Disk:
             if layer not in self.layers:
                 if source.path not in self.files:
                     raise Refused(f"{source.path} is no disk")
                 self._require_space()
                 text = self.files[source.path]
-                self.layers[layer] = Content(Disk(layer, len(text), len(text), source.kernel is not None), text)
+                size_bytes = self.sizes.get(source.path, len(text))
+                self.layers[layer] = Content(Disk(layer, size_bytes, len(text), source.kernel is not None), text)
             return self.layers[layer].seen
         return await self._world.verb("receive", layer, effect, makes=True)
 
@@ -93,7 +101,23 @@ class FakeDisks:
 
     def _require_space(self) -> None:
         if self.full:
-            raise Refused("there is no space left on the host's disk")
+            raise Full("there is no space left on the host's disk")
+
+    async def survey(self) -> Place:
+        """See `ports.Disks`."""
+        def effect() -> Place:
+            return Place(0 if self.full else 1 << 40, tuple(self.shelf.values()))
+        return await self._world.verb("survey", "disks", effect)
+
+    async def unshelve(self, image: str, problem: str = "") -> None:
+        """See `ports.Disks`."""
+        def effect() -> None:
+            if image in self.shelf and self.shelf[image].removed:
+                del self.shelf[image]
+            elif image in self.shelf:
+                self.shelf[image] = replace(self.shelf[image], source=None)
+                self.problems[image] = problem
+        await self._world.verb("unshelve", image, effect)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from cloudlet.engines.ports.machines import Card as Card
 from cloudlet.engines.ports.machines import Disk as Disk
 from cloudlet.engines.ports.machines import Disks as Disks
 from cloudlet.engines.ports.machines import DiskSpec as DiskSpec
@@ -19,6 +20,8 @@ from cloudlet.engines.ports.machines import Machine as Machine
 from cloudlet.engines.ports.machines import Machines as Machines
 from cloudlet.engines.ports.machines import MachineSpec as MachineSpec
 from cloudlet.engines.ports.machines import Nic as Nic
+from cloudlet.engines.ports.machines import Place as Place
+from cloudlet.engines.ports.machines import Shelved as Shelved
 from cloudlet.engines.ports.upstreams import Upstream as Upstream
 from cloudlet.engines.ports.upstreams import UpstreamManifest as UpstreamManifest
 from cloudlet.engines.ports.upstreams import Upstreams as Upstreams

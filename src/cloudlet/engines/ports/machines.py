@@ -1,7 +1,7 @@
 """What the control plane needs of virtual machines and of the disks they start from."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 # ── Disks ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -39,23 +39,65 @@ class Disk:
     kernel: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the control plane must know of a finished image that lies on the shelf, a directory of its own: `disk`,
+    `kernel` and `ramdisk` are files in it. `owner` is the account that people know the distribution's images by,
+    `alias` its name where it has one; `user` is whom one logs in as."""
+
+    name: str
+    description: str
+    owner: str
+    root_device: str
+    user: str
+    disk: str
+    format: Literal["raw", "qcow2"]
+    size_gib: int
+    created: float
+    alias: str = ""
+    kernel: str = ""
+    ramdisk: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """An image on the shelf. `source` is None once its files are gone, since a layer has been made of them. `removed`:
+    nobody wants it any more."""
+
+    card: Card
+    source: LayerSource | None
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where disks are kept, as found: what new ones may still take, and the images that lie on the shelf."""
+
+    free_bytes: int
+    shelf: tuple[Shelved, ...] = ()
+
+
 class Disks(Protocol):
     """Disks, which machines write to, and layers, which never change: snapshots and images. A layer may be the base of
     any number of disks and layers, and its content stays as long as one of them needs it."""
 
     async def ensure(self, spec: DiskSpec) -> Disk:
-        """The disk, at least of that size. A running machine sees it grow. Conflict where its base is missing."""
+        """The disk, at least of that size. A running machine sees it grow. Conflict where its base is missing, Full
+        where the host has no space for a new one."""
         ...
 
     async def seal(self, disk: str, layer: str) -> Disk:
         """Keeps the disk's content of this moment as a layer, once: a layer of that name is left as it is.
 
-        A running machine goes on; the content is what a power cut would have left. Conflict where there is no disk.
+        A running machine goes on; the content is what a power cut would have left. Conflict where there is no disk,
+        Full where the host has no space.
         """
         ...
 
     async def receive(self, layer: str, source: LayerSource) -> Disk:
-        """Makes a layer from a file, once. Refused where the file is none that can be a disk."""
+        """Makes a layer from a file, once. Refused where the file is none that can be a disk, Full where the host has
+        no space."""
         ...
 
     async def observe(self, name: str) -> Disk | None:
@@ -68,6 +110,15 @@ class Disks(Protocol):
 
     async def owned(self) -> tuple[str, ...]:
         """The names of all disks and layers."""
+        ...
+
+    async def survey(self) -> Place:
+        """How much space there is, and which images wait to be taken in. Cheap: no process is started for it."""
+        ...
+
+    async def unshelve(self, image: str, problem: str = "") -> None:
+        """The files of an image on the shelf are needed no more, since a layer was made of them or never can be (the
+        `problem`, for whoever put it there); its card stays, unless it was removed."""
         ...
 
 

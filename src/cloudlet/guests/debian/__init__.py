@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cloudlet.engines.ports import Card
 from cloudlet.guests.ramdisk import ramdisk
-from cloudlet.guests.shelf import Card, Shelf
+from cloudlet.guests.shelf import Shelf
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
 OWNER = "136693071363"  # Debian's account on AWS

@@ -29,9 +29,10 @@ from cloudlet.services.ec2.interfaces import (
 from cloudlet.services.ec2.loops import controller
 from cloudlet.services.ec2.metadata import instance_metadata
 from cloudlet.services.ec2.records import NetworkInterface
+from cloudlet.services.ec2.storage import images, snapshots, volumes
 
 NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
-         vpcs, *INSTANCES)
+         vpcs, images, snapshots, volumes, *INSTANCES)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",

@@ -18,6 +18,7 @@ from cloudlet.services.ec2.connect import ACTIVE_KEYS, Withdrawal
 from cloudlet.services.ec2.fabric import interface_spec, network_spec, refresh_fabric, render, snapshot
 from cloudlet.services.ec2.interfaces import vpc_key
 from cloudlet.services.ec2.records import Ground, Network, NetworkInterface, Vpc
+from cloudlet.services.ec2.storage import loops as storage
 from cloudlet.store.db import Store, Tx
 
 NETWORK, INTERFACE, FABRIC = "ec2.network", "ec2.interface", "ec2.fabric"
@@ -28,11 +29,12 @@ def controller(store: Store, engines: Engines, site: Site) -> Controller:
     """EC2's loops. Tells the store what the installation is called, which transactions need to know."""
     with store.tx() as tx:
         tx.put(Ground(pool.GROUND_KEY, site.installation.id, site.public_cidr))
-    loops = Loops(store, engines, site)
+    loops, disks = Loops(store, engines, site), storage.controller(store, engines, site)
     return Controller(
         {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric,
-         ACTIVE_KEYS: Withdrawal(store).reconcile},
-        keeps={"networks": loops.keeps}, wakes={"networks": loops.wakes})
+         ACTIVE_KEYS: Withdrawal(store).reconcile, **disks.reconcilers},
+        keeps={"networks": loops.keeps, **disks.keeps}, wakes={"networks": loops.wakes, **disks.wakes},
+        workers=disks.workers)
 
 
 class Loops:

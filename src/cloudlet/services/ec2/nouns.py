@@ -22,6 +22,7 @@ from cloudlet.services.ec2.records import (
     Subnet,
     Vpc,
 )
+from cloudlet.services.ec2.storage.records import Image, Snapshot, Volume
 from cloudlet.store.db import Tx
 
 T = TypeVar("T")
@@ -53,6 +54,9 @@ NOUNS = (
     Noun(ElasticIp, "eipalloc", "elastic-ip", "allocation ID", api.InvalidAllocationNotFound),
     Noun(DhcpOptions, "dopt", "dhcp-options", "dhcpOption ID", api.InvalidDhcpOptionsNotFound),
     Noun(KeyPair, "key", "key-pair", "key pair", api.InvalidKeyPairNotFound),
+    Noun(Volume, "vol", "volume", "volume", api.InvalidVolumeNotFound, api.InvalidVolumeMalformed),
+    Noun(Snapshot, "snap", "snapshot", "snapshot", api.InvalidSnapshotNotFound, api.InvalidSnapshotMalformed),
+    Noun(Image, "ami", "image", "image id", api.InvalidAmiNotFound, api.InvalidAmiMalformed),
     Noun(NetworkAcl, "acl", "network-acl", "networkAcl ID", api.InvalidNetworkAclNotFound),
     Noun(Instance, "i", "instance", "instance ID", api.InvalidInstanceNotFound, api.InvalidInstanceMalformed),
     Noun(LaunchTemplate, "lt", "launch-template", "launch template", api.InvalidTemplateNotFound,

@@ -1,0 +1,1 @@
+"""EBS and machine images: volumes, snapshots, and the AMIs that instances start from."""
