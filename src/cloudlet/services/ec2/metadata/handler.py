@@ -16,7 +16,7 @@ from cloudlet.services.ec2.metadata.roles import RoleCredentials
 from cloudlet.services.ec2.metadata.tree import look_up, tree, versions
 from cloudlet.store.db import Store, Tx
 
-TOKEN_PATH = "/latest/api/token"  # noqa: S105: where one gets a token
+TOKEN_PATH = "/latest/api/token"  # where one gets a token
 _PAGE = """<?xml version="1.0" encoding="iso-8859-1"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"
 \t"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
