@@ -68,8 +68,8 @@ CASES: list[Case] = [
 _ARN = re.compile(r"arn:aws:[a-z0-9-]+:([a-z]{2}-[a-z]+-\d)?:(\d{12}|aws)?:\S+")
 _HEX = "[0-9a-f]{17}"
 FORMS: list[tuple[re.Pattern[str], re.Pattern[str]]] = [(re.compile(name), re.compile(form)) for name, form in (
-    (r"(?i).*arn", _ARN.pattern), ("UserId", "AIDA[A-Z2-7]{16,17}"), ("RoleId", "AROA[A-Z2-7]{16,17}"),
-    ("PolicyId", "ANPA[A-Z2-7]{16,17}"), ("InstanceProfileId", "AIPA[A-Z2-7]{16,17}"), ("VpcId", f"vpc-{_HEX}"),
+    (r"(?i).*arn", _ARN.pattern), ("UserId", "AIDA[A-Z2-7]{17}"), ("RoleId", "AROA[A-Z2-7]{17}"),
+    ("PolicyId", "ANPA[A-Z2-7]{17}"), ("InstanceProfileId", "AIPA[A-Z2-7]{17}"), ("VpcId", f"vpc-{_HEX}"),
     ("SubnetId", f"subnet-{_HEX}"), ("InternetGatewayId", f"igw-{_HEX}"), ("AllocationId", f"eipalloc-{_HEX}"),
     ("registryId", r"\d{12}"), ("OwnerId", r"\d{12}"), ("VersionId", ".{32,64}|v[0-9]+"),
     ("repositoryUri", r"\S+/\S+"), ("CidrBlock", r"[\d.]+/\d+"))]

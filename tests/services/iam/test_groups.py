@@ -33,7 +33,7 @@ def test_create_get_list_update_and_delete_group(desk: Desk) -> None:
     assert desk(iam, "GetGroup", GroupName="devs") == {"Group": made, "Users": []}
     assert desk(iam, "ListGroups", PathPrefix="/team/")["Groups"] == [made]
     assert desk(iam, "ListGroups", PathPrefix="/other/")["Groups"] == []
-    assert re.fullmatch("AGPA[A-Z2-7]{16}", made.pop("GroupId"))
+    assert re.fullmatch("AGPA[A-Z2-7]{17}", made.pop("GroupId"))
     assert made == {"GroupName": "devs", "Path": "/team/", "Arn": f"arn:aws:iam::{ACCOUNT}:group/team/devs",
                     "CreateDate": desk.clock.now()}
     with pytest.raises(EntityAlreadyExists, match="Group with name DEVS already exists"):

@@ -87,7 +87,7 @@ def test_create_policy_and_get_policy(desk: Desk) -> None:
     found = desk(iam, "GetPolicy", PolicyArn=made["Arn"])["Policy"]
     assert found.pop("Description") == "d"
     assert found == made
-    assert re.fullmatch("ANPA[A-Z2-7]{16}", made.pop("PolicyId"))
+    assert re.fullmatch("ANPA[A-Z2-7]{17}", made.pop("PolicyId"))
     assert made == {
         "PolicyName": "mine", "Arn": f"arn:aws:iam::{ACCOUNT}:policy/x/mine", "Path": "/x/", "DefaultVersionId": "v1",
         "AttachmentCount": 0, "PermissionsBoundaryUsageCount": 0, "IsAttachable": True, "CreateDate": desk.clock.now(),

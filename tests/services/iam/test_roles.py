@@ -31,7 +31,7 @@ def test_create_role_answers_what_get_role_answers(desk: Desk) -> None:
     made = desk(iam, "CreateRole", RoleName="app", Path="/ecs/", AssumeRolePolicyDocument=trust(), Description="d",
                 MaxSessionDuration=7200, Tags=[{"Key": "a", "Value": "b"}])["Role"]
     assert desk(iam, "GetRole", RoleName="app")["Role"] == {**made, "RoleLastUsed": {}}
-    assert re.fullmatch("AROA[A-Z2-7]{16}", made.pop("RoleId"))
+    assert re.fullmatch("AROA[A-Z2-7]{17}", made.pop("RoleId"))
     assert unquote(made.pop("AssumeRolePolicyDocument")) == trust()
     assert made == {"RoleName": "app", "Path": "/ecs/", "Arn": f"arn:aws:iam::{ACCOUNT}:role/ecs/app",
                     "CreateDate": desk.clock.now(), "Description": "d", "MaxSessionDuration": 7200,

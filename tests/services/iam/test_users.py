@@ -22,7 +22,7 @@ POLICY = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Re
 
 def test_create_user_answers_what_get_user_answers(desk: Desk) -> None:
     made = desk(iam, "CreateUser", UserName="bob", Path="/team/", Tags=[{"Key": "k", "Value": "v"}])["User"]
-    assert re.fullmatch("AIDA[A-Z2-7]{16}", made.pop("UserId"))
+    assert re.fullmatch("AIDA[A-Z2-7]{17}", made.pop("UserId"))
     assert made == {"UserName": "bob", "Path": "/team/", "Arn": f"arn:aws:iam::{ACCOUNT}:user/team/bob",
                     "CreateDate": desk.clock.now(), "Tags": [{"Key": "k", "Value": "v"}]}
     assert desk(iam, "GetUser", UserName="bob")["User"]["Arn"] == made["Arn"]

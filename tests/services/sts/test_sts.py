@@ -65,7 +65,7 @@ def test_assume_role_answers_credentials_that_work(desk: Desk) -> None:
     assert len(credentials["SecretAccessKey"]) == 40
     assert len(credentials["SessionToken"]) > 100
     assert credentials["Expiration"] == desk.clock.now() + 3600
-    assert re.fullmatch("AROA[A-Z2-7]{16}:me", who["AssumedRoleId"])
+    assert re.fullmatch("AROA[A-Z2-7]{17}:me", who["AssumedRoleId"])
     assert who["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/app/me"
     principal = desk.principal(credentials["AccessKeyId"])
     assert desk(sts, "GetCallerIdentity", principal) == {"UserId": who["AssumedRoleId"], "Account": ACCOUNT,

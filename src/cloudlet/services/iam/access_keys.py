@@ -5,7 +5,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.iam.ids import secret_key, unique_id
+from cloudlet.services.iam.ids import key_id, secret_key
 from cloudlet.services.iam.records import AccessKey, Usage, User
 from cloudlet.services.iam.service import LimitExceeded, NoSuchEntity, ValidationError, iam
 from cloudlet.services.iam.users import named_or_calling_user, the_user
@@ -20,7 +20,7 @@ def create_access_key(call: Call, tx: Tx, request: Input) -> Output:
     user = named_or_calling_user(tx, call, request)
     if len(tx.find(AccessKey, user=user.key)) >= KEYS_MAX:
         raise LimitExceeded(f"Cannot exceed quota for AccessKeysPerUser: {KEYS_MAX}")
-    key = AccessKey(unique_id(tx, "AKIA", call.account), secret_key(tx), user.key, tx.now)
+    key = AccessKey(key_id(tx, "AKIA", call.account), secret_key(tx), user.key, tx.now)
     tx.put(key)
     return {"AccessKey": {"UserName": user.name, "AccessKeyId": key.id, "Status": "Active",
                           "SecretAccessKey": key.secret, "CreateDate": key.created}}

@@ -5,10 +5,16 @@ import base64
 from cloudlet.store.db import Tx
 
 _ACCOUNT_SHIFT, _TOP = 7, 1 << 47
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 def unique_id(tx: Tx, prefix: str, account: str) -> str:
-    """A four-letter prefix (AIDA user, AROA role, ANPA policy, AKIA key, ASIA session) and 16 base32 digits.
+    """A four-letter prefix (AIDA user, AROA role, ANPA policy) and 17 base32 digits: one more than a key's."""
+    return key_id(tx, prefix, account) + _DIGITS[int(tx.token(2), 16) % len(_DIGITS)]
+
+
+def key_id(tx: Tx, prefix: str, account: str) -> str:
+    """A four-letter prefix (AKIA for a user's key, ASIA for a session's) and 16 base32 digits.
 
     As on AWS since 2019, the digits carry the account: tools read it from a key without asking anybody.
     """
@@ -17,7 +23,7 @@ def unique_id(tx: Tx, prefix: str, account: str) -> str:
 
 
 def account_of(access_key_id: str) -> str | None:
-    """The account that an id of `unique_id` carries, or None where it carries none."""
+    """The account that an access key's id carries, or None where it carries none."""
     try:
         head = int.from_bytes(base64.b32decode(access_key_id[4:])[:6], "big")
     except ValueError:

@@ -49,6 +49,6 @@ def policies() -> dict[str, AwsPolicy]:
 
 
 def _policy(name: str, stored: _Stored) -> AwsPolicy:
-    digits = base64.b32encode(hashlib.blake2s(name.encode(), digest_size=10).digest()).decode()
+    digits = base64.b32encode(hashlib.blake2s(name.encode(), digest_size=11).digest()).decode()[:17]
     return AwsPolicy(f"{PREFIX}{stored.path}{name}", "ANPA" + digits, name, stored.path, stored.version,
                      stored.created.timestamp(), stored.updated.timestamp(), bytes(stored.document).decode())

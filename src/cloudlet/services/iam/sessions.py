@@ -8,7 +8,7 @@ from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Principal
 from cloudlet.kernel.identity import Credential
 from cloudlet.services.iam.identities import session_credential
-from cloudlet.services.iam.ids import secret_key, session_token, unique_id
+from cloudlet.services.iam.ids import key_id, secret_key, session_token
 from cloudlet.services.iam.nouns import find_by_arn
 from cloudlet.services.iam.records import Role, Session
 from cloudlet.store.db import Store, Tx
@@ -25,7 +25,7 @@ def open_session(tx: Tx, role: Role, name: str, duration_s: float, *, policy: st
     `facts` are condition keys (in lower case) and values that hold for the session, such as its tags.
     """
     return _opened(tx, Session(
-        access_key_id=unique_id(tx, "ASIA", role.account), secret=secret_key(tx), token=session_token(tx),
+        access_key_id=key_id(tx, "ASIA", role.account), secret=secret_key(tx), token=session_token(tx),
         role=role.key, role_id=role.id, name=name, expires=tx.now + duration_s, policy=policy,
         policy_arns=tuple(policy_arns), account=role.account, facts=facts), duration_s)
 
@@ -35,7 +35,7 @@ def open_own_session(tx: Tx, principal: Principal, duration_s: float, *, federat
     """New credentials of a user or root itself, or with `federated` of somebody of that name whom it vouches for."""
     user = find_by_arn(tx, principal.arn) if principal.kind == "user" else None
     return _opened(tx, Session(
-        access_key_id=unique_id(tx, "ASIA", principal.account), secret=secret_key(tx), token=session_token(tx),
+        access_key_id=key_id(tx, "ASIA", principal.account), secret=secret_key(tx), token=session_token(tx),
         role=user.key if user else "", role_id=user.id if user else "", name=federated, expires=tx.now + duration_s,
         policy=policy, policy_arns=tuple(policy_arns), kind="federated" if federated else "user",
         account=principal.account, facts=facts), duration_s)
