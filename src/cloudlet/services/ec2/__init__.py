@@ -29,10 +29,19 @@ from cloudlet.services.ec2.interfaces import (
 from cloudlet.services.ec2.loops import controller
 from cloudlet.services.ec2.metadata import instance_metadata
 from cloudlet.services.ec2.records import NetworkInterface
-from cloudlet.services.ec2.storage import images, snapshots, volumes
+from cloudlet.services.ec2.storage import (
+    attaching,
+    image_attributes,
+    images,
+    making_images,
+    modifications,
+    snapshots,
+    volumes,
+)
 
 NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
-         vpcs, images, snapshots, volumes, *INSTANCES)
+         vpcs, *INSTANCES, attaching, image_attributes, images, making_images, modifications, snapshots,
+         volumes)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",
