@@ -7,7 +7,6 @@ text or a number; where there is none, or something else, it fails, also with "!
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cloudlet.services.logs.chunks import Needles
 from cloudlet.services.logs.pattern_words import DEPTH_MAX, Words, comparison, invalid, strongest
@@ -99,19 +98,17 @@ class JsonPattern:
             return Expression(lambda found: not found[at] if several else found[at] is UNSET, ())
         if state is not None:
             wanted = _WANTED[state[2].upper()]
-            return Expression(_applied(lambda value: value is wanted, at, several), ())
+            return Expression(lambda found: any(value is wanted for value in found[at]) if several
+                              else found[at] is wanted, ())
         demand = comparison(self._words)
         holds = demand.holds
 
-        def passes(value: Any) -> bool:
+        def test(found: Found, at: int = at) -> bool:
+            value = found[at]
             kind = type(value)
             return holds(value, None) if kind is str else (kind is int or kind is float) and holds(value, value)
-        return Expression(_applied(passes, at, several), _in_json(demand.needles))
-
-
-def _applied(passes: Callable[[Any], bool], at: int, several: bool) -> Test:
-    """The test of what one selector finds."""
-    return (lambda found: any(map(passes, found[at]))) if several else lambda found: passes(found[at])
+        return Expression(test if not several else lambda found: any(test((value,), 0) for value in found[at]),
+                          _in_json(demand.needles))
 
 
 def _in_json(needles: Needles) -> Needles:

@@ -41,6 +41,7 @@ def reader(selectors: Sequence[Sequence[Step]]) -> Callable[[str], Found | None]
     places = [_place(tree, way) for way in ways]
     rests = [steps[place.count(".") + 1:] for place, steps in zip(places, selectors, strict=True)]
     decode, get = msgspec.json.Decoder(_shape(tree)).decode, attrgetter(*places)
+    alone, whole = len(places) == 1, not any(rests)
 
     def read(message: str) -> Found | None:
         try:
@@ -49,8 +50,8 @@ def reader(selectors: Sequence[Sequence[Step]]) -> Callable[[str], Found | None]
             return _read_whole(message, selectors)
         except (ValueError, RecursionError):
             return None
-        values = (get(document),) if len(rests) == 1 else get(document)
-        return [_value(value, rest) for value, rest in zip(values, rests, strict=True)] if any(rests) else values
+        values = (get(document),) if alone else get(document)
+        return values if whole else [_value(value, rest) for value, rest in zip(values, rests, strict=True)]
     return read
 
 
@@ -100,8 +101,11 @@ def _value(document: Any, steps: Sequence[Step]) -> Any:
     for at, step in enumerate(steps):
         if step is None:
             inside = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
-            found = [_value(each, steps[at + 1:]) for each in inside]
-            if None in steps[at + 1:]:
+            rest = steps[at + 1:]
+            if not rest:
+                return list(inside)
+            found = [_value(each, rest) for each in inside]
+            if None in rest:
                 return [value for values in found for value in values]
             return [value for value in found if value is not UNSET]
         known = isinstance(document, dict) and step in document if isinstance(step, str) else (
