@@ -12,6 +12,7 @@ from cloudlet.config import Config
 from cloudlet.control.controller import Controller
 from cloudlet.control.loop import Loop, supervise
 from cloudlet.control.sweep import Sweep
+from cloudlet.engines import host_memory
 from cloudlet.engines.containers import PodmanContainers
 from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.doors import INSTANCES, TASKS, Close, ControlDoors, OpenDoor
@@ -129,7 +130,8 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     """
     directory = DataDirectory(config.data_dir)
     clock = SystemClock()
-    site = Site(directory.installation, config.data_dir, config.port, config.public_cidr)
+    site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
+                instance_memory_bytes=host_memory.for_machines())
     store = Store(str(config.database), clock)
     blobs = Blobs(config.data_dir / "blobs")
     handlers: dict[str, Handler] = {}

@@ -18,7 +18,8 @@ from cloudlet.engines.ports import MachineSpec
 from cloudlet.engines.process import Process, identify
 
 T = TypeVar("T")
-End = Literal["", "guest", "host", "lost"]
+End = Literal["", "guest", "host", "reboot", "lost"]
+_ENDS: dict[str, End] = {"guest": "guest", "host": "host", "reboot": "reboot"}
 
 _FIRST_USER = 0x70000000  # users and groups that nobody else has, one for each machine
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -98,7 +99,7 @@ class MachineRecords:
             text = self.path(name, "ended").read_text()
         except FileNotFoundError:
             return ""
-        return "guest" if text == "guest" else "host" if text == "host" else "lost"
+        return _ENDS.get(text, "lost")
 
     def write_end(self, name: str, end: End) -> None:
         """Notes how it ended; the first word stays."""
@@ -110,6 +111,11 @@ class MachineRecords:
     def is_stopping(self, name: str) -> bool:
         """Whether we asked it to end."""
         return self.path(name, "stopping").exists()
+
+    def outlived(self, name: str) -> bool:
+        """Whether the host has started again since the machine was powered on."""
+        started = self.started(name)
+        return started is not None and started.boot != self._boot
 
     def write_stopping(self, name: str) -> None:
         """Notes that we ask it to end, before we do."""

@@ -143,7 +143,8 @@ class QemuMachines:
             if status["status"] != "shutdown":
                 return self._running(name, running)
             await self._note_end(name, "host" if self._records.is_stopping(name) else "guest")
-        self._records.write_end(name, "host" if self._records.is_stopping(name) else "lost")
+        self._records.write_end(name, "host" if self._records.is_stopping(name) else
+                                "reboot" if self._records.outlived(name) else "lost")
         await self._end(name)
         started = self._records.started(name)
         return Machine(name, "off", bool(started and started.accelerated),

@@ -9,7 +9,8 @@ from cloudlet.kernel.names import Installation
 @dataclass(frozen=True, slots=True)
 class Site:
     """`port` of the endpoint; `public_cidr` from which public addresses come; `egress`: workloads may reach the
-    internet; `development_key`: the well-known key `test`/`test` is honoured."""
+    internet; `development_key`: the well-known key `test`/`test` is honoured; `instance_memory_bytes`: how much of the
+    host's memory virtual machines may have together, as measured at the start (None: nobody counts)."""
 
     installation: Installation
     data_dir: Path
@@ -17,3 +18,4 @@ class Site:
     public_cidr: str = "203.0.113.0/24"
     egress: bool = False
     development_key: bool = True
+    instance_memory_bytes: int | None = None

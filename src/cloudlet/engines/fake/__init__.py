@@ -82,7 +82,7 @@ class World:
             elif body.seen.state == "running":
                 self.containers.exit(name, 255)
         for name in self.machines.running():
-            self.machines.end(name, "lost")
+            self.machines.end(name, "reboot")
 
     async def verb(self, what: str, name: str, effect: Callable[[], T], *, makes: bool = False) -> T:
         """One verb of a port: lag, perhaps a fault, the effect all at once, lag, perhaps a lost acknowledgement."""

@@ -230,8 +230,9 @@ class FakeMachines:
         finally:
             self._listeners.discard(heard)
 
-    def end(self, name: str, why: Literal["guest", "host", "lost"] = "guest") -> None:
-        """A machine goes off: by a guest's `poweroff`, by the host, or because its process is gone."""
+    def end(self, name: str, why: Literal["guest", "host", "reboot", "lost"] = "guest") -> None:
+        """A machine goes off: by a guest's `poweroff`, by the host, with it, or because its process is
+        gone."""
         box = self.boxes.get(name)
         if box is None or box.seen.state == "off":
             return

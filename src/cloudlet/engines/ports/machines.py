@@ -161,8 +161,8 @@ class MachineSpec:
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A machine as observed. `drives` and `nics` name the disks and interfaces that it has now. "off": it was powered
-    off from inside (`ended` "guest"), by `stop` ("host"), or its process is gone ("lost"). Times are epoch seconds.
-    `accelerated`: by KVM, else it is emulated."""
+    off from inside (`ended` "guest"), by `stop` ("host"), with the whole host, which has started again since
+    ("reboot"), or its process is gone ("lost"). Times are epoch seconds. `accelerated`: by KVM, else it is emulated."""
 
     name: str
     state: Literal["running", "off"]
@@ -171,7 +171,7 @@ class Machine:
     nics: tuple[str, ...] = ()
     pid: int | None = None
     started_at: float | None = None
-    ended: Literal["", "guest", "host", "lost"] = ""
+    ended: Literal["", "guest", "host", "reboot", "lost"] = ""
 
 
 class Machines(Protocol):

@@ -14,12 +14,22 @@ from cloudlet.services.ec2 import (
     rules,
     subnets,
     tags,
+    templates,
     vpcs,
 )
 from cloudlet.services.ec2.api import ec2
 from cloudlet.services.ec2.connect import authorized_key, find_instance, give_key
 from cloudlet.services.ec2.infrastructure import infrastructure
-from cloudlet.services.ec2.instances import NOUNS as INSTANCES
+from cloudlet.services.ec2.instances import (
+    attributes,
+    console,
+    launching,
+    offerings,
+    power,
+    profiles,
+    status,
+    views,
+)
 from cloudlet.services.ec2.interfaces import (
     create_interface,
     find_interface,
@@ -29,19 +39,11 @@ from cloudlet.services.ec2.interfaces import (
 from cloudlet.services.ec2.loops import controller
 from cloudlet.services.ec2.metadata import instance_metadata
 from cloudlet.services.ec2.records import NetworkInterface
-from cloudlet.services.ec2.storage import (
-    attaching,
-    image_attributes,
-    images,
-    making_images,
-    modifications,
-    snapshots,
-    volumes,
-)
+from cloudlet.services.ec2.storage import images, snapshots, volumes
 
 NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
-         vpcs, *INSTANCES, attaching, image_attributes, images, making_images, modifications, snapshots,
-         volumes)
+         templates, vpcs, images, snapshots, volumes, attributes, console, launching, offerings, power, profiles,
+         status, views)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",

@@ -26,7 +26,7 @@ class Ec2(Service):
             def run(call: Call, tx: Tx, request: Input) -> Any:
                 open_region(tx, call)
                 return fn(call, tx, request)
-            declare(run)
+            declare(fn if mode == "wait" else run)  # which owns its transactions
             return fn
         return declare_opened if fn is None else declare_opened(fn)
 

@@ -28,10 +28,11 @@ def find_group(tx: Tx, call: Call, request: Input) -> SecurityGroup:
     name = request.get("GroupName")
     if not name:
         raise api.MissingParameter("The request must contain the parameter groupName or groupId")
-    return _by_name(tx, call, name)
+    return by_name(tx, call, name)
 
 
-def _by_name(tx: Tx, call: Call, name: str) -> SecurityGroup:
+def by_name(tx: Tx, call: Call, name: str) -> SecurityGroup:
+    """The group of that name in the caller's default VPC. Raises InvalidGroup.NotFound."""
     vpc = default_vpc(tx, call)
     for group in tx.find(SecurityGroup, vpc=vpc.id) if vpc else ():
         if group.name == name:
@@ -85,7 +86,7 @@ def _view(group: SecurityGroup, rules: list[SecurityGroupRule]) -> dict[str, Any
 @ec2.read(resources=any_resource)
 def describe_security_groups(call: Call, tx: Tx, request: Input) -> Output:
     """Groups by id, by name in the default VPC, and by filter."""
-    named = [_by_name(tx, call, name).id for name in request.get("GroupNames") or ()]
+    named = [by_name(tx, call, name).id for name in request.get("GroupNames") or ()]
     groups = described(tx, call, SecurityGroup, [*(request.get("GroupIds") or ()), *named])
     rules: dict[str, list[SecurityGroupRule]] = {}
     for rule in tx.find(SecurityGroupRule, group=groups[0].id) if len(groups) == 1 else (

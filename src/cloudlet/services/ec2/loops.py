@@ -16,6 +16,7 @@ from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import pool
 from cloudlet.services.ec2.connect import ACTIVE_KEYS, Withdrawal
 from cloudlet.services.ec2.fabric import interface_spec, network_spec, refresh_fabric, render, snapshot
+from cloudlet.services.ec2.instances.loop import CONSOLE, INSTANCE, InstanceLoop
 from cloudlet.services.ec2.interfaces import vpc_key
 from cloudlet.services.ec2.records import Ground, Network, NetworkInterface, Vpc
 from cloudlet.services.ec2.storage import loops as storage
@@ -28,13 +29,14 @@ LINGER_S = 30.0  # how long an empty network stays: the next task of a service i
 def controller(store: Store, engines: Engines, site: Site) -> Controller:
     """EC2's loops. Tells the store what the installation is called, which transactions need to know."""
     with store.tx() as tx:
-        tx.put(Ground(pool.GROUND_KEY, site.installation.id, site.public_cidr))
+        tx.put(Ground(pool.GROUND_KEY, site.installation.id, site.public_cidr, site.instance_memory_bytes))
     loops, disks = Loops(store, engines, site), storage.controller(store, engines, site)
+    machines = InstanceLoop(store, engines, site.installation)
     return Controller(
-        {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric,
-         ACTIVE_KEYS: Withdrawal(store).reconcile, **disks.reconcilers},
-        keeps={"networks": loops.keeps, **disks.keeps}, wakes={"networks": loops.wakes, **disks.wakes},
-        workers=disks.workers)
+        {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric, INSTANCE: machines.reconcile,
+         CONSOLE: machines.read_console, ACTIVE_KEYS: Withdrawal(store).reconcile, **disks.reconcilers},
+        keeps={"networks": loops.keeps, "machines": machines.keeps, **disks.keeps},
+        wakes={"networks": loops.wakes, "machines": machines.wakes, **disks.wakes}, workers=disks.workers)
 
 
 class Loops:

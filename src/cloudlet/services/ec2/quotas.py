@@ -13,3 +13,6 @@ SECURITY_GROUPS = 2500
 RULES_PER_GROUP = 60  # in each direction; IPv4 and IPv6 counted apart
 GROUPS_PER_INTERFACE = 5
 ELASTIC_IPS = 100  # granted on request; 5 by default
+VCPUS = 1152  # of instances that are not stopped; granted on request, 5 by default
+LAUNCH_TEMPLATES = 5000
+TEMPLATE_VERSIONS = 10_000

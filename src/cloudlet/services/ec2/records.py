@@ -18,11 +18,13 @@ class Opened:
 
 @record("ec2.site", lasting=True)
 class Ground:
-    """What transactions must know of the installation; written at every start under the key "site"."""
+    """What transactions must know of the installation; written at every start under the key "site".
+    `instance_memory_bytes`: how much of the host's memory instances may have together (None: nobody counts)."""
 
     key: str
     installation: str
     public_cidr: str
+    instance_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from cloudlet.services.ec2.storage.attachments import (
 from cloudlet.services.ec2.storage.images import image_for_launch
 from cloudlet.services.ec2.storage.mappings import volumes_for
 from cloudlet.services.ec2.storage.records import Volume
+from cloudlet.store.db import Tx
 from tests.services.desk import root
 from tests.services.ec2.storage.conftest import AMI, DEBIAN, GIB, Ground, card
 
@@ -52,12 +53,13 @@ def test_a_launch_gets_the_images_volumes(region: Ground) -> None:
     assert root_volume.attachment is not None
     assert (root_volume.attachment.device, root_volume.attachment.delete_on_termination) == ("/dev/xvda", True)
     assert root_volume.size_gib == 8 and root_volume.tags == {"for": "launch"}
+    looks: list[str] = []
+    region.world.trace = looks.append
     region.settle()
     assert region.read(root_volume.id) == "debian"
     assert region.record(root_volume.id).kernel == region.record(root_volume.id).base, "it starts by the image's kernel"
-    with region.desk.store.tx() as tx:
-        rows = tx.execute("select key from work where kind='ec2.instance'").fetchall()
-    assert rows == [("123456789012/us-east-1/i-1",)], "whoever waits for the disk is told"
+    machine = region.desk.site.installation.name("vm", "123456789012/us-east-1/i-1")
+    assert f"destroy_machine {machine}" in looks, "whoever waits for the disk is told, and finds no such instance"
 
 
 def test_a_launch_may_change_them(region: Ground) -> None:
@@ -95,6 +97,10 @@ def test_what_a_launch_may_not_ask_for(region: Ground) -> None:
     assert fails() == "InsufficientVolumeCapacity"
 
 
+def devices(tx: Tx) -> list[dict[str, Any]]:
+    return device_views(tx.find(Volume, instance="i-1"), "/dev/xvda")
+
+
 def test_what_an_instances_loop_says_and_asks(region: Ground) -> None:
     first, second = launch(region, {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False}})
     store = region.desk.store
@@ -106,10 +112,10 @@ def test_what_an_instances_loop_says_and_asks(region: Ground) -> None:
     region.settle()
     with store.tx() as tx:
         mark_plugged(tx, "i-1", [first.disk])
-        assert [d["Ebs"]["Status"] for d in device_views(tx, "i-1", "/dev/xvda")] == ["attached", "attaching"]
-        assert [d["DeviceName"] for d in device_views(tx, "i-1", "/dev/xvda")] == ["/dev/xvda", "/dev/sdf"]
+        assert [d["Ebs"]["Status"] for d in devices(tx)] == ["attached", "attaching"]
+        assert [d["DeviceName"] for d in devices(tx)] == ["/dev/xvda", "/dev/sdf"]
         mark_plugged(tx, "i-1", None)
-        assert [d["Ebs"]["Status"] for d in device_views(tx, "i-1", "/dev/xvda")] == ["attached", "attached"]
+        assert [d["Ebs"]["Status"] for d in devices(tx)] == ["attached", "attached"]
         assert set_delete_on_termination(tx, "i-1", "/dev/xvda", True)
         assert not set_delete_on_termination(tx, "i-1", "/dev/nothing", True)
     assert region.see(first.id)["State"] == "in-use"

@@ -1,5 +1,1 @@
 """EC2's instances: virtual machines, from the request that launches them to the hour after their end."""
-
-from cloudlet.services.ec2.instances import offerings
-
-NOUNS = (offerings,)

@@ -1,7 +1,7 @@
 """What EC2's instances keep. Keys are `account/region/i-…`."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from cloudlet.store.records import record
 
@@ -49,12 +49,13 @@ class ProfileAssociation:
 
 @record("ec2.instance", reconciled=True, indexes={
     "id": lambda i: i.id,
-    "uses": lambda i: i.type if i.uses_memory else None,
+    "machine": lambda i: i.machine or None,
+    "uses": lambda i: (i.type, f"{i.account}/{i.region}/{i.type}") if i.uses_memory else None,
     "token": lambda i: i.client_token or None,
     "profile": lambda i: i.profile.id if i.profile else None,
 })
 class Instance:
-    """A virtual machine. Its interfaces and volumes name it in their attachments.
+    """A virtual machine, `machine` by its engine name. Its interfaces and volumes name it in their attachments.
 
     `launched` is when it was last started (AWS's LaunchTime), `created` when it was made. `key_name` and `public_key`:
     the key pair it was launched with, which may be gone since. `user_data` is base64. `public`: its primary interface
@@ -80,6 +81,7 @@ class Instance:
     launched: float
     launch_index: int
     reservation: Reservation
+    machine: str = ""
     key_name: str = ""
     public_key: str = ""
     user_data: str = ""
@@ -125,9 +127,18 @@ class Instance:
         return self.state not in ("stopped", "terminated")
 
 
+@record("ec2.console")
+class Console:
+    """What an instance wrote to its console, as read at `at`. The key is the instance's."""
+
+    key: str
+    text: str
+    at: float
+
+
 @record("ec2.launch-template", indexes={"name": lambda t: f"{t.account}/{t.region}/{t.name}"})
 class LaunchTemplate:
-    """A name for versions of what RunInstances is asked."""
+    """A name for versions of what RunInstances is asked; version numbers are never used again."""
 
     key: str
     id: str
@@ -139,3 +150,16 @@ class LaunchTemplate:
     default_version: int = 1
     latest_version: int = 1
     tags: dict[str, str] = field(default_factory=dict)
+
+
+@record("ec2.launch-template-version")
+class LaunchTemplateVersion:
+    """One version: `data` is RequestLaunchTemplateData as it was given. The key is the template's and the number, in
+    ten digits."""
+
+    key: str
+    number: int
+    created: float
+    created_by: str
+    description: str
+    data: dict[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,7 +51,7 @@ class InstanceType:
         return self.name.partition(".")[0]
 
     @property
-    def credits(self) -> str:
+    def credits(self) -> Literal["", "standard", "unlimited"]:
         """How CPU credits are spent by default: standard by t2, unlimited by later types; "" where there are none."""
         if not self.burstable:
             return ""

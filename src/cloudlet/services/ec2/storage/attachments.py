@@ -1,15 +1,19 @@
 """What instances need of the volumes that are attached to them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from cloudlet.services.ec2.storage.records import Attachment, Snapshot, Volume
+from cloudlet.services.ec2.storage.records import Attachment, Volume
 from cloudlet.store.db import Tx
 
 
 def _all(tx: Tx, instance_id: str, root_device: str) -> list[tuple[Volume, Attachment]]:
-    found = [(volume, volume.attachment) for volume in tx.find(Volume, instance=instance_id) if volume.attachment]
+    return _in_order(tx.find(Volume, instance=instance_id), root_device)
+
+
+def _in_order(volumes: Iterable[Volume], root_device: str) -> list[tuple[Volume, Attachment]]:
+    found = [(volume, volume.attachment) for volume in volumes if volume.attachment]
     return sorted(found, key=lambda pair: (pair[1].device != root_device, pair[1].at, pair[1].device))
 
 
@@ -22,11 +26,6 @@ def attached(tx: Tx, instance_id: str, root_device: str = "") -> tuple[Volume, .
 def attachment_problem(tx: Tx, instance_id: str) -> str:
     """Why one of an instance's volumes cannot be made; "" while nothing is known to be wrong."""
     return next((volume.problem for volume in attached(tx, instance_id) if volume.problem), "")
-
-
-def must_stand_still(tx: Tx, instance_key: str) -> bool:
-    """Whether the instance must not be powered on yet, because an image of it is being made."""
-    return tx.count(Snapshot, after=instance_key) > 0
 
 
 def mark_plugged(tx: Tx, instance_id: str, disks: Collection[str] | None) -> None:
@@ -56,9 +55,9 @@ def set_delete_on_termination(tx: Tx, instance_id: str, device: str, value: bool
     return False
 
 
-def device_views(tx: Tx, instance_id: str, root_device: str = "") -> list[dict[str, Any]]:
-    """An instance's `BlockDeviceMappings`, as answers show them."""
+def device_views(volumes: Iterable[Volume], root_device: str = "") -> list[dict[str, Any]]:
+    """The `BlockDeviceMappings` of the instance that has these volumes, as answers show them."""
     return [{"DeviceName": attachment.device, "Ebs": {
         "VolumeId": volume.id, "Status": volume.attachment_state, "AttachTime": attachment.at,
         "DeleteOnTermination": attachment.delete_on_termination}}
-        for volume, attachment in _all(tx, instance_id, root_device)]
+        for volume, attachment in _in_order(volumes, root_device)]
