@@ -53,11 +53,15 @@ class Devices:
         nics = {nic.interface: nic for nic in (*known.nics, *wanted.nics)}
         return replace(wanted, drives=tuple(drives.values()), nics=tuple(nics.values()))
 
-    async def furnish(self, spec: MachineSpec) -> None:
-        """Plugs in what is missing and asks the guest to let go of what is too much. Raises Busy until it has."""
+    async def furnish(self, spec: MachineSpec, known: MachineSpec) -> None:
+        """Plugs in what is missing and asks the guest to let go of what is too much. Raises Busy until it has. What
+        `known` names and the guest let go of meanwhile is closed."""
         wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
         for name in sorted(self._plugged - wanted):
             await self._unplug(name)
+        left = {drive_id(drive.disk) for drive in known.drives} | {nic_id(nic.interface) for nic in known.nics}
+        for name in sorted(left - wanted - self._plugged):
+            await self._forget(name)
         for drive in self.missing_drives(spec):
             await self._plug_drive(drive)
         for nic in spec.nics:
@@ -127,7 +131,11 @@ class Devices:
             self._plugged.discard(name)
         await self.read()
         if name not in self._plugged:
-            await (self._forget_nodes(name) if name.startswith("d") else self._forget_netdev(name))
+            await self._forget(name)
+
+    async def _forget(self, name: str) -> None:
+        """Closes what was behind a drive or a card that has left."""
+        await (self._forget_nodes(name) if name.startswith("d") else self._forget_netdev(name))
 
     async def _forget_netdev(self, name: str) -> None:
         try:

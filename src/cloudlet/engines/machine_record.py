@@ -81,17 +81,15 @@ class MachineRecords:
         _save(self.path(name, "process.json"), Started(process.pid, process.started, self._boot, accelerated, at))
 
     def process(self, name: str) -> Process | None:
-        """Its QEMU, if that runs: as noted, or, where we were cut off before that, as its own pid file says."""
+        """Its QEMU, if that runs: as noted, or, where we were cut off before that, by the pid file that its command
+        names (and that of whoever is about to become it)."""
         started = self.started(name)
         if started is not None:
             found = identify(started.pid) if started.boot == self._boot else None
             return found if found and found.started == started.started else None
-        try:
-            pid = int(self.path(name, "pid").read_text())
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return None
-        return identify(pid) if os.fsencode(name) in words else None
+        mark = os.fsencode(self.path(name, "pid"))
+        return next((found for pid in os.listdir("/proc") if pid.isdigit() and mark in _words(pid)
+                     and (found := identify(int(pid)))), None)
 
     def end(self, name: str) -> End:
         """How it ended, as far as was seen."""
@@ -124,6 +122,14 @@ class MachineRecords:
     def remove(self, name: str) -> None:
         """Forgets it."""
         shutil.rmtree(self.path(name), ignore_errors=True)
+
+
+def _words(pid: str) -> list[bytes]:
+    """The command of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _save(path: Path, value: object) -> None:

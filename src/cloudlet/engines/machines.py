@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -26,7 +26,7 @@ from cloudlet.kernel.site import Site
 
 RUN_DIR = Path("/run")
 CONSOLE_BYTES = 65_536
-START_S, GONE_S = 20.0, 15.0
+START_S, GONE_S, QUIT_S = 20.0, 15.0, 5.0
 RETRY_S = 5.0  # between two looks for space on the host's disk
 DOWN_GRACE_S = 30.0  # what guests get to end by themselves when everything is taken down
 _POLL_S = 0.02
@@ -46,6 +46,8 @@ class QemuMachines:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._stalled: dict[str, asyncio.Event] = {}
         self._kills: dict[str, asyncio.TimerHandle] = {}
+        self._claims: dict[str, str] = {}  # disks that are being given to machines
+        self._dialling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._listeners: set[asyncio.Queue[str]] = set()
         disks.holder = self._holder
 
@@ -55,27 +57,37 @@ class QemuMachines:
         """See `ports.Machines`."""
         async with self._lock(spec.name):
             if not self._records.exists(spec.name):
-                await self._power_on(spec)
+                with self._claiming(spec):
+                    await self._power_on(spec)
             seen = await self._look(spec.name)
             if seen is None:
                 raise Busy(f"{spec.name} went away while it was made")
             if seen.state == "running":
-                await self._furnish(spec)
+                with self._claiming(spec):
+                    await self._furnish(spec)
                 seen = await self._look(spec.name) or seen
             return seen
+
+    @contextlib.contextmanager
+    def _claiming(self, spec: MachineSpec) -> Iterator[None]:
+        """Nobody else gets its disks meanwhile. Raises Conflict where another machine has one, or is being given it."""
+        for drive in spec.drives:
+            other = self._claims.get(drive.disk) or self._owner(drive.disk)
+            if other not in (None, spec.name):
+                raise Conflict(f"the machine {other} has the disk {drive.disk}")
+        self._claims |= {drive.disk: spec.name for drive in spec.drives}
+        try:
+            yield
+        finally:
+            for drive in spec.drives:
+                self._claims.pop(drive.disk, None)
 
     async def _power_on(self, spec: MachineSpec) -> None:
         if netns.inode(netns.path_of(spec.network)) is None:
             raise Conflict(f"the network {spec.network} does not exist")
         files = []
         for drive in spec.drives:
-            other = self._owner(drive.disk)
-            if other not in (None, spec.name):
-                raise Conflict(f"the machine {other} has the disk {drive.disk}")
-            path = await self._disks.prepare(drive.disk)
-            os.chown(path, user_of(spec.name), user_of(spec.name))
-            path.chmod(0o600)
-            files.append(f"volumes/{path.name}")
+            files.append(f"volumes/{await self._hand_over(drive.disk, spec.name)}")
         kernel = self._disks.layer(spec.kernel).with_suffix(".kernel") if spec.kernel else None
         if kernel is not None and not kernel.exists():
             raise Conflict(f"the layer {spec.kernel} brings no kernel")
@@ -86,6 +98,13 @@ class QemuMachines:
         except BaseException:
             await self._remove(spec.name)
             raise
+
+    async def _hand_over(self, disk: str, machine: str) -> str:
+        """Lets the machine's user, and nobody else, open the disk's file; the file's name."""
+        path = await self._disks.prepare(disk)
+        os.chown(path, user_of(machine), user_of(machine))
+        path.chmod(0o600)
+        return path.name
 
     async def _spawn(self, spec: MachineSpec, files: list[str], kernel: Path | None, accelerated: bool) -> None:
         self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,19 +130,13 @@ class QemuMachines:
 
     async def _furnish(self, spec: MachineSpec) -> None:
         """Exactly these drives and cards. What is to come is noted before, what is to go after it went."""
-        devices = self._devices[spec.name]
-        if devices.matches(spec):
+        devices, known = self._devices[spec.name], self._records.spec(spec.name) or spec
+        if devices.matches(spec) and known == spec:
             return
         for drive in devices.missing_drives(spec):
-            other = self._owner(drive.disk)
-            if other not in (None, spec.name):
-                raise Conflict(f"the machine {other} has the disk {drive.disk}")
-            path = await self._disks.prepare(drive.disk)
-            os.chown(path, user_of(spec.name), user_of(spec.name))
-            path.chmod(0o600)
-        known = self._records.spec(spec.name) or spec
+            await self._hand_over(drive.disk, spec.name)
         self._records.write_spec(devices.union(known, spec))
-        await devices.furnish(spec)
+        await devices.furnish(spec, known)
         self._records.write_spec(spec)
 
     # ── What is there ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,11 +151,25 @@ class QemuMachines:
             return None
         running = self._records.process(name)
         if running is not None and not self._records.end(name):
-            monitor = await self._monitor(name)
-            status = await monitor.ask("query-status")
+            try:
+                monitor = await self._monitor(name)
+                status = await monitor.ask("query-status")
+            except Busy:
+                if self._records.process(name) is not None:
+                    raise
+                return await self._off(name)  # it ended while we asked
             if status["status"] != "shutdown":
                 return self._running(name, running)
             await self._note_end(name, "host" if self._records.is_stopping(name) else "guest")
+            with contextlib.suppress(EngineError):
+                await monitor.ask("quit")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(QUIT_S):  # so that QEMU closes its files in peace
+                    await process.gone(running)
+        return await self._off(name)
+
+    async def _off(self, name: str) -> Machine:
+        """One whose process is gone, or goes now; how it ended is noted, where that was not seen."""
         self._records.write_end(name, "host" if self._records.is_stopping(name) else
                                 "reboot" if self._records.outlived(name) else "lost")
         await self._end(name)
@@ -232,13 +259,19 @@ class QemuMachines:
             await self.stop(name, DOWN_GRACE_S)
         deadline = self._clock.now() + DOWN_GRACE_S
         while names and self._clock.now() < deadline:
-            seen = [await self.observe(name) for name in names]
-            names = [machine.name for machine in seen if machine and machine.state == "running"]
+            names = [name for name in names if await self._is_running(name)]
             await self._clock.sleep(0.2)
         for name in list(self._records.names()):
             await self.destroy(name)
         with contextlib.suppress(OSError):
             self._sockets.rmdir()
+
+    async def _is_running(self, name: str) -> bool:
+        try:
+            seen = await self.observe(name)
+        except EngineError:  # it does not answer
+            return True
+        return seen is not None and seen.state == "running"
 
     async def close(self) -> None:
         """Lets go of all monitors; machines run on."""
@@ -280,38 +313,35 @@ class QemuMachines:
 
     async def _monitor(self, name: str) -> Monitor:
         """The connection to its QEMU. Raises Busy where that does not answer."""
-        known = self._monitors.get(name)
-        if known is not None and not known.closed.is_set():
-            return known
-        monitor = await Monitor.connect(str(self._socket(name)), lambda event: self._heard(name, event))
-        self._monitors[name] = monitor
-        spec = self._records.spec(name)
-        devices = self._devices[name] = Devices(monitor, netns.path_of(spec.network) if spec else "")
-        await devices.read()
-        self._watches[name] = asyncio.create_task(self._watch(name, monitor))
-        return monitor
+        async with self._dialling.setdefault(name, asyncio.Lock()):  # QEMU talks to one at a time
+            known = self._monitors.get(name)
+            if known is not None and not known.closed.is_set():
+                return known
+            monitor = await Monitor.connect(str(self._socket(name)), lambda event: self._heard(name, event))
+            spec = self._records.spec(name)
+            devices = Devices(monitor, netns.path_of(spec.network) if spec else "")
+            try:
+                await devices.read()
+            except BaseException:
+                await monitor.close()
+                raise
+            self._monitors[name], self._devices[name] = monitor, devices
+            self._watches[name] = asyncio.create_task(self._watch(name, monitor))
+            return monitor
 
     async def _watch(self, name: str, monitor: Monitor) -> None:
         """Lets a machine that ran out of the host's disk go on as soon as there is space."""
+        stalled = self._stalled[name] = asyncio.Event()
         with contextlib.suppress(EngineError):
             while not monitor.closed.is_set():
+                stalled.clear()
                 status = await monitor.ask("query-status")
                 if status["status"] == "io-error" and self._disks.free_bytes() > 0:
                     await monitor.ask("cont")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S if status["status"] == "io-error" else None):
-                        await self._wait(name, monitor)
+                        await _first(stalled, monitor.closed)
         self._tell(name)
-
-    async def _wait(self, name: str, monitor: Monitor) -> None:
-        """Until it ends, or stands still because a write failed."""
-        stalled = self._stalled[name] = asyncio.Event()
-        waits = [asyncio.ensure_future(event.wait()) for event in (stalled, monitor.closed)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     def _heard(self, name: str, event: Event) -> None:
         if event["event"] == "SHUTDOWN":
@@ -374,6 +404,16 @@ class MachineOfDisk:
         path.chmod(0o600)
         if self._running is None or not _has_open(self._running.pid, path):
             await self._devices.overlay(disk, f"volumes/{path.name}")
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Until one of them is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _has_open(pid: int, path: Path) -> bool:

@@ -73,6 +73,7 @@ class Monitor:
                     await self._send(json.dumps(body).encode(), descriptor)
                 return await answer
         except TimeoutError:
+            await self.close()  # half a question may be under way: whoever asks next begins anew
             raise Busy(f"QEMU does not answer {command}") from None
         except OSError as error:
             raise Busy(f"QEMU has gone: {error}") from None
