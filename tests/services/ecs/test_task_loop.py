@@ -237,11 +237,12 @@ async def test_run_task_takes_groups_public_addresses_providers_and_overrides(pl
         (arn,) = plane.run(
             networkConfiguration=plane.network(securityGroups=[group], assignPublicIp="ENABLED"), launchType=None,
             capacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT"}], propagateTags="TASK_DEFINITION",
-            enableECSManagedTags=True,
+            enableECSManagedTags=True, referenceId="a scheduler's",
             overrides={"cpu": "512", "memory": "1024", "containerOverrides": [{"name": "web", "command": ["x"]}]})
         task = await plane.becomes(arn, "RUNNING")
         assert (task["capacityProviderName"], task["cpu"], task["memory"]) == ("FARGATE_SPOT", "512", "1024")
         assert task["overrides"]["containerOverrides"] == [{"name": "web", "command": ["x"]}]
+        assert "a scheduler's" not in task.values()
         tags = plane.ask("DescribeTasks", tasks=[arn], include=["TAGS"])["tasks"][0]["tags"]
         assert tags == [{"key": "aws:ecs:clusterName", "value": "default"}, {"key": "of", "value": "definition"}]
         interface = next(d["value"] for d in task["attachments"][0]["details"] if d["name"] == "networkInterfaceId")
