@@ -131,8 +131,10 @@ def test_a_session_with_an_mfa_device(cloudlet: Cloudlet) -> None:
     assert [each["SerialNumber"] for each in iam.list_mfa_devices(UserName="with-device")["MFADevices"]] == [
         device["SerialNumber"]]
     iam.put_user_policy(UserName="with-device", PolicyName="p", PolicyDocument=json.dumps({
-        "Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": {
-            "Bool": {"aws:MultiFactorAuthPresent": "true"}}}}))
+        "Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": {
+                "Bool": {"aws:MultiFactorAuthPresent": "true"}}},
+            {"Effect": "Allow", "Action": "iam:GetUser", "Resource": "*"}]}))
     key = iam.create_access_key(UserName="with-device")["AccessKey"]
     own = {"key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -140,3 +142,7 @@ def test_a_session_with_an_mfa_device(cloudlet: Cloudlet) -> None:
     answer = cloudlet.client("sts", **own).get_session_token(SerialNumber=device["SerialNumber"],
                                                              TokenCode=code_at(seed, now + 1))
     assert cloudlet.client("ecs", **session(answer)).list_clusters()["clusterArns"] == []
+    assert cloudlet.client("iam", **session(answer)).get_user()["User"]["UserName"] == "with-device"
+    without = cloudlet.client("sts", **own).get_session_token()
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):  # as AWS has it
+        cloudlet.client("iam", **session(without)).get_user()

@@ -20,9 +20,10 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an action is not allowed, in AWS's words."""
+    """Why an action is not allowed, in AWS's words. `stranger`: the service answers as if it knew no such key."""
 
     message: str
+    stranger: bool = False
 
 
 class Identities(Protocol):

@@ -86,5 +86,6 @@ class Gateway:
         def permit(tx: object) -> None:
             refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",), keys)
             if refusal is not None:
-                raise target.protocol.faults.denied(refusal.message)
+                faults = target.protocol.faults
+                raise faults.unknown_key() if refusal.stranger else faults.denied(refusal.message)
         return permit

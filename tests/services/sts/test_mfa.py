@@ -169,6 +169,12 @@ def test_permissions_that_need_a_device(desk: Desk, seed: str) -> None:
     assert desk.refuses(with_code, "ecs:ListClusters", "*") is None
     assert desk.refuses(without, "ecs:ListClusters", "*") is not None
     assert desk.refuses(BOB, "ecs:ListClusters", "*") is not None
+    assert desk.refuses(with_code, "iam:GetUser", "*") is None
+    grant(desk, {})
+    assert desk.refuses(without, "ecs:ListClusters", "*") is None
+    of_iam, of_sts = desk.refuses(without, "iam:GetUser", "*"), desk.refuses(with_code, "sts:GetFederationToken", "*")
+    assert of_iam is not None and of_iam.stranger
+    assert of_sts is not None and not of_sts.stranger
     grant(desk, {"NumericLessThan": {"aws:MultiFactorAuthAge": "600"}})
     assert desk.refuses(with_code, "ecs:ListClusters", "*") is None
     assert desk.refuses(without, "ecs:ListClusters", "*") is not None

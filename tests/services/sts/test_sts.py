@@ -285,6 +285,14 @@ def test_get_federation_token(desk: Desk) -> None:
         desk(sts, "GetFederationToken", bob, Name="a b")
     with pytest.raises(AccessDenied):
         desk(sts, "GetFederationToken", guest, Name="guest")
+    everything = document({"Effect": "Allow", "Action": "*", "Resource": "*"})
+    answer = desk(sts, "GetFederationToken", root(), Name="free", Policy=everything)
+    free = desk.principal(answer["Credentials"]["AccessKeyId"])
+    assert free is not None
+    role(desk, {"AWS": "*"})
+    assume(desk, bob)
+    with pytest.raises(AccessDenied, match="not authorized to perform: sts:AssumeRole"):
+        assume(desk, free)
     credentials = desk(sts, "GetFederationToken", root(), Name="xy", Policy=policy)["Credentials"]
     of_root = desk.principal(credentials["AccessKeyId"])
     assert of_root is not None

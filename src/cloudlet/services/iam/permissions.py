@@ -16,9 +16,9 @@ from cloudlet.services.iam.nouns import find_by_arn
 from cloudlet.services.iam.records import Group, ManagedPolicy, Role, Session, User
 from cloudlet.store.db import Tx
 
-# What the credentials of GetSessionToken may do of STS; of IAM, nothing without a device.
+# What the credentials of GetFederationToken and of GetSessionToken may do of STS.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_sts-comparison.html
-_OF_USER_SESSIONS = frozenset({"sts:AssumeRole", "sts:GetCallerIdentity"})
+_OF_FEDERATED, _OF_USER_SESSIONS = ("sts:GetCallerIdentity",), ("sts:GetCallerIdentity", "sts:AssumeRole")
 _EVERYTHING = (policy.parse(policy.EVERYTHING),)
 
 
@@ -45,7 +45,8 @@ class Permissions:
         """
         principal, standing, context = call.principal, None, None
         if _is_beyond_session(principal, action):
-            return _refused(principal, action, "*", f"because no session policy allows the {action} action")
+            return Refusal(_words(principal, action, "*", f"because no session policy allows the {action} action"),
+                           stranger=action.startswith("iam:"))
         for resource in tuple(resources) or ("*",):
             if action.startswith("iam:"):
                 resource = _with_path(tx, resource)
@@ -64,7 +65,7 @@ class Permissions:
             about = self._about(tx, context, service, resource, owner)
             refused = _decide(standing, document, action, resource, about, crosses)
             if refused is not None:
-                return _refused(principal, action, resource, refused.because(action))
+                return Refusal(_words(principal, action, resource, refused.because(action)))
         return None
 
     @staticmethod
@@ -79,6 +80,8 @@ def trust_refusal(tx: Tx, call: Call, role: Role, action: str, keys: RequestKeys
     Within an account the trust policy may name the caller, and nothing more is needed; where it names the account, and
     from another account in any case, the caller's own policies must allow it too.
     """
+    if _is_beyond_session(call.principal, action):
+        return True
     standing = standing_of(tx, call.principal)
     about = Context(call, keys, standing.tags).about(role.arn, lambda: role.tags, role.account)
     grant = policy.granted(policy.parse(role.trust), standing.caller, action, role.arn, about)
@@ -141,10 +144,14 @@ def _decide(standing: Standing, document: str | None, action: str, resource: str
 
 
 def _is_beyond_session(principal: Principal, action: str) -> bool:
-    """Whether an action is none for temporary credentials of a user, or of somebody whom a user federated."""
+    """Whether an action is none for temporary credentials of a user, or of somebody whom a user federated: nothing of
+    IAM, unless a user showed the code of a device, and little of STS."""
     if not principal.is_temporary or principal.kind == "role":
         return False
-    return action.startswith("iam:") or (action.startswith("sts:") and action not in _OF_USER_SESSIONS)
+    federated = principal.kind == "federated"
+    if action.startswith("iam:"):
+        return federated or ("aws:multifactorauthpresent", "true") not in principal.facts
+    return action.startswith("sts:") and action not in (_OF_FEDERATED if federated else _OF_USER_SESSIONS)
 
 
 def _with_path(tx: Tx, resource: str) -> str:
@@ -153,5 +160,5 @@ def _with_path(tx: Tx, resource: str) -> str:
     return owner.arn if owner is not None else resource
 
 
-def _refused(principal: Principal, action: str, resource: str, because: str) -> Refusal:
-    return Refusal(f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} {because}")
+def _words(principal: Principal, action: str, resource: str, because: str) -> str:
+    return f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} {because}"
