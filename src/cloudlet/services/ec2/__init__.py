@@ -4,6 +4,7 @@ from cloudlet.services.ec2 import (
     absent,
     acls,
     addresses,
+    attachments,
     dhcp,
     gateways,
     groups,
@@ -41,9 +42,9 @@ from cloudlet.services.ec2.metadata import instance_metadata
 from cloudlet.services.ec2.records import NetworkInterface
 from cloudlet.services.ec2.storage import images, snapshots, volumes
 
-NOUNS = (absent, acls, addresses, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules, subnets, tags,
-         templates, vpcs, images, snapshots, volumes, attributes, console, launching, offerings, power, profiles,
-         status, views)
+NOUNS = (absent, acls, addresses, attachments, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules,
+         subnets, tags, templates, vpcs, images, snapshots, volumes, attributes, console, launching, offerings, power,
+         profiles, status, views)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",

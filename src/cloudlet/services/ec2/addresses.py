@@ -9,22 +9,31 @@ from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api, pool, quotas
 from cloudlet.services.ec2.api import ec2, refuse, touches
 from cloudlet.services.ec2.fabric import refresh_fabric
+from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.interfaces import detach_address, drop_public, find_interface, own_interface, vpc_key
 from cloudlet.services.ec2.nouns import described, find
 from cloudlet.services.ec2.records import ElasticIp, InternetGateway, NetworkInterface
 from cloudlet.services.ec2.tags import tag_set, tags_for
 from cloudlet.store.db import Tx
 
-_TOUCHES = touches(elastic_ip="AllocationId", network_interface="NetworkInterfaceId")
+
+def _parties(call: Call, request: Input) -> list[str]:
+    """For IAM: the address, and what gets it."""
+    ids = {"network-interface": request.get("NetworkInterfaceId"), "instance": request.get("InstanceId")}
+    return [call.arn("ec2", f"elastic-ip/{request.get('AllocationId') or '*'}"),
+            *(call.arn("ec2", f"{kind}/{id}") for kind, id in ids.items() if id)]
 
 
-def _view(elastic: ElasticIp) -> dict[str, Any]:
+def _view(tx: Tx, elastic: ElasticIp) -> dict[str, Any]:
     view: dict[str, Any] = {
         "AllocationId": elastic.id, "PublicIp": elastic.public_ip, "Domain": "vpc", "PublicIpv4Pool": "amazon",
         "NetworkBorderGroup": elastic.region, "Tags": tag_set(elastic.tags)}
     if elastic.association_id:
         view |= {"AssociationId": elastic.association_id, "NetworkInterfaceId": elastic.interface_id,
                  "NetworkInterfaceOwnerId": elastic.account, "PrivateIpAddress": elastic.private_ip}
+        interface = find_interface(tx, elastic.interface_id or "")
+        if interface and interface.attachment:
+            view["InstanceId"] = interface.attachment.instance_id
     return view
 
 
@@ -64,19 +73,15 @@ def allocate_address(call: Call, tx: Tx, request: Input) -> Output:
     elastic = ElasticIp(f"{call.scope}/{id}", id, call.account, call.region, pool.take(tx),
                         tags=tags_for(request, "elastic-ip"))
     tx.put(elastic)
-    return {name: _view(elastic)[name]
+    return {name: _view(tx, elastic)[name]
             for name in ("AllocationId", "PublicIp", "Domain", "PublicIpv4Pool", "NetworkBorderGroup")}
 
 
-@ec2.write(resources=_TOUCHES)
+@ec2.write(resources=_parties)
 def associate_address(call: Call, tx: Tx, request: Input) -> Output:
     """Gives an interface a public address, in place of the one it had."""
     elastic = _named(tx, call, request)
-    if request.get("InstanceId"):
-        raise api.InvalidInstanceNotFound(f"The instance ID '{request['InstanceId']}' does not exist")
-    if not request.get("NetworkInterfaceId"):
-        raise api.MissingParameter("Either instance ID or network interface id must be specified")
-    interface = own_interface(tx, call, request["NetworkInterfaceId"])
+    interface = _meant(tx, call, request)
     if request.get("PrivateIpAddress") not in (None, "", interface.private_ip):
         raise api.InvalidParameterValue(f"The private IP address {request['PrivateIpAddress']} is not assigned to "
                                         f"network interface {interface.id}.")
@@ -97,6 +102,25 @@ def associate_address(call: Call, tx: Tx, request: Input) -> Output:
     tx.put(replace(interface, public_ip=elastic.public_ip))
     refresh_fabric(tx, vpc_key(interface))
     return {"AssociationId": association_id}
+
+
+def _meant(tx: Tx, call: Call, request: Input) -> NetworkInterface:
+    """The interface that a request names: itself, or as the only one of an instance."""
+    instance_id, id = request.get("InstanceId"), request.get("NetworkInterfaceId")
+    if instance_id and id:
+        raise api.InvalidParameterCombination("You may specify instance ID or network interface ID, but not both")
+    if id:
+        return own_interface(tx, call, id)
+    if not instance_id:
+        raise api.MissingParameter("Either instance ID or network interface id must be specified")
+    instance = find(tx, call, Instance, instance_id)
+    found = [each for each in tx.find(NetworkInterface, instance=instance.id) if not each.releasing]
+    if instance.state not in ("running", "stopped", "pending", "stopping") or not found:
+        raise api.InvalidInstanceID(f"The instance '{instance_id}' is not in a valid state for this operation.")
+    if len(found) > 1:
+        raise api.InvalidInstanceID(f"There are multiple interfaces attached to instance '{instance_id}'. Please "
+                                    "specify an interface ID for the operation instead.")
+    return found[0]
 
 
 def _disassociate(tx: Tx, elastic: ElasticIp) -> None:
@@ -145,7 +169,7 @@ def describe_addresses(call: Call, tx: Tx, request: Input) -> Output:
         "allocation-id": lambda e: e.id,
         "association-id": lambda e: e.association_id,
         "domain": lambda e: "vpc",
-        "instance-id": lambda e: None,
+        "instance-id": lambda e: _view(tx, e).get("InstanceId"),
         "network-border-group": lambda e: e.region,
         "network-interface-id": lambda e: e.interface_id,
         "network-interface-owner-id": lambda e: e.account if e.interface_id else None,
@@ -153,7 +177,7 @@ def describe_addresses(call: Call, tx: Tx, request: Input) -> Output:
         "public-ip": lambda e: e.public_ip,
         "subnet-id": lambda e: _subnet(tx, call, e),
     }, lambda e: e.tags)
-    return {"Addresses": [_view(elastic) for elastic in found]}
+    return {"Addresses": [_view(tx, elastic) for elastic in found]}
 
 
 def _subnet(tx: Tx, call: Call, elastic: ElasticIp) -> str | None:

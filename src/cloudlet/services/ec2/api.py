@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -105,6 +105,7 @@ InvalidPrefixListNotFound = error("InvalidPrefixListID.NotFound")
 
 InvalidInterfaceNotFound = error("InvalidNetworkInterfaceID.NotFound")
 InvalidInterfaceMalformed = error("InvalidNetworkInterfaceId.Malformed")
+InvalidAttachmentIdNotFound = error("InvalidAttachmentID.NotFound")
 InvalidIpAddressInUse = error("InvalidIPAddress.InUse")
 
 InvalidAllocationNotFound = error("InvalidAllocationID.NotFound")
@@ -117,6 +118,7 @@ InvalidKeyPairDuplicate = error("InvalidKeyPair.Duplicate")
 InvalidKeyFormat = error("InvalidKey.Format")
 KeyPairLimitExceeded = error("KeyPairLimitExceeded")
 
+InvalidInstanceID = error("InvalidInstanceID")
 InvalidInstanceNotFound = error("InvalidInstanceID.NotFound")
 
 InvalidVolumeNotFound = error("InvalidVolume.NotFound")
@@ -163,7 +165,7 @@ TemplateNameTaken = error("InvalidLaunchTemplateName.AlreadyExistsException")
 TemplateVersionLimitExceeded = error("VersionLimitExceeded")
 
 
-def refuse(request: Input, *members: str) -> None:
+def refuse(request: Mapping[str, Any], *members: str) -> None:
     """Refuses what is asked but could not be honoured. An absent, empty or false member asks for nothing."""
     for member in members:
         if request.get(member):

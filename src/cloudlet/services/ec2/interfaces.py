@@ -324,21 +324,35 @@ def own_interface(tx: Tx, call: Call, id: str) -> NetworkInterface:
 
 @ec2.write(resources=touches(network_interface="NetworkInterfaceId", security_group="Groups"))
 def modify_network_interface_attribute(call: Call, tx: Tx, request: Input) -> Output:
-    """Sets one attribute: the groups, the description, or whether source and destination are checked."""
-    refuse(request, "EnaSrdSpecification", "EnablePrimaryIpv6", "ConnectionTrackingSpecification", "Attachment",
+    """Sets one attribute: the groups, the description, whether source and destination are checked, or whether it goes
+    with its instance."""
+    refuse(request, "EnaSrdSpecification", "EnablePrimaryIpv6", "ConnectionTrackingSpecification",
            "AssociatePublicIpAddress", "AssociatedSubnetIds")
     interface = own_interface(tx, call, request["NetworkInterfaceId"])
-    if sum(name in request for name in ("Groups", "Description", "SourceDestCheck")) != 1:
+    if sum(name in request for name in ("Attachment", "Groups", "Description", "SourceDestCheck")) != 1:
         raise api.InvalidParameterCombination("Exactly one attribute must be specified.")
     if "Groups" in request:
         subnet = find(tx, call, Subnet, interface.subnet_id)
         interface = replace(interface, groups=groups_for(tx, call, subnet, request["Groups"]))
+    elif "Attachment" in request:
+        interface = _kept_or_not(interface, request["Attachment"] or {})
     elif "Description" in request:
         interface = replace(interface, description=(request["Description"] or {}).get("Value") or "")
     else:
         interface = replace(interface, source_check=bool((request["SourceDestCheck"] or {}).get("Value")))
     tx.put(interface)
     refresh_fabric(tx, vpc_key(interface))
+
+
+def _kept_or_not(interface: NetworkInterface, changes: Mapping[str, Any]) -> NetworkInterface:
+    """Whether the interface goes when its instance does, as `Attachment` says."""
+    refuse(changes, "EnaQueueCount", "DefaultEnaQueueCount")
+    attachment = interface.attachment
+    if attachment is None or changes.get("AttachmentId") != attachment.id:
+        raise api.InvalidAttachmentIdNotFound(f"The attachment ID '{changes.get('AttachmentId')}' does not exist")
+    if changes.get("DeleteOnTermination") is None:
+        raise api.MissingParameter("The request must contain the parameter deleteOnTermination")
+    return replace(interface, attachment=replace(attachment, delete_on_termination=changes["DeleteOnTermination"]))
 
 
 @ec2.write(resources=touches(network_interface="NetworkInterfaceId"))

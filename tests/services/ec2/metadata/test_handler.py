@@ -7,6 +7,9 @@ import pytest
 
 from cloudlet.services.ec2.connect import give_key
 from cloudlet.services.ec2.instances.records import Instance
+from cloudlet.services.ec2.records import NetworkInterface
+from tests.services.ec2.conftest import Region
+from tests.services.ec2.instances.conftest import IMAGE, Fleet
 from tests.services.ec2.metadata.conftest import TTL, Guest, Town, encoded
 
 PUBLIC = "ssh-ed25519 AAAAC3 somebody"
@@ -177,3 +180,26 @@ def test_that_it_asked_is_noted(town: Town) -> None:
     town.region.desk.clock.time += 31
     assert guest.status("/") == 200
     assert heard() == town.region.desk.clock.time
+
+
+def test_an_instance_that_was_launched_reads_what_it_was_given(region: Region) -> None:
+    fleet = Fleet(region)
+    made = region("ImportKeyPair", KeyName="mine", PublicKeyMaterial=(
+        b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5W3lXMZqjJ2vJzTnYz2mUKl7p7xVqQhjVvJb1qjXQk me"))
+    id = fleet.run(KeyName=made["KeyName"], UserData=encoded(b"#!/bin/sh"), BlockDeviceMappings=[
+        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}], MetadataOptions={"HttpTokens": "required"})
+    with region.desk.store.tx() as tx:
+        (interface,) = tx.find(NetworkInterface, instance=id)
+    guest = Guest(Town(region), fleet.record(id), interface)
+    assert guest.status("/latest/meta-data/") == 401
+    token = guest.token()
+
+    def read(path: str) -> str:
+        return guest.read(path, x_aws_ec2_metadata_token=token)
+    assert read("meta-data/ami-id") == IMAGE
+    assert read("meta-data/public-keys/") == "0=mine"
+    assert read("meta-data/public-keys/0/openssh-key").startswith("ssh-ed25519 AAAAC3Nza")
+    assert read("meta-data/block-device-mapping/ebs1") == "/dev/sdf"
+    assert read("user-data") == "#!/bin/sh"
+    assert read("meta-data/public-ipv4") == fleet.shown(id)["PublicIpAddress"]
+    assert read(f"meta-data/network/interfaces/macs/{interface.mac}/interface-id") == interface.id

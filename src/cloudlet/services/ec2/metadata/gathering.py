@@ -10,6 +10,7 @@ from cloudlet.services.ec2.metadata.facts import Card, Facts
 from cloudlet.services.ec2.metadata.roles import Profile
 from cloudlet.services.ec2.records import NetworkInterface, SecurityGroup, Vpc
 from cloudlet.services.ec2.regions import zone_id
+from cloudlet.services.ec2.storage.attachments import attached
 from cloudlet.services.iam import find_instance_profile, find_role_of
 from cloudlet.store.db import Tx
 
@@ -35,9 +36,11 @@ def facts_of(tx: Tx, instance: Instance) -> Facts:
     """What an instance may know of itself."""
     interfaces = sorted((i for i in tx.find(NetworkInterface, instance=instance.id) if i.attachment),
                         key=lambda i: i.attachment.device_index if i.attachment else 0)
+    devices = tuple(volume.attachment.device for volume in attached(tx, instance.id, instance.root_device_name)
+                    if volume.attachment and volume.attachment.device != instance.root_device_name)
     return Facts(
         instance.id, instance.account, instance.region, instance.zone, zone_id(instance.zone), instance.type,
-        instance.image_id, instance.root_device_name, (), instance.reservation.id, instance.launch_index,
+        instance.image_id, instance.root_device_name, devices, instance.reservation.id, instance.launch_index,
         instance.launched, tuple(_card(tx, interface) for interface in interfaces), instance.key_name,
         instance.public_key, base64.b64decode(instance.user_data) if instance.user_data else None,
         dict(instance.tags) if instance.metadata.tags else None, active_keys(tx, instance))
