@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {  # part -> parts it may import (itself alway
     "admin": {"kernel", "store"},
     "cli": {"*"},
     "demo": set(),
-    "guests": {"engines.ports"},
+    "guests": {"engines.ports", "engines.shelf"},
     "__main__": {"cli"},
 }
 # A service may use the front doors of those on lower floors only.

@@ -53,7 +53,16 @@ def parser() -> argparse.ArgumentParser:
     verbs = images.add_subparsers(dest="verb", metavar="VERB", required=True)
     build = verbs.add_parser("build", help="make an image of a distribution")
     build.add_argument("recipe", help="debian-12 or debian-13")
-    _settings(build, all_of_them=False)
+    taken = verbs.add_parser("import", help="take a cloud image (raw or qcow2), which starts by its own boot loader")
+    taken.add_argument("source", metavar="FILE|URL", help="where it is")
+    taken.add_argument("--name", help="its name as an AMI (default: the file's)")
+    taken.add_argument("--sha256", metavar="DIGEST", help="what the file's content must be")
+    taken.add_argument("--user", help="whom one logs in as (default: what is known of the distribution)")
+    taken.add_argument("--root-device", metavar="DEVICE", help="the root device's name, such as /dev/xvda or /dev/sda1")
+    removed = verbs.add_parser("remove", help="remove a built or imported image; instances of it go on")
+    removed.add_argument("image", help="its name or its AMI's id")
+    for verb in (build, taken, removed, verbs.add_parser("list", help="the built and imported images")):
+        _settings(verb, all_of_them=False)
 
     demo = commands.add_parser("demo", help="walk through what Cloudlet does, for real")
     _settings(demo, all_of_them=True)

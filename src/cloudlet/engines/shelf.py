@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 CARD, PROBLEM, REMOVED = "image.json", "problem", "removed"
 
 
+def place_of(images: Path, name: str) -> Path:
+    """The directory of an image; names may have slashes (`ubuntu/images/…`), and none has a tilde."""
+    return images / name.replace("/", "~")
+
+
 class Shelf:
     """One installation's; `guests.shelf` is the side from which it is filled."""
 
@@ -22,12 +27,12 @@ class Shelf:
 
     def images(self) -> tuple[Shelved, ...]:
         """All that lie there, in order of name; a card that cannot be read is none."""
-        return tuple(image for card in sorted(self._directory.glob("*/" + CARD)) if (image := _read(card)))
+        return tuple(image for card in sorted(self._directory.glob("*/" + CARD)) if (image := read_card(card)))
 
     def empty(self, image: str, problem: str) -> None:
         """Removes an image's files, but for its card (that too, if it was removed); what is gone already is fine."""
-        place = self._directory / image
-        card = _read(place / CARD)
+        place = place_of(self._directory, image)
+        card = read_card(place / CARD)
         if card is None:
             return
         if card.removed:
@@ -42,7 +47,8 @@ class Shelf:
                 (place / file).unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Shelved | None:
+def read_card(path: Path) -> Shelved | None:
+    """The image of that card; None where there is none, or none that can be read."""
     try:
         card = msgspec.json.decode(path.read_bytes(), type=Card)
     except (FileNotFoundError, NotADirectoryError):
@@ -51,7 +57,8 @@ def _read(path: Path) -> Shelved | None:
         log.warning("%s: not an image's card: %s", path, error)
         return None
     files = (card.disk, card.kernel, card.ramdisk)
-    if path.parent.name.startswith(".") or path.parent.name != card.name or any("/" in file for file in files):
+    misplaced = path.parent != place_of(path.parent.parent, card.name)
+    if path.parent.name.startswith(".") or misplaced or any("/" in file for file in files):
         return None
     place = path.parent
     source = LayerSource(str(place / card.disk), card.format, str(place / card.kernel) if card.kernel else None,
