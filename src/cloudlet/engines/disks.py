@@ -21,6 +21,7 @@ from cloudlet.kernel.site import Site
 
 QUICK_S, COPY_S = 60.0, 3600.0
 RESERVE_BYTES = 1 << 30  # of the host's disk, left for what runs: nothing new is begun below it
+SIZE_BYTES_MAX = 64 << 40
 _SECTOR = 512
 
 
@@ -73,8 +74,10 @@ class QcowDisks:
         size = max(spec.size_bytes, base.size_bytes if base else 0)
         self._require_space()
         await self._blank(path.with_suffix(".new"), spec.base, size)
+        if spec.base:
+            self._base(spec.base)  # it may have been destroyed meanwhile; from now on it is needed
         os.replace(path.with_suffix(".new"), path)
-        _sync_directory(path.parent)
+        await _sync(path.parent)
 
     def _base(self, layer: str) -> qcow2.Header:
         found = qcow2.header(self.layer(layer)) if not self._is_gone(layer) else None
@@ -95,7 +98,7 @@ class QcowDisks:
         path.unlink(missing_ok=True)
         self._make_directories()
         await _qemu_img("create", "-q", "-f", "qcow2", *below, str(path), str(size))
-        _sync(path)
+        await _sync(path)
 
     # ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,6 +118,9 @@ class QcowDisks:
                 self._require_space()
                 await self._blank(self._next(disk), layer, found.size_bytes)
                 os.link(path, sealed)
+                # A machine's writes go to a file that a power cut must not leave without a name, or without its base.
+                await _sync(path.parent)
+                await _sync(sealed.parent)
                 await self._settle(disk)
         return self._seen(layer, sealed)
 
@@ -136,9 +142,8 @@ class QcowDisks:
         sealed.chmod(0o444)
         if os.geteuid() == 0:
             os.chown(sealed, 0, 0)
-        _sync(sealed)
-        _sync_directory(path.parent)
-        _sync_directory(sealed.parent)
+        await _sync(sealed)
+        await _sync(path.parent)
 
     async def receive(self, layer: str, source: LayerSource) -> Disk:
         """See `ports.Disks`. Raises Refused for a file that refers to others: they would be read in its name."""
@@ -154,13 +159,13 @@ class QcowDisks:
                                 timeout_s=COPY_S)
                 for file, kind in ((source.kernel, ".kernel"), (source.ramdisk, ".ramdisk")):
                     if file is not None:
-                        shutil.copyfile(file, path.with_suffix(kind))
+                        await asyncio.to_thread(shutil.copyfile, file, path.with_suffix(kind))
                         path.with_suffix(kind).chmod(0o444)
-                        _sync(path.with_suffix(kind))
+                        await _sync(path.with_suffix(kind))
                 draft.chmod(0o444)
-                _sync(draft)
+                await _sync(draft)
                 os.replace(draft, path)
-                _sync_directory(path.parent)
+                await _sync(path.parent)
         return self._seen(layer, path)
 
     def _require_whole(self, source: LayerSource) -> None:
@@ -172,17 +177,20 @@ class QcowDisks:
                 raise Refused(f"{source.path} is not a qcow2 file")
             if found.backing is not None or found.external_data:
                 raise Refused(f"{source.path} refers to another file; flatten it first (qemu-img convert)")
+            if found.size_bytes > SIZE_BYTES_MAX:
+                raise Refused(f"{source.path} says that it is larger than any volume")
 
     # ── What is there ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def observe(self, name: str) -> Disk | None:
-        """See `ports.Disks`."""
-        for path in (self.volume(name), self.layer(name)):
-            if path.exists() and not self._is_gone(name) and not self._next(name).exists():
-                if path.parent == self._layers and path.stat().st_nlink > 1:
-                    continue  # its disk still writes to it
-                return self._seen(name, path)
-        return None
+        """See `ports.Disks`. A layer that is a disk's file still is not whole: the disk is written to."""
+        if self.volume(name).exists():
+            return self._seen(name, self.volume(name))
+        layer = self.layer(name)
+        if not layer.exists() or self._is_gone(name):
+            return None
+        shared = layer.stat().st_nlink > 1 and any(layer.samefile(disk) for disk in _files(self._volumes))
+        return None if shared else self._seen(name, layer)
 
     async def owned(self) -> tuple[str, ...]:
         """See `ports.Disks`."""
@@ -194,10 +202,14 @@ class QcowDisks:
         async with self._lock(name):
             if await self.holder(name) is not None:
                 raise Conflict(f"a machine has the disk {name}")
-            self._next(name).unlink(missing_ok=True)
             self.volume(name).unlink(missing_ok=True)
+            self._next(name).unlink(missing_ok=True)
+            self.volume(name).with_suffix(".new").unlink(missing_ok=True)
             if self.layer(name).exists():
                 self._mark(name).touch()
+            else:  # what a receiver left that was cut off
+                for kind in (".kernel", ".ramdisk", ".new"):
+                    self.layer(name).with_suffix(kind).unlink(missing_ok=True)
             self._collect()
 
     async def survey(self) -> Place:
@@ -211,8 +223,9 @@ class QcowDisks:
     def _collect(self) -> None:
         """Removes the layers that nobody asks for and nothing needs, from the top down."""
         while True:
-            needed = {Path(found.backing).stem for directory in (self._volumes, self._layers)
-                      for path in _files(directory) if (found := qcow2.header(path)) and found.backing}
+            files = (*_files(self._volumes), *self._volumes.glob("*.next"), *_files(self._layers))
+            needed = {Path(found.backing).stem for path in files
+                      if (found := qcow2.header(path)) and found.backing}
             free = [mark.stem for mark in self._layers.glob("*.gone") if mark.stem not in needed]
             if not free:
                 return
@@ -286,12 +299,12 @@ async def _qemu_img(verb: str, *arguments: str, timeout_s: float = QUICK_S) -> N
     raise Refused(f"qemu-img {verb}: {result.complaint}")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_sync_directory = _sync
+async def _sync(path: Path) -> None:
+    """A file's content, or a directory's names, on the disk; in a thread, since it may take long."""
+    def sync() -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    await asyncio.to_thread(sync)

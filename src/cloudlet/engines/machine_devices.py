@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import struct
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from cloudlet.engines.qmp import Monitor
 from cloudlet.kernel.errors import Busy, EngineError, Refused
 
 _SUFFIX = "-device"
+_NODE = re.compile(r"(d[0-9a-f]{12})(-[0-9]+)?")  # as `drive_id` and `overlay` name them
 _TUNSETIFF, _TAP = 0x400454CA, 0x0002 | 0x1000 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
 
 
@@ -22,25 +24,33 @@ class Devices:
     def __init__(self, monitor: Monitor, network: str) -> None:
         self._monitor, self._network = monitor, network
         self._plugged: set[str] = set()
+        self._open: set[str] = set()
 
     async def read(self) -> None:
-        """Learns what is plugged in."""
+        """Learns what is plugged in, and which drives' files are open."""
         found = await self._monitor.ask("qom-list", path="/machine/peripheral")
         self._plugged = {entry["name"].removesuffix(_SUFFIX) for entry in found if entry["name"].endswith(_SUFFIX)}
+        nodes = await self._monitor.ask("query-named-block-nodes", flat=True)
+        self._open = {match[1] for entry in nodes if (match := _NODE.fullmatch(entry["node-name"]))}
 
     def deleted(self, device: str) -> None:
         """QEMU says that a device has left."""
         self._plugged.discard(device.removesuffix(_SUFFIX))
 
+    @property
+    def _held(self) -> set[str]:
+        """What the machine has: a drive, until its file is closed too."""
+        return self._plugged | self._open
+
     def present(self, spec: MachineSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The disks and interfaces of `spec` that are plugged in."""
-        return (tuple(drive.disk for drive in spec.drives if drive_id(drive.disk) in self._plugged),
+        """The disks and interfaces of `spec` that the machine has."""
+        return (tuple(drive.disk for drive in spec.drives if drive_id(drive.disk) in self._held),
                 tuple(nic.interface for nic in spec.nics if nic_id(nic.interface) in self._plugged))
 
     def matches(self, spec: MachineSpec) -> bool:
         """Whether exactly what `spec` names is plugged in."""
         wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
-        return wanted == self._plugged
+        return wanted == self._plugged and wanted >= self._open
 
     def missing_drives(self, spec: MachineSpec) -> list[Drive]:
         """The drives that are to be plugged in."""
@@ -77,6 +87,7 @@ class Devices:
         await self._forget_nodes(node)
         file = {"driver": "file", "filename": f"volumes/{drive.disk}.qcow2", "discard": "unmap"}
         await self._monitor.ask("blockdev-add", driver="qcow2", node_name=node, discard="unmap", file=file)
+        self._open.add(node)
         try:
             await self._monitor.ask("device_add", **drive_device(drive, await self._free_port()))
         except EngineError:
@@ -147,6 +158,7 @@ class Devices:
         """Closes a drive's files, from the top down, if nothing is plugged in over them."""
         for found in await self._nodes(node):
             await self._monitor.ask("blockdev-del", node_name=found)
+        self._open.discard(node)
 
     async def _nodes(self, node: str) -> list[str]:
         """A drive's nodes: the one it began with, and those that were put on top of it, the topmost first."""
@@ -155,17 +167,23 @@ class Devices:
                  if entry["node-name"] == node or entry["node-name"].startswith(f"{node}-")}
         return sorted(names, key=lambda name: int(name.partition("-")[2] or 0), reverse=True)
 
+    async def _open_nodes(self, disk: str) -> list[str]:
+        """The nodes of a drive. Raises Busy where it is about to be plugged in, or has just left."""
+        nodes = await self._nodes(drive_id(disk))
+        if not nodes:
+            raise Busy(f"the machine has not opened the disk {disk} yet")
+        return nodes
+
     # ── What happens to a drive's file ───────────────────────────────────────────────────────────────────────────────
 
     async def resize(self, disk: str, size_bytes: int) -> None:
         """A drive has grown; the guest sees it."""
-        top = (await self._nodes(drive_id(disk)))[0]
+        top = (await self._open_nodes(disk))[0]
         await self._monitor.ask("block_resize", node_name=top, size=size_bytes)
 
     async def overlay(self, disk: str, file: str) -> None:
         """Writes go to a new file from now on, on top of what there was."""
-        node = drive_id(disk)
-        nodes = await self._nodes(node)
+        node, nodes = drive_id(disk), await self._open_nodes(disk)
         above = f"{node}-{int(nodes[0].partition('-')[2] or 0) + 1}"
         body: dict[str, Any] = {"driver": "file", "filename": file, "discard": "unmap"}
         await self._monitor.ask("blockdev-add", driver="qcow2", node_name=above, discard="unmap", file=body,

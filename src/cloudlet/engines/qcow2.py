@@ -10,7 +10,7 @@ from pathlib import Path
 _MAGIC = 0x514649FB  # "QFI\xfb"
 _HEAD = struct.Struct(">IIQIIQ")  # magic, version, where the backing file's name is and its length, cluster bits, size
 _FEATURES = struct.Struct(">Q")
-_FEATURES_AT, _EXTERNAL_DATA = 72, 1 << 2
+_FEATURES_AT, _EXTERNAL_DATA, _NAME_MAX = 72, 1 << 2, 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def header(path: Path) -> Header | None:
                 return None
             features = _FEATURES.unpack_from(head, _FEATURES_AT)[0] if version == 3 and len(head) >= 80 else 0
             file.seek(name_at)
-            name = file.read(name_length) if name_at else b""
+            name = file.read(min(name_length, _NAME_MAX)) if name_at else b""
     except (FileNotFoundError, IsADirectoryError):
         return None
     return Header(size, name.decode(errors="replace") or None, bool(features & _EXTERNAL_DATA))

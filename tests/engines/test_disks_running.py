@@ -1,0 +1,116 @@
+"""Disks of machines that run: kept, grown, plugged in and taken out, under a QEMU whose guest never started."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloudlet.engines.disks import QcowDisks
+from cloudlet.engines.machines import QemuMachines
+from cloudlet.engines.ports import DiskSpec, Drive, MachineSpec
+from cloudlet.kernel.errors import Busy, Conflict
+from cloudlet.kernel.names import Installation
+from cloudlet.kernel.site import Site
+from tests.engines.disks_conformance import MIB
+from tests.engines.test_disks import get, put
+
+pytestmark = [pytest.mark.root, pytest.mark.engine("qemu-system-x86_64")]
+NETWORK = "cl-d15c00-vpc-disks"
+
+
+@pytest.fixture
+def network() -> Iterator[str]:
+    subprocess.run(["ip", "netns", "add", NETWORK], check=True)
+    yield NETWORK
+    subprocess.run(["ip", "netns", "delete", NETWORK], check=True)
+
+
+def spec(name: str, network: str, *disks: str) -> MachineSpec:
+    return MachineSpec(name, network, 1, 128 * MIB, tuple(Drive(disk, disk.replace("-", "")) for disk in disks), ())
+
+
+class Ground:
+    """Disks and machines of one installation, as one control plane after the other finds them."""
+
+    def __init__(self, directory: Path) -> None:
+        site = Site(Installation("d15c00"), directory)
+        (directory / "accelerator").write_text("tcg")
+        self.disks = QcowDisks(site)
+        self.machines = QemuMachines(site, self.disks)
+
+    async def patiently(self, wanted: MachineSpec) -> None:
+        """Until the machine has what is wanted."""
+        for _ in range(50):
+            try:
+                await self.machines.ensure(wanted)
+            except Busy:
+                await asyncio.sleep(0.1)
+            else:
+                return
+        raise AssertionError("it never has")
+
+
+def test_a_running_machine_goes_on_on_top_of_what_is_kept(tmp_path: Path, network: str) -> None:
+    async def main() -> None:
+        ground = Ground(tmp_path)
+        disks, machines = ground.disks, ground.machines
+        await disks.ensure(DiskSpec("vol-1", 16 * MIB))
+        put(disks.volume("vol-1"), "one")
+        machine = await machines.ensure(spec("vm-1", network, "vol-1"))
+        try:
+            assert machine.drives == ("vol-1",)
+            assert (await disks.seal("vol-1", "snap-1")).size_bytes == 16 * MIB
+            assert (await disks.ensure(DiskSpec("vol-1", 32 * MIB))).size_bytes == 32 * MIB
+            await disks.seal("vol-1", "snap-2")
+            assert (await machines.observe("vm-1")) == machine, "the machine noticed nothing"
+            await machines.close()
+            second = Ground(tmp_path)  # another control plane
+            assert (await second.disks.seal("vol-1", "snap-3")).size_bytes == 32 * MIB
+            await second.disks.ensure(DiskSpec("copy", 64 * MIB, "snap-1"))
+            assert get(second.disks.volume("copy")) == "one"
+            with pytest.raises(Conflict):
+                await second.disks.destroy("vol-1")
+            with pytest.raises(Conflict):
+                await second.machines.ensure(spec("vm-2", network, "vol-1"))
+            await second.machines.destroy("vm-1")
+            await second.disks.destroy("vol-1")
+            await second.machines.close()
+        finally:
+            await Ground(tmp_path).machines.destroy("vm-1")
+    asyncio.run(main())
+
+
+def test_a_disk_that_was_taken_out_is_free_for_another_machine(tmp_path: Path, network: str) -> None:
+    async def main() -> None:
+        ground = Ground(tmp_path)
+        disks, machines = ground.disks, ground.machines
+        for name in ("vol-1", "vol-2", "vol-3"):
+            await disks.ensure(DiskSpec(name, 8 * MIB))
+        one, two = spec("vm-1", network, "vol-1"), spec("vm-2", network, "vol-2")
+        try:
+            await machines.ensure(one)
+            await machines.ensure(two)
+            await ground.patiently(replace(one, drives=(*one.drives, Drive("vol-3", "vol3"))))
+            await disks.seal("vol-3", "snap-3")
+            await disks.ensure(DiskSpec("vol-3", 9 * MIB))
+            with pytest.raises(Conflict):
+                await machines.ensure(replace(two, drives=(*two.drives, Drive("vol-3", "vol3"))))
+            with pytest.raises(Busy):
+                await machines.ensure(one)
+            seen = await machines.observe("vm-1")
+            assert seen is not None and seen.drives == ("vol-1", "vol-3"), "nobody is there to let go of it"
+            await machines.reboot("vm-1")  # which does it for a guest that does not
+            await ground.patiently(one)
+            seen = await machines.observe("vm-1")
+            assert seen is not None and seen.drives == ("vol-1",)
+            await ground.patiently(replace(two, drives=(*two.drives, Drive("vol-3", "vol3"))))
+            seen = await machines.observe("vm-2")
+            assert seen is not None and seen.drives == ("vol-2", "vol-3")
+        finally:
+            for name in ("vm-1", "vm-2"):
+                await machines.destroy(name)
+            await machines.close()
+    asyncio.run(main())
