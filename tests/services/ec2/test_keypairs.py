@@ -90,3 +90,9 @@ def test_a_deleted_key_is_gone_and_its_name_free(region: Region) -> None:
     first = region("CreateKeyPair", KeyName="mine")
     assert region("DeleteKeyPair", KeyPairId=first["KeyPairId"])["KeyPairId"] == first["KeyPairId"]
     assert region("CreateKeyPair", KeyName="mine")["KeyPairId"] != first["KeyPairId"]
+
+
+def test_ssh_reads_what_is_written_to_a_file(region: Region) -> None:
+    for kind in ("rsa", "ed25519"):
+        material = region("CreateKeyPair", KeyName=kind, KeyType=kind)["KeyMaterial"]
+        assert material.endswith("\n") == (kind == "ed25519"), "OpenSSH's own form needs its last newline"

@@ -27,9 +27,12 @@ Public: TypeAlias = RSAPublicKey | Ed25519PublicKey
 
 
 def pem(private: Private) -> str:
-    """A private key as AWS shows it: PKCS#1 for RSA, OpenSSH's own form for ED25519."""
-    form = PrivateFormat.TraditionalOpenSSL if isinstance(private, RSAPrivateKey) else PrivateFormat.OpenSSH
-    return private.private_bytes(Encoding.PEM, form, NoEncryption()).decode().rstrip("\n")
+    """A private key as AWS shows it: PKCS#1 for RSA; for ED25519 OpenSSH's own form, which ssh reads with its newline
+    only."""
+    if isinstance(private, RSAPrivateKey):
+        return private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL,
+                                     NoEncryption()).decode().rstrip("\n")
+    return private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 
 
 def open_ssh(public: Public) -> str:

@@ -53,6 +53,7 @@ def _zone_id_prefix(region: str) -> str:
     return continent + "".join(_DIRECTIONS.get(word, word[:1]) for word in words[:-1]) + words[-1]
 
 
+@cache
 def zone_id(zone_name: str) -> str:
     """The id of a zone by its name; empty where there is no such zone."""
     return next((zone.id for zone in zones(zone_name[:-1]) if zone.name == zone_name), "")

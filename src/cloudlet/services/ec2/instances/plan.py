@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html
 """
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,6 +19,8 @@ BOOT_LOOKS_END_S = 1800.0  # from then on, a look a minute is enough: the sweep'
 SILENT_BOOT_S = 120.0  # a guest that asked for its metadata and says nothing on its console has booted by then
 START_AGAIN_S = 1.0
 TERMINATED_KEPT_S = 3600.0  # "terminated instances remain visible … approximately one hour"
+
+_UP = re.compile(rb"^(?!Last )[\w.-]+ login:|^.{0,40}Cloud-init v\.[^\n]* finished at ", re.MULTILINE)
 
 Verb = Literal["fail", "await-parts", "power-on", "furnish", "look", "watch", "press", "cut", "clear", "settle",
                "release", "rest"]
@@ -112,9 +115,7 @@ def noted_boot(instance: Instance, console: bytes, now: float) -> Instance:
 
 def _is_up(console: bytes) -> bool:
     """Whether a guest's console shows that it has booted: cloud-init's last word, or a login prompt."""
-    if b" login: " in console or console.rstrip().endswith(b" login:"):
-        return True
-    return b"Cloud-init v." in console and b" finished at " in console
+    return _UP.search(console) is not None
 
 
 # ── What is to be done ───────────────────────────────────────────────────────────────────────────────────────────────

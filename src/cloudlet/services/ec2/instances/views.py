@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from cloudlet.kernel.call import Call
@@ -76,6 +77,7 @@ def state_view(state: State) -> View:
     return {"Code": CODES[state], "Name": state}
 
 
+@cache  # as many as there are different options, which is few; nobody changes a view
 def metadata_view(options: MetadataOptions, state: str = "applied") -> View:
     """How the guest may ask for its metadata."""
     return {"State": state, "HttpTokens": options.tokens, "HttpPutResponseHopLimit": options.hop_limit,
@@ -119,28 +121,32 @@ def _groups(interface: NetworkInterface, around: Surroundings) -> list[View]:
     return [{"GroupId": id, "GroupName": around.groups.get(id, "")} for id in interface.groups]
 
 
+_ALIKE: View = {  # what every instance shows
+    "Architecture": "x86_64", "EnaSupport": False, "Hypervisor": "xen", "RootDeviceType": "ebs",
+    "VirtualizationType": "hvm", "HibernationOptions": {"Configured": False}, "EnclaveOptions": {"Enabled": False},
+    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"}, "PlatformDetails": "Linux/UNIX",
+    "UsageOperation": "RunInstances", "MaintenanceOptions": {"AutoRecovery": "disabled"},
+    "CurrentInstanceBootMode": "legacy-bios"}
+
+
 def instance_view(instance: Instance, around: Surroundings) -> View:
     """An instance as DescribeInstances shows it. One that is terminated has no place in a network any more."""
     type, interfaces = catalogue()[instance.type], around.interfaces[instance.id]
-    view: View = {
+    view: View = _ALIKE | {
         "InstanceId": instance.id, "ImageId": instance.image_id, "State": state_view(instance.state),
         "PrivateDnsName": "", "PublicDnsName": "", "StateTransitionReason": instance.transition,
         "AmiLaunchIndex": instance.launch_index, "ProductCodes": [], "InstanceType": instance.type,
         "LaunchTime": instance.launched, "Monitoring": monitoring_view(instance),
         "Placement": {"AvailabilityZone": instance.zone, "AvailabilityZoneId": zone_id(instance.zone),
                       "GroupName": "", "Tenancy": "default"},
-        "Architecture": "x86_64",
         "BlockDeviceMappings": device_views(around.volumes[instance.id], instance.root_device_name),
-        "ClientToken": instance.client_token, "EbsOptimized": instance.ebs_optimized, "EnaSupport": False,
-        "Hypervisor": "xen", "NetworkInterfaces": [_interface(each, around) for each in interfaces],
-        "RootDeviceName": instance.root_device_name, "RootDeviceType": "ebs", "SecurityGroups": [],
-        "Tags": tag_set(instance.tags), "VirtualizationType": "hvm",
+        "ClientToken": instance.client_token, "EbsOptimized": instance.ebs_optimized,
+        "NetworkInterfaces": [_interface(each, around) for each in interfaces],
+        "RootDeviceName": instance.root_device_name, "SecurityGroups": [],
+        "Tags": tag_set(instance.tags),
         "CpuOptions": {"CoreCount": type.cores, "ThreadsPerCore": type.vcpus // type.cores},
-        "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
-        "HibernationOptions": {"Configured": False}, "MetadataOptions": metadata_view(instance.metadata),
-        "EnclaveOptions": {"Enabled": False}, "PlatformDetails": "Linux/UNIX", "UsageOperation": "RunInstances",
-        "UsageOperationUpdateTime": instance.created, "MaintenanceOptions": {"AutoRecovery": "disabled"},
-        "CurrentInstanceBootMode": "legacy-bios",
+        "MetadataOptions": metadata_view(instance.metadata),
+        "UsageOperationUpdateTime": instance.created,
     }
     if instance.key_name:
         view["KeyName"] = instance.key_name
