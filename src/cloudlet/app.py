@@ -101,7 +101,8 @@ class Machinery:
 
     async def probe(self) -> dict[str, str]:
         """What is wrong with each engine; "" where it works."""
-        return {"containers": (await self.podman.probe()).problem, "networks": await self.networks.probe() or ""}
+        return {"containers": (await self.podman.probe()).problem, "networks": await self.networks.probe() or "",
+                "machines": self.machines.probe() or ""}
 
 
 def front(plane: ControlPlane, admin: Admin) -> Handler:

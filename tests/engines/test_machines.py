@@ -23,6 +23,7 @@ from cloudlet.engines.machines import QemuMachines
 from cloudlet.engines.ports import DiskSpec, Fabric, LayerSource, MachineSpec, Member
 from cloudlet.kernel.errors import Conflict
 from cloudlet.kernel.names import Installation
+from cloudlet.kernel.site import Site
 from tests.engines import tiny_guest
 from tests.engines.fabric_ground import FabricGround, assert_nothing_is_left, fabric_ground, opened, real, rule
 from tests.engines.machines_conformance import CHECKS, MIB, Check, Ground
@@ -47,6 +48,18 @@ def test_the_fake_keeps_the_promises(check: Check) -> None:
         await check(Ground(world.machines, world.disks, world.networks, Installation("000000"), world.clock.sleep,
                            power_off, lose, nothing))
     run(main())
+
+
+def test_doctor_is_told_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(Installation("000000"), tmp_path)
+    machines = QemuMachines(site, QcowDisks(site))
+    monkeypatch.setattr(machines_module, "_PROGRAMS", ("qemu-system-nothing",))
+    assert "qemu-system-nothing is not installed" in (machines.probe() or "")
+    monkeypatch.setattr(machines_module, "_PROGRAMS", ("sh",))
+    monkeypatch.setattr(machines_module, "_TUN", tmp_path)
+    assert machines.probe() is None
+    (tmp_path / "accelerator").write_text(f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} tcg\n")
+    assert machines.speed.startswith("emulated")
 
 
 # ── Real ones ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,8 @@ from cloudlet.cli import Complaint
 from cloudlet.cli.clients import aws_program
 from cloudlet.config import Config
 from cloudlet.engines import process
+from cloudlet.engines.disks import QcowDisks
+from cloudlet.engines.machines import QemuMachines
 from cloudlet.engines.networks import FabricNetworks
 from cloudlet.engines.podman import Podman
 from cloudlet.kernel.errors import EngineError
@@ -63,10 +65,15 @@ async def examine(config: Config) -> list[Finding]:
         elif running(config.data_dir) is None:
             await podman.stop()
         fabric = await FabricNetworks(site).probe()
+        machines = QemuMachines(site, QcowDisks(site))
+        emulator = await _version("qemu-system-x86_64", "--version")
+        qemu = Finding("QEMU", "EC2 instances", f"{emulator} ({machines.speed})" if emulator else "",
+                       machines.probe() or "", "apt-get install qemu-system-x86 qemu-utils")
     return [Finding("Podman", "containers", probe.version, probe.problem, probe.remedy),
             Finding("nft", "networks and security groups", await _version("nft", "--version"), fabric or "",
                     "apt-get install nftables iproute2"),
-            Finding("dnsmasq", "DNS inside a VPC", *await _found("dnsmasq", "--version", "dnsmasq-base")),
+            qemu,
+            Finding("dnsmasq", "DNS and DHCP inside a VPC", *await _found("dnsmasq", "--version", "dnsmasq-base")),
             *_programs()]
 
 

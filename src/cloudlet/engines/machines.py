@@ -30,6 +30,7 @@ START_S, GONE_S, QUIT_S = 20.0, 15.0, 5.0
 RETRY_S = 5.0  # between two looks for space on the host's disk
 DOWN_GRACE_S = 30.0  # what guests get to end by themselves when everything is taken down
 _POLL_S = 0.02
+_PROGRAMS, _TUN = ("qemu-system-x86_64", "qemu-img", "nsenter"), Path("/dev/net/tun")
 
 
 class QemuMachines:
@@ -272,6 +273,22 @@ class QemuMachines:
         except EngineError:  # it does not answer
             return True
         return seen is not None and seen.state == "running"
+
+    def probe(self) -> str | None:
+        """Why this machine cannot run others, in a sentence for `cloudlet doctor`; None where it can."""
+        try:
+            for program in _PROGRAMS:
+                process.find(program)
+        except EngineError as missing:
+            return str(missing)
+        return None if _TUN.exists() else f"{_TUN} does not exist: instances cannot have network cards"
+
+    @property
+    def speed(self) -> str:
+        """How guests run here, as far as that is known."""
+        known = self._acceleration.known()
+        return {True: "accelerated by KVM", False: "emulated: KVM does not work here",
+                None: "whether KVM works is tried with the first instance"}[known]
 
     async def close(self) -> None:
         """Lets go of all monitors; machines run on."""
