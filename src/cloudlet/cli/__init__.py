@@ -64,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
     for verb in (build, taken, removed, verbs.add_parser("list", help="the built and imported images")):
         _settings(verb, all_of_them=False)
 
+    ssh = commands.add_parser("ssh", help="log in to an instance, with a key that is made for it: cloudlet ssh i-0123…")
+    _settings(ssh, all_of_them=False)
+    ssh.add_argument("-l", "--user", help="whom to log in as (default: as its image says)")
+    ssh.add_argument("-i", "--identity", metavar="FILE", help="a private key of one's own")
+    ssh.add_argument("--private", action="store_true", help="by its private address, from within its VPC")
+    ssh.add_argument("instance", help="its id")
+    ssh.add_argument("command_line", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run there")
+
     demo = commands.add_parser("demo", help="walk through what Cloudlet does, for real")
     _settings(demo, all_of_them=True)
 
@@ -75,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
 _COMMANDS = {  # imported when asked for: `cloudlet env` need not load the whole control plane
     "up": "lifecycle", "down": "lifecycle", "status": "report", "logs": "report", "doctor": "doctor",
     "env": "clients", "images": "images", "aws": "clients", "demo": "clients",
+    "ssh": "ssh",
 }
 
 
