@@ -41,6 +41,7 @@ SERVICES = (sts.sts, iam.iam, ec2.ec2, ec2instanceconnect.ec2_instance_connect, 
             secretsmanager.secretsmanager)
 TABLES = (logs.TABLES,)
 ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
+ssm.public_parameters(ec2.machine_images)
 
 
 @dataclass(frozen=True, slots=True)

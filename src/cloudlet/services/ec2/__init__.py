@@ -40,12 +40,21 @@ from cloudlet.services.ec2.interfaces import (
 from cloudlet.services.ec2.loops import controller
 from cloudlet.services.ec2.metadata import instance_metadata
 from cloudlet.services.ec2.records import NetworkInterface
-from cloudlet.services.ec2.storage import images, snapshots, volumes
+from cloudlet.services.ec2.storage import (
+    attaching,
+    image_attributes,
+    images,
+    making_images,
+    modifications,
+    snapshots,
+    volumes,
+)
+from cloudlet.services.ec2.storage.image_parameters import machine_images
 
 NOUNS = (absent, acls, addresses, attachments, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules,
-         subnets, tags, templates, vpcs, images, snapshots, volumes, attributes, console, launching, offerings, power,
-         profiles, status, views)
+         subnets, tags, templates, vpcs, attaching, image_attributes, images, making_images, modifications, snapshots,
+         volumes, attributes, console, launching, offerings, power, profiles, status, views)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",
-           "release_interface"]
+           "machine_images", "release_interface"]

@@ -22,7 +22,13 @@ from cloudlet.services.ec2.instances.records import Console, Instance, StateReas
 from cloudlet.services.ec2.instances.types import catalogue
 from cloudlet.services.ec2.interfaces import drop_public, release_interface, vpc_key
 from cloudlet.services.ec2.records import ElasticIp, NetworkInterface
-from cloudlet.services.ec2.storage.attachments import attached, attachment_problem, mark_plugged, release_volumes
+from cloudlet.services.ec2.storage.attachments import (
+    attached,
+    attachment_problem,
+    mark_plugged,
+    must_stand_still,
+    release_volumes,
+)
 from cloudlet.services.ec2.storage.records import Volume
 from cloudlet.store.db import Store, Tx
 
@@ -31,12 +37,13 @@ INSTANCE, CONSOLE = "ec2.instance", "ec2.console"
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """An instance with what it consists of, as one transaction found them."""
+    """An instance with what it consists of, as one transaction found them. `held`: an image of it is being made."""
 
     instance: Instance
     volumes: tuple[Volume, ...]
     interfaces: tuple[NetworkInterface, ...]
     problem: str
+    held: bool
 
 
 class InstanceLoop:
@@ -211,7 +218,7 @@ def _read(tx: Tx, key: str) -> _Seen | None:
         return None
     return _Seen(instance, attached(tx, instance.id, instance.root_device_name),
                  tuple(i for i in interfaces_of(tx, instance.id) if i.attachment and i.attachment.wanted),
-                 attachment_problem(tx, instance.id))
+                 attachment_problem(tx, instance.id), must_stand_still(tx, key))
 
 
 def _fit(seen: _Seen, machine: Machine | None) -> tuple[list[Volume], list[NetworkInterface]]:
@@ -225,7 +232,7 @@ def _parts(seen: _Seen, machine: Machine | None) -> Parts:
     volumes, interfaces = _fit(seen, machine)
     missing = len(volumes) < len(seen.volumes) or len(interfaces) < len(seen.interfaces) or not interfaces
     return Parts((frozenset(v.disk for v in volumes), frozenset(i.fabric_name for i in interfaces)),
-                 missing or not volumes, seen.problem)
+                 missing or not volumes or seen.held, seen.problem)
 
 
 def _spec(seen: _Seen, machine: Machine | None) -> MachineSpec:

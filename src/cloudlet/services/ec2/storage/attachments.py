@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from cloudlet.services.ec2.storage.records import Attachment, Volume
+from cloudlet.services.ec2.storage.records import Attachment, Snapshot, Volume
 from cloudlet.store.db import Tx
 
 
@@ -26,6 +26,11 @@ def attached(tx: Tx, instance_id: str, root_device: str = "") -> tuple[Volume, .
 def attachment_problem(tx: Tx, instance_id: str) -> str:
     """Why one of an instance's volumes cannot be made; "" while nothing is known to be wrong."""
     return next((volume.problem for volume in attached(tx, instance_id) if volume.problem), "")
+
+
+def must_stand_still(tx: Tx, instance_key: str) -> bool:
+    """Whether the instance must not be powered on yet, because an image of it is being made."""
+    return tx.count(Snapshot, after=instance_key) > 0
 
 
 def mark_plugged(tx: Tx, instance_id: str, disks: Collection[str] | None) -> None:

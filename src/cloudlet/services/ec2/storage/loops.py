@@ -14,6 +14,7 @@ from cloudlet.engines.ports import DiskSpec, Engines, Shelved
 from cloudlet.kernel.errors import Conflict, Full, Refused
 from cloudlet.kernel.names import derived_id
 from cloudlet.kernel.site import Site
+from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.storage import plan
 from cloudlet.services.ec2.storage.performance import GIB
 from cloudlet.services.ec2.storage.records import HostSpace, Image, Snapshot, StockImage, Volume
@@ -114,6 +115,7 @@ class Loops:
             shared = any(s.key != key and not s.releasing for s in tx.find(Snapshot, layer=layer)) or bool(
                 tx.count(StockImage, layer=layer))
             needed = tx.count(Volume, base=layer) > 0
+            instance = tx.get(Instance, seen.after) if seen and seen.after else None
         if seen is None or seen.releasing:
             if needed and not shared:
                 return Again(WAIT_S, "a volume is being made of the snapshot")
@@ -125,6 +127,8 @@ class Loops:
             return Done()
         if seen.state != "pending":
             return Done()
+        if instance is not None and instance.rebooting_at is not None:
+            return Again(WAIT_S, "the instance is being shut down")
         return await self._seal(seen)
 
     async def _seal(self, seen: Snapshot) -> Outcome:
@@ -148,6 +152,8 @@ class Loops:
                 return Again()
             for image in tx.find(Image, snapshot=seen.id):
                 tx.enqueue(IMAGE, image.key)
+            if seen.after:
+                tx.enqueue(INSTANCE, seen.after)
         return Done()
 
     # ── ec2.image ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +162,7 @@ class Loops:
         """One image: available once all its snapshots are completed."""
         with self.store.tx() as tx:
             seen = tx.get(Image, key)
-            if seen is None or seen.state != "pending" or seen.sealing:
+            if seen is None or seen.state != "pending":
                 return Done()
             found = [any_snapshot_in(tx, seen.region, m.snapshot_id) for m in seen.mappings if m.snapshot_id]
             problem = next((s.problem if s else "A snapshot of the image is gone." for s in found

@@ -19,7 +19,7 @@ from cloudlet.store.db import Tx
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
 _DEVICE = re.compile(r"/dev/(sd[a-z]([1-9]|1[0-5])?|xvd[a-z]|xvd[b-d][a-z]|hd[a-z]([1-9]|1[0-5])?)|xvd[a-z]|sd[a-z]")
-VOLUMES_MAX = 28  # attachments of an instance, as on Nitro: https://docs.aws.amazon.com/ebs/latest/userguide/volume_limits
+VOLUMES_MAX = 13  # of an instance: beside the first, what a machine has ports for, with some left for network cards
 
 
 def require_device(name: str) -> str:

@@ -110,13 +110,15 @@ class Volume:
     "id": lambda s: s.id,
     "layer": lambda s: s.layer,
     "pending": lambda s: s.disk if s.state == "pending" else None,
+    "after": lambda s: s.after if s.after and s.state == "pending" else None,
 })
 class Snapshot:
     """A volume's content of one moment, or a copy of such (which shares its `layer`). `disk` is the engine name of the
     volume it is taken of ("" for a copy), `kernel` as that of the volume.
 
     `state` is observed. It may be restored by its owner, the accounts of `shared_with`, and, if `public`, by all.
-    `releasing`: deleted, and kept until no volume that is being made needs its layer.
+    `after`: the key of an instance that must have been seen to stand still before. `releasing`: deleted, and kept until
+    no volume that is being made needs its layer.
     """
 
     key: str
@@ -138,6 +140,7 @@ class Snapshot:
     public: bool = False
     owner_alias: str = ""
     releasing: bool = False
+    after: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -155,13 +158,12 @@ class Mapping:
 @record("ec2.image", reconciled=True, indexes={
     "id": lambda i: i.id,
     "snapshot": lambda i: [m.snapshot_id for m in i.mappings if m.snapshot_id],
-    "instance": lambda i: i.sealing,
 })
 class Image:
     """An Amazon machine image. `state` is observed: available once all its snapshots are completed.
 
-    `user` is whom one logs in as, if that is known. `sealing`: the instance that stands still until its volumes are
-    kept. It may be launched by its owner, the accounts of `shared_with`, and, if `public`, by all.
+    `user` is whom one logs in as, if that is known; with `imds_v2`, instances need tokens for their metadata. It may be
+    launched by its owner, the accounts of `shared_with`, and, if `public`, by all.
     """
 
     key: str
@@ -184,7 +186,6 @@ class Image:
     source_instance: str = ""
     source_image: str = ""
     source_region: str = ""
-    sealing: str | None = None
     owner_alias: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -228,7 +229,9 @@ class HostSpace:
 
 @record("ec2.storage-defaults")
 class StorageDefaults:
-    """What holds for all new volumes of an account in a region, which is the key (`account/region`)."""
+    """What holds for the volumes and images of an account in a region, which is the key (`account/region`):
+    whether new volumes are encrypted, and whether no image can be made public."""
 
     key: str
     encrypted: bool = False
+    images_blocked: bool = False
