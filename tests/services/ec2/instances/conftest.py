@@ -69,6 +69,9 @@ class Fleet:
         with self.desk.store.tx() as tx:
             return tx.find(Instance, id=id)[0]
 
+    def record_key(self, id: str) -> str:
+        return f"{self.region.account}/{self.region.name}/{id}"
+
     def box(self, id: str) -> Box | None:
         """Its machine in the fake world."""
         return self.world.machines.boxes.get(self.record(id).machine)
