@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ("startup", "store", "requests", "tasks", "scale", "registry", "containers", "networks", "logs")
+ALL = ("startup", "store", "requests", "tasks", "scale", "registry", "containers", "networks", "logs", "machines")
 
 
 def main() -> int:

@@ -153,8 +153,8 @@ class Yard:
 
 
 @contextmanager
-def yard(directory: Path) -> Iterator[Yard]:
-    kernel, ramdisk = tiny_guest.kernel(), tiny_guest.ramdisk(directory)
+def yard(directory: Path, *, holds: bool = False) -> Iterator[Yard]:
+    kernel, ramdisk = tiny_guest.kernel(), tiny_guest.ramdisk(directory, holds=holds)
     with fabric_ground(directory / "data") as fabric:
         fabric.site.data_dir.mkdir(exist_ok=True)
         disks = QcowDisks(fabric.site)

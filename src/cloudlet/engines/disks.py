@@ -252,6 +252,10 @@ class QcowDisks:
             raise Conflict(f"the disk {disk} does not exist")
         return path
 
+    def size_bytes(self, disk: str) -> int:
+        """How large a disk shows itself. Raises Conflict where there is none."""
+        return self._seen(disk, self.volume(disk)).size_bytes
+
     def free_bytes(self) -> int:
         """What new disks may still take."""
         place = self.directory if self.directory.exists() else self.directory.parent

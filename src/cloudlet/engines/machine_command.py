@@ -6,6 +6,7 @@ bus, and empty ports for those that come and go while it runs.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 from cloudlet.engines.machine_record import user_of
 from cloudlet.engines.ports import Drive, MachineSpec, Nic
@@ -13,6 +14,10 @@ from cloudlet.engines.ports import Drive, MachineSpec, Nic
 PORTS = 16  # how many drives and cards may come and go beside the first of each
 _PER_SLOT = 8  # functions of a PCI slot
 KERNEL_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"
+_HOLD = " cloudlet.hold systemd.unit=cloudlet-hold.target"
+
+
+Saved = Literal["", "to be", "was"]
 
 
 def drive_id(disk: str) -> str:
@@ -31,9 +36,11 @@ def port_id(number: int) -> str:
 
 
 def command(spec: MachineSpec, *, accelerated: bool, monitor: str, pid_file: str, disks: Sequence[str],
-            kernel: str | None = None, ramdisk: str | None = None) -> list[str]:
+            kernel: str | None = None, ramdisk: str | None = None,
+            saved: Saved = "") -> list[str]:
     """The words. `disks` are the files of the drives and `kernel` that of the kernel, as seen from where QEMU is to
-    stand; `monitor` is the path of its socket."""
+    stand; `monitor` is the path of its socket. A machine that is "to be" saved holds, and its cards lead nowhere; one
+    that `was` saved waits for its memory."""
     accelerator = "kvm" if accelerated else "tcg,thread=multi,tb-size=128"
     user = user_of(spec.name)
     words = [
@@ -57,12 +64,18 @@ def command(spec: MachineSpec, *, accelerated: bool, monitor: str, pid_file: str
                                f"file.driver=file,file.filename={file},file.discard=unmap"]
         words += ["-device", _joined(drive_device(drive, None if place == 0 else place - 1))]
     for place, nic in enumerate(spec.nics):
+        if saved == "to be":
+            unplugged = {name: value for name, value in nic_device(nic, None).items() if name != "netdev"}
+            words += ["-device", _joined(unplugged)]
+            continue
         words += ["-netdev", f"tap,id={nic_id(nic.interface)},ifname={nic.device},script=no,downscript=no,vhost=off"]
         words += ["-device", _joined(nic_device(nic, None if place == 0 else len(spec.drives) - 2 + place))]
     if kernel is not None:
-        words += ["-kernel", kernel, "-append", KERNEL_LINE]
+        words += ["-kernel", kernel, "-append", KERNEL_LINE + (_HOLD if saved == "to be" else "")]
     if ramdisk is not None:
         words += ["-initrd", ramdisk]
+    if saved == "was":
+        words += ["-incoming", "defer"]
     return words
 
 

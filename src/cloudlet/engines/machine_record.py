@@ -119,6 +119,18 @@ class MachineRecords:
         """Notes that we ask it to end, before we do."""
         self.path(name, "stopping").touch()
 
+    def is_waking(self, name: str) -> bool:
+        """Whether it is being made a copy of a saved machine: it is nobody yet."""
+        return self.path(name, "waking").exists()
+
+    def write_waking(self, name: str) -> None:
+        """Notes that this begins, before it does."""
+        self.path(name, "waking").touch()
+
+    def write_awake(self, name: str) -> None:
+        """Notes that it goes on as itself, or never began."""
+        self.path(name, "waking").unlink(missing_ok=True)
+
     def remove(self, name: str) -> None:
         """Forgets it."""
         shutil.rmtree(self.path(name), ignore_errors=True)

@@ -9,17 +9,20 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from cloudlet.engines import machine_command, netns, process
 from cloudlet.engines.acceleration import Acceleration
 from cloudlet.engines.disks import QcowDisks
+from cloudlet.engines.machine_command import Saved
 from cloudlet.engines.machine_devices import Devices
 from cloudlet.engines.machine_record import End, MachineRecords, user_of
 from cloudlet.engines.ports import Machine, MachineSpec
 from cloudlet.engines.process import Process
 from cloudlet.engines.qmp import Event, Monitor
+from cloudlet.engines.saved_states import SavedStates
 from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused
 from cloudlet.kernel.site import Site
@@ -40,6 +43,7 @@ class QemuMachines:
         self._disks, self._clock = disks, clock or SystemClock()
         self._records = MachineRecords(site.data_dir / "machines")
         self._acceleration = Acceleration(site.data_dir / "accelerator")
+        self._states = SavedStates(site.data_dir / "states", disks, self._clock)
         self._sockets = RUN_DIR / f"{site.installation.prefix}machines"
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._monitors: dict[str, Monitor] = {}
@@ -57,6 +61,8 @@ class QemuMachines:
     async def ensure(self, spec: MachineSpec) -> Machine:
         """See `ports.Machines`."""
         async with self._lock(spec.name):
+            if self._records.is_waking(spec.name):  # we were cut off
+                await self._remove(spec.name)
             if not self._records.exists(spec.name):
                 with self._claiming(spec):
                     await self._power_on(spec)
@@ -95,7 +101,7 @@ class QemuMachines:
         accelerated = await self._acceleration.works(kernel)
         self._records.write_spec(spec)
         try:
-            await self._spawn(spec, files, kernel, accelerated)
+            await self._begin(spec, files, kernel, accelerated)
         except BaseException:
             await self._remove(spec.name)
             raise
@@ -107,14 +113,38 @@ class QemuMachines:
         path.chmod(0o600)
         return path.name
 
-    async def _spawn(self, spec: MachineSpec, files: list[str], kernel: Path | None, accelerated: bool) -> None:
+    async def _begin(self, spec: MachineSpec, files: list[str], kernel: Path | None, accelerated: bool) -> None:
+        """As a copy of a saved machine of its kind, where there is one and it works; else with its kernel."""
+        like = None if accelerated else self._states.likeness(spec)
+        state = self._states.find(like) if like else None
+        if like and state:
+            self._records.write_waking(spec.name)
+            try:
+                first = replace(spec, drives=spec.drives[:1], nics=spec.nics[:1])  # the others come when it runs
+                await self._spawn(first, files[:1], kernel, accelerated, saved="was")
+                said = await self._states.wake(like, state, first, await self._monitor(spec.name))
+                self._records.path(spec.name, "console").write_text(said)
+                disk = first.drives[0].disk
+                await self._devices[spec.name].resize(disk, self._disks.size_bytes(disk))  # the saved one's was smaller
+                self._records.write_awake(spec.name)
+                return
+            except EngineError as error:
+                self._states.refuse(like, str(error)) if isinstance(error, Refused) else self._states.forget(like)
+                await self._end(spec.name)
+                self._records.write_awake(spec.name)
+        await self._spawn(spec, files, kernel, accelerated)
+        if like and not state:
+            self._states.want(like)
+
+    async def _spawn(self, spec: MachineSpec, files: list[str], kernel: Path | None, accelerated: bool,
+                     saved: Saved = "") -> None:
         self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket(spec.name).unlink(missing_ok=True)
         ramdisk = kernel.with_suffix(".ramdisk") if kernel else None
         words = machine_command.command(
             spec, accelerated=accelerated, monitor=str(self._socket(spec.name)), disks=files,
             pid_file=str(self._records.path(spec.name, "pid")), kernel=str(kernel) if kernel else None,
-            ramdisk=str(ramdisk) if ramdisk and ramdisk.exists() else None)
+            ramdisk=str(ramdisk) if ramdisk and ramdisk.exists() else None, saved=saved)
         log = self._records.path(spec.name, "log")
         found = process.spawn(["nsenter", f"--net={netns.path_of(spec.network)}", process.find(words[0]), *words[1:]],
                               log=str(log), directory=str(self._disks.directory))
@@ -148,7 +178,7 @@ class QemuMachines:
             return await self._look(name)
 
     async def _look(self, name: str) -> Machine | None:
-        if not self._records.exists(name):
+        if not self._records.exists(name) or self._records.is_waking(name):
             return None
         running = self._records.process(name)
         if running is not None and not self._records.end(name):
@@ -264,6 +294,7 @@ class QemuMachines:
             await self._clock.sleep(0.2)
         for name in list(self._records.names()):
             await self.destroy(name)
+        self._states.sweep()
         with contextlib.suppress(OSError):
             self._sockets.rmdir()
 
@@ -292,6 +323,7 @@ class QemuMachines:
 
     async def close(self) -> None:
         """Lets go of all monitors; machines run on."""
+        await self._states.close()
         for timer in self._kills.values():
             timer.cancel()
         for task in self._watches.values():

@@ -11,6 +11,7 @@ _MAGIC = 0x514649FB  # "QFI\xfb"
 _HEAD = struct.Struct(">IIQIIQ")  # magic, version, where the backing file's name is and its length, cluster bits, size
 _FEATURES = struct.Struct(">Q")
 _FEATURES_AT, _EXTERNAL_DATA, _NAME_MAX = 72, 1 << 2, 1023
+_TABLE, _TABLE_AT = struct.Struct(">IQ"), 36  # how many entries, each of 8 bytes, the table of clusters has, and where
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,12 @@ def header(path: Path) -> Header | None:
     except (FileNotFoundError, IsADirectoryError):
         return None
     return Header(size, name.decode(errors="replace") or None, bool(features & _EXTERNAL_DATA))
+
+
+def is_blank(path: Path) -> bool:
+    """Whether nothing was ever written to it: all that it shows is in the file below."""
+    with path.open("rb") as file:
+        file.seek(_TABLE_AT)
+        entries, place = _TABLE.unpack(file.read(_TABLE.size))
+        file.seek(place)
+        return not any(file.read(8 * entries))

@@ -119,7 +119,7 @@ def arrange(tree: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         target.chmod(0o755 if source.read_bytes()[:2] == b"#!" else 0o644)
-    (tree / "etc/machine-id").write_text("uninitialized\n")  # systemd draws one at the first boot
+    (tree / "etc/machine-id").write_text("")  # the ramdisk says it
     (tree / "etc/hostname").write_text("localhost\n")
     for unit, wanted_by, where in _WANTED:
         _link(units / f"{wanted_by}.target.wants" / unit, where if where.endswith(".service") else f"{where}/{unit}")

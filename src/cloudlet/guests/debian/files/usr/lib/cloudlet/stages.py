@@ -8,6 +8,7 @@ unchanged; a service says which one by a line on one pipe, and reads its exit st
 import importlib
 import os
 import pkgutil
+import random
 import sys
 
 ASK, ANSWER = "/run/cloudlet-ask", "/run/cloudlet-answer"
@@ -30,19 +31,25 @@ def run(words: list[str]) -> int:
     child = os.fork()
     if child == 0:
         from cloudinit.cmd import main
+        random.seed()  # many machines may have begun as copies of this process
         sys.argv = ["/usr/bin/cloud-init", *words]
         os._exit(main.main(sys.argv) or 0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def serve() -> None:
+    """Answers one service after another; `hold` is no stage, and done by whoever has everything loaded."""
     for path in (ASK, ANSWER):
         os.mkfifo(path, 0o600)
     preload()
     while True:
         with open(ASK) as asked:
             words = asked.readline().split()
-        status = run(words)
+        if words == ["hold"]:
+            from hold import hold
+            status = hold()
+        else:
+            status = run(words)
         with open(ANSWER, "w") as answer:
             answer.write(f"{status}\n")
 
