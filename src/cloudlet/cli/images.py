@@ -15,6 +15,7 @@ from cloudlet.guests.shelf import Shelf
 from cloudlet.kernel.names import derived_id
 
 _POLL_S = 0.5
+_WIDTH = 240
 
 
 def images(config: Config, arguments: argparse.Namespace) -> int:
@@ -85,10 +86,10 @@ def show(config: Config) -> int:
     shelf = Shelf(config.data_dir)
     table = Table(box=None, pad_edge=False)
     for heading in ("IMAGE", "NAME", "USER", "STATE"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, no_wrap=True)
     for image in shelf.images():
         table.add_row(derived_id("ami", image.card.name), image.card.name, image.card.user or "-", _state(shelf, image))
-    Console(highlight=False, soft_wrap=True).print(table)
+    Console(highlight=False, width=_WIDTH).print(table, crop=False)  # a line an image, whatever the terminal's width
     return 0
 
 
