@@ -10,7 +10,7 @@ import pytest
 
 from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.machines import QemuMachines
-from cloudlet.engines.ports import DiskSpec, Drive, MachineSpec
+from cloudlet.engines.ports import DiskSpec, Drive, LayerSource, MachineSpec
 from cloudlet.kernel.errors import Busy, Conflict
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
@@ -113,4 +113,31 @@ def test_a_disk_that_was_taken_out_is_free_for_another_machine(tmp_path: Path, n
             for name in ("vm-1", "vm-2"):
                 await machines.destroy(name)
             await machines.close()
+    asyncio.run(main())
+
+
+# xor ax,ax · mov ds,ax · mov si,0x7c15 · mov dx,0x3f8 · lodsb · test al,al · jz · out dx,al · jmp · hlt · jmp
+_LOADER = bytes.fromhex("31c0 8ed8 be157c baf803 ac 84c0 7403 ee ebf8 f4 ebfd") + b"started by its own boot loader\0"
+
+
+def test_an_image_of_somebody_elses_is_started_by_its_own_boot_loader(tmp_path: Path, network: str) -> None:
+    image = tmp_path / "image.raw"
+    image.write_bytes(_LOADER.ljust(510, b"\0") + b"\x55\xaa" + bytes(MIB))
+
+    async def main() -> None:
+        ground = Ground(tmp_path)
+        seen = await ground.disks.receive("image", LayerSource(str(image), "raw"))
+        assert not seen.kernel
+        await ground.disks.ensure(DiskSpec("vol-1", 4 * MIB, "image"))
+        try:
+            await ground.machines.ensure(spec("vm-1", network, "vol-1"))
+            for _ in range(200):
+                said = await ground.machines.console("vm-1")
+                if b"started by its own boot loader" in said:
+                    return
+                await asyncio.sleep(0.1)
+            raise AssertionError(said)
+        finally:
+            await ground.machines.destroy("vm-1")
+            await ground.machines.close()
     asyncio.run(main())
