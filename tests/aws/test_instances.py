@@ -1,10 +1,7 @@
 """Instances as boto3 and its waiters see them: the real control plane over the wire, on engines without a world."""
 
-import asyncio
 import base64
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,67 +9,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cloudlet.app import assemble
-from cloudlet.engines.fake import World
-from cloudlet.engines.ports import Card, LayerSource, Shelved
-from cloudlet.kernel.clock import SystemClock
-from cloudlet.kernel.names import Installation, derived_id
-from cloudlet.kernel.site import Site
-from cloudlet.store.blobs import Blobs
-from cloudlet.store.db import Store
-from cloudlet.wire.server import Server
+from tests.town import IMAGE, Town
 
 QUICK = {"Delay": 0, "MaxAttempts": 2000}  # a wait is as long as a question takes
-DEBIAN = Card("debian-12-amd64", "for tests", "136693071363", "/dev/xvda", "admin", "disk.raw", "raw", 1, 1.0,
-              kernel="kernel")
-
-
-class Town:
-    """A control plane with fake engines, in a thread of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory, self._ready, self._loop = directory, threading.Event(), asyncio.new_event_loop()
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
-        self.world: World
-
-    async def _serve(self) -> None:
-        clock = SystemClock()
-        store = Store(str(self._directory / "cloudlet.db"), clock)
-        blobs = Blobs(self._directory / "blobs")
-        self.world = World(clock)
-        self.world.disks.files["disk.raw"] = "debian"
-        self.world.disks.shelf[DEBIAN.name] = Shelved(DEBIAN, LayerSource("disk.raw", "raw", "kernel"))
-        plane = assemble(store, blobs, clock, self.world.engines, Site(Installation("abcdef"), self._directory))
-        server = Server(plane.gateway.handle)
-        self.url = f"http://127.0.0.1:{await server.listen('127.0.0.1', 0)}"
-        self._stop = asyncio.Event()
-        workers = [plane.loop.run, *plane.sweep.workers.values(),
-                   *(worker for controller in plane.controllers for worker in controller.workers.values())]
-        tasks = [asyncio.ensure_future(worker()) for worker in workers]
-        self._ready.set()
-        await self._stop.wait()
-        await server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        store.close()
-        blobs.close()
-
-    def __enter__(self) -> "Town":
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._loop.close()
-
-    def guest(self, act: Any) -> None:
-        """Something happens to the machines, between two steps of the control plane."""
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (act(self.world.machines), done.set()))
-        assert done.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +24,12 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 def ec2(town: Town) -> Any:
     client = boto3.client("ec2", endpoint_url=town.url, region_name="us-east-1", aws_access_key_id="test",
                           aws_secret_access_key="test", config=Config(retries={"max_attempts": 1}))
-    client.get_waiter("image_available").wait(ImageIds=[derived_id("ami", DEBIAN.name)], WaiterConfig=QUICK)
+    client.get_waiter("image_available").wait(ImageIds=[IMAGE], WaiterConfig=QUICK)
     return client
 
 
 def launch(ec2: Any, **given: Any) -> str:
-    answer = ec2.run_instances(**{"ImageId": derived_id("ami", DEBIAN.name), "InstanceType": "t3.micro", "MinCount": 1,
+    answer = ec2.run_instances(**{"ImageId": IMAGE, "InstanceType": "t3.micro", "MinCount": 1,
                                   "MaxCount": 1, **given})
     id: str = answer["Instances"][0]["InstanceId"]
     return id
@@ -156,7 +95,7 @@ def test_tokens_dry_runs_and_errors(ec2: Any) -> None:
 
 def test_pages_and_templates(ec2: Any) -> None:
     ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData={
-        "ImageId": derived_id("ami", DEBIAN.name), "InstanceType": "t3.nano",
+        "ImageId": IMAGE, "InstanceType": "t3.nano",
         "UserData": base64.b64encode(b"hello").decode(),
         "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "of", "Value": "pages"}]}]})
     ids = [ec2.run_instances(MinCount=1, MaxCount=1, LaunchTemplate={"LaunchTemplateName": "web"})["Instances"][0][
@@ -176,7 +115,7 @@ def test_pages_and_templates(ec2: Any) -> None:
 def test_instances_by_the_resource_interface(town: Town) -> None:
     resource = boto3.resource("ec2", endpoint_url=town.url, region_name="us-east-1", aws_access_key_id="test",
                               aws_secret_access_key="test")
-    (instance,) = resource.create_instances(ImageId=derived_id("ami", DEBIAN.name), InstanceType="t2.micro", MinCount=1,
+    (instance,) = resource.create_instances(ImageId=IMAGE, InstanceType="t2.micro", MinCount=1,
                                             MaxCount=1)
     instance.meta.client.get_waiter("instance_running").wait(InstanceIds=[instance.id], WaiterConfig=QUICK)
     instance.reload()

@@ -121,7 +121,13 @@ class Writer:
             out.append(f"{opening}{said}>")
             inner(value, out)
             out.append(closing)
-        return write
+
+        def plain(value: Any, out: Out) -> None:
+            out.append(whole)
+            inner(value, out)
+            out.append(closing)
+        whole = f"{opening}>"
+        return write if attributes else plain
 
     def _list(self, shape: ListShape, tag: str) -> Write:
         if shape.serialization.get("flattened"):
