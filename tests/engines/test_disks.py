@@ -185,6 +185,21 @@ def test_a_base_that_is_destroyed_meanwhile_leaves_no_disk_without_one(tmp_path:
     asyncio.run(main())
 
 
+def test_a_chain_may_not_become_too_long_to_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disks_module, "DEPTH_MAX", 3)
+
+    async def main() -> None:
+        disks = adapter(tmp_path)
+        await disks.ensure(DiskSpec("vol", 8 * MIB))
+        for number in range(3):
+            await disks.seal("vol", f"snap-{number}")
+        with pytest.raises(Refused, match="on 3 layers"):
+            await disks.seal("vol", "snap-3")
+        assert await disks.observe("snap-3") is None and await disks.observe("vol") is not None
+        assert (await disks.seal("vol", "snap-2")).name == "snap-2"
+    asyncio.run(main())
+
+
 # ── Files of strangers ───────────────────────────────────────────────────────────────────────────────────────────────
 
 

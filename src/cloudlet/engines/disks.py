@@ -22,6 +22,7 @@ from cloudlet.kernel.site import Site
 QUICK_S, COPY_S = 60.0, 3600.0
 RESERVE_BYTES = 1 << 30  # of the host's disk, left for what runs: nothing new is begun below it
 SIZE_BYTES_MAX = 64 << 40
+DEPTH_MAX = 200  # layers below a disk
 _SECTOR = 512
 
 
@@ -116,6 +117,7 @@ class QcowDisks:
                 if found is None:
                     raise Conflict(f"the disk {disk} does not exist")
                 self._require_space()
+                self._require_depth(path)
                 await self._blank(self._next(disk), layer, found.size_bytes)
                 os.link(path, sealed)
                 # A machine's writes go to a file that a power cut must not leave without a name, or without its base.
@@ -279,6 +281,15 @@ class QcowDisks:
     def _require_space(self, bytes_wanted: int = 0) -> None:
         if self.free_bytes() <= bytes_wanted:
             raise Full("there is no space left on the disk that holds Cloudlet's data")
+
+    def _require_depth(self, path: Path) -> None:
+        """A machine opens every file of a chain, and how many those may be is limited."""
+        depth, found = 0, qcow2.header(path)
+        while found is not None and found.backing is not None:
+            depth += 1
+            found = qcow2.header(path.parent / found.backing)
+        if depth >= DEPTH_MAX:
+            raise Refused(f"the disk stands on {depth} layers already, and on no more may one stand")
 
     def _seen(self, name: str, path: Path) -> Disk:
         found = qcow2.header(path)

@@ -91,7 +91,7 @@ class Disks(Protocol):
         """Keeps the disk's content of this moment as a layer, once: a layer of that name is left as it is.
 
         A running machine goes on; the content is what a power cut would have left. Conflict where there is no disk,
-        Full where the host has no space.
+        Full where the host has no space, Refused where the disk stands on too many layers already.
         """
         ...
 
