@@ -55,7 +55,7 @@ def demo(config: Config, _arguments: argparse.Namespace) -> int:
     program, there = aws_program(), find(config)
     if there is not None:
         print(f"Using the Cloudlet that runs at {there.url}")
-        return walk(there.url, program)
+        return walk(there.url, program, str(config.data_dir))
     ours = [sys.executable, "-m", "cloudlet"]
     place = ["--data-dir", str(config.data_dir)]
     started = subprocess.run([*ours, "up", "-d", *place, "--port", str(config.port), "--host", config.host,
@@ -63,6 +63,6 @@ def demo(config: Config, _arguments: argparse.Namespace) -> int:
     if started.returncode != 0:
         return started.returncode
     try:
-        return walk(config.endpoint, program)
+        return walk(config.endpoint, program, str(config.data_dir))
     finally:
         subprocess.run([*ours, "down", *place], check=False)

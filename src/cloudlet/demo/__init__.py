@@ -2,15 +2,16 @@
 
 import time
 
-from cloudlet.demo import containers
+from cloudlet.demo import containers, machines
 from cloudlet.demo.stage import Failed, Stage
 
-CHAPTERS = (containers.chapter,)
+CHAPTERS = (containers.chapter, machines.chapter)
 
 
-def walk(url: str, aws: str) -> int:
-    """Plays every chapter on the Cloudlet at `url` with the aws CLI `aws`; 1 where a step did not do what it says."""
-    stage = Stage(url, aws)
+def walk(url: str, aws: str, data_dir: str) -> int:
+    """Plays every chapter on the Cloudlet at `url`, which keeps its things in `data_dir`, with the aws CLI `aws`; 1
+    where a step did not do what it says."""
+    stage = Stage(url, aws, data_dir)
     started = time.monotonic()
     try:
         for chapter in CHAPTERS:

@@ -25,8 +25,8 @@ class Failed(Exception):
 class Stage:
     """Runs commands before the reader's eyes, with Cloudlet in their environment and a directory for their files."""
 
-    def __init__(self, url: str, aws: str) -> None:
-        self.url, self._aws = url, aws
+    def __init__(self, url: str, aws: str, data_dir: str) -> None:
+        self.url, self._aws, self.data_dir = url, aws, data_dir
         self.console = Console(highlight=False, soft_wrap=True)
         self._directory = tempfile.TemporaryDirectory(prefix="cloudlet-demo-")
         self.directory = Path(self._directory.name)
@@ -92,16 +92,16 @@ class Stage:
         text = self.run("aws", *arguments, shown=shown)
         return json.loads(text) if text.strip() else None
 
-    def until(self, what: str, look: Callable[[], T | None]) -> T:
+    def until(self, what: str, look: Callable[[], T | None], *, seconds_max: float = WAIT_S_MAX) -> T:
         """Looks again until there is an answer; Failed where there is none in time."""
-        deadline = time.monotonic() + WAIT_S_MAX
+        deadline = time.monotonic() + seconds_max
         with self.console.status(f"waiting until {what}"):
             while True:
                 found = look()
                 if found is not None:
                     return found
                 if time.monotonic() > deadline:
-                    raise Failed(f"waited {WAIT_S_MAX:g} s in vain until {what}")
+                    raise Failed(f"waited {seconds_max:g} s in vain until {what}")
                 time.sleep(0.05)
 
     def check(self, holds: bool, claim: str) -> None:
