@@ -142,12 +142,14 @@ async def drives_and_cards_come_and_go(ground: Ground) -> None:
     assert set(seen.drives) == {drive.disk for drive in more.drives}
     assert set(seen.nics) == {nic.interface for nic in more.nics}
     fewer = replace(more, drives=(more.drives[0], more.drives[2]), nics=more.nics[:1])
+    await ground.networks.destroy(more.nics[1].interface)  # by force
     seen = await ground.patiently(lambda: ground.machines.ensure(fewer))
     assert set(seen.drives) == {drive.disk for drive in fewer.drives}
     assert seen.nics == (spec.nics[0].interface,)
     await ground.disks.destroy(more.drives[1].disk)
     with pytest.raises(Conflict):
         await ground.disks.destroy(more.drives[2].disk)
+    assert await ground.nic(11) == more.nics[1]
     again = await ground.patiently(lambda: ground.machines.ensure(replace(fewer, nics=more.nics)))
     assert set(again.nics) == {nic.interface for nic in more.nics}, "the same card once more"
 

@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import select
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from cloudlet.engines import netns, process
 from cloudlet.kernel.errors import Busy
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S, GONE_S = 10.0, 5.0
 UNPRIVILEGED = "nobody"
 
 
@@ -76,11 +77,19 @@ class Dnsmasq:
             _command_line(pid)[1:] == [os.fsencode(word) for word in command[1:]])
 
     def _kill(self, pids: Iterable[int]) -> None:
+        """Ends them, and returns when they have gone."""
         for pid in pids:
             try:
-                os.kill(pid, signal.SIGKILL)
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [], GONE_S)
             except ProcessLookupError:
                 pass
+            finally:
+                os.close(handle)
         self._pid.unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ from cloudlet.engines.qmp import Monitor
 from cloudlet.kernel.errors import Busy, EngineError, Refused
 
 _SUFFIX = "-device"
+_WIRE = re.compile(r"(n[0-9a-f]{12}): index=\d+,type=tap")
 _NODE = re.compile(r"(d[0-9a-f]{12})(-[0-9]+)?")  # as `drive_id` and `overlay` name them
 _TUNSETIFF, _TAP = 0x400454CA, 0x0002 | 0x1000 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
 
@@ -25,17 +26,21 @@ class Devices:
         self._monitor, self._network = monitor, network
         self._plugged: set[str] = set()
         self._open: set[str] = set()
+        self._cut: set[str] = set()  # cards whose wire has been pulled, and which the guest still has
 
     async def read(self) -> None:
-        """Learns what is plugged in, and which drives' files are open."""
+        """Learns what is plugged in, which drives' files are open, and which cards have no wire."""
         found = await self._monitor.ask("qom-list", path="/machine/peripheral")
         self._plugged = {entry["name"].removesuffix(_SUFFIX) for entry in found if entry["name"].endswith(_SUFFIX)}
         nodes = await self._monitor.ask("query-named-block-nodes", flat=True)
         self._open = {match[1] for entry in nodes if (match := _NODE.fullmatch(entry["node-name"]))}
+        text = await self._monitor.ask("human-monitor-command", command_line="info network")  # nothing else says it
+        self._cut = {name for name in self._plugged if name.startswith("n")} - set(_WIRE.findall(text))
 
     def deleted(self, device: str) -> None:
         """QEMU says that a device has left."""
         self._plugged.discard(device.removesuffix(_SUFFIX))
+        self._cut.discard(device.removesuffix(_SUFFIX))
 
     @property
     def _held(self) -> set[str]:
@@ -50,7 +55,7 @@ class Devices:
     def matches(self, spec: MachineSpec) -> bool:
         """Whether exactly what `spec` names is plugged in."""
         wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
-        return wanted == self._plugged and wanted >= self._open
+        return wanted == self._plugged and wanted >= self._open and not self._cut
 
     def missing_drives(self, spec: MachineSpec) -> list[Drive]:
         """The drives that are to be plugged in."""
@@ -67,7 +72,7 @@ class Devices:
         """Plugs in what is missing and asks the guest to let go of what is too much. Raises Busy until it has. What
         `known` names and the guest let go of meanwhile is closed."""
         wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
-        for name in sorted(self._plugged - wanted):
+        for name in sorted((self._plugged - wanted) | self._cut):
             await self._unplug(name)
         left = {drive_id(drive.disk) for drive in known.drives} | {nic_id(nic.interface) for nic in known.nics}
         for name in sorted(left - wanted - self._plugged):
@@ -77,7 +82,7 @@ class Devices:
         for nic in spec.nics:
             if nic_id(nic.interface) not in self._plugged:
                 await self._plug_nic(nic)
-        if self._plugged - wanted:
+        if self._plugged - wanted or self._cut:
             raise Busy("the guest has not let go of a device yet")
 
     # ── Plugging ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,6 +139,10 @@ class Devices:
         raise Refused(f"a machine has room for {PORTS} further devices, and all are taken")
 
     async def _unplug(self, name: str) -> None:
+        """Asks the guest to let go. A card's wire is pulled before: its device may be gone, and QEMU would read from it
+        without a pause."""
+        if name.startswith("n"):
+            await self._forget_netdev(name)
         try:
             await self._monitor.ask("device_del", id=f"{name}{_SUFFIX}")
         except Refused as refused:
