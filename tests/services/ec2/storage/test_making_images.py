@@ -101,6 +101,7 @@ def test_an_image_registered_of_a_snapshot(region: Ground) -> None:
     id = region("RegisterImage", BlockDeviceMappings=[device], ImdsSupport="v2.0", **given)["ImageId"]
     region.settle()
     assert image(region, id)["State"] == "available" and image(region, id)["ImdsSupport"] == "v2.0"
+    assert image(region, id)["BlockDeviceMappings"][0]["Ebs"].keys() & {"Iops", "Throughput"} == set()
     (volume,) = launch(region, image=id, instance="i-3")
     assert volume.size_gib == 9 and volume.kernel is not None
     assert region.fails("RegisterImage", **{**given, "Name": "other"})[0] == "InvalidBlockDeviceMapping"

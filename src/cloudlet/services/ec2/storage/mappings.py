@@ -96,9 +96,11 @@ def mapping_view(device: Device) -> dict[str, Any]:
                            "VolumeSize": performance.size_gib, "Encrypted": device.encrypted}
     if device.snapshot_id:
         ebs["SnapshotId"] = device.snapshot_id
-    if performance.iops is not None and performance.type != "gp2":
+    # What its type comes with anyway is not said, as on AWS of an image that was registered without it.
+    usual = order(performance.size_gib, performance.type, None, None) if performance.type == "gp3" else None
+    if performance.iops is not None and performance.type != "gp2" and not (usual and usual.iops == performance.iops):
         ebs["Iops"] = performance.iops
-    if performance.throughput is not None:
+    if performance.throughput is not None and not (usual and usual.throughput == performance.throughput):
         ebs["Throughput"] = performance.throughput
     return {"DeviceName": device.device, "Ebs": ebs}
 

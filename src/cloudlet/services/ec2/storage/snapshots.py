@@ -151,7 +151,7 @@ def copy_snapshot(call: Call, tx: Tx, request: Input) -> Output:
         raise api.InvalidParameterValue(f"Value ({request['DestinationRegion']}) for parameter destinationRegion is "
                                         "invalid. A copy is made in the region that is asked.")
     source = find_snapshot(tx, replace(call, region=request["SourceRegion"]), request["SourceSnapshotId"])
-    copy = copied_snapshot(tx, call, source, request.get("Description") or source.description,
+    copy = copied_snapshot(tx, call, source, request.get("Description") or "",
                            tags_for(request, "snapshot"), encrypted=bool(request.get("Encrypted")))
     return {"SnapshotId": copy.id, "Tags": tag_set(copy.tags)}
 
