@@ -104,6 +104,13 @@ def test_an_image_registered_of_a_snapshot(region: Ground) -> None:
     assert image(region, id)["BlockDeviceMappings"][0]["Ebs"].keys() & {"Iops", "Throughput"} == set()
     (volume,) = launch(region, image=id, instance="i-3")
     assert volume.size_gib == 9 and volume.kernel is not None
+    assert not {"BootMode", "SriovNetSupport"} & set(image(region, id)), "nobody named them"
+    id = region("RegisterImage", BlockDeviceMappings=[device], SriovNetSupport="simple", BootMode="legacy-bios",
+                **{**given, "Name": "named"})["ImageId"]
+    region.settle()
+    assert (image(region, id)["SriovNetSupport"], image(region, id)["BootMode"]) == ("simple", "legacy-bios")
+    shown = region("DescribeImageAttribute", ImageId=id, Attribute="sriovNetSupport")
+    assert shown["SriovNetSupport"] == {"Value": "simple"}
     assert region.fails("RegisterImage", **{**given, "Name": "other"})[0] == "InvalidBlockDeviceMapping"
     assert region.fails("RegisterImage", BlockDeviceMappings=[device], **{**given, "Architecture": "arm64"})[0] == (
         "UnsupportedOperation")

@@ -61,9 +61,10 @@ def describe_image_attribute(call: Call, tx: Tx, request: Input) -> Output:
         "launchPermission": {"LaunchPermissions": permissions(image)},
         "blockDeviceMapping": {"BlockDeviceMappings": [mapping_view(m) for m in image.mappings]},
         "productCodes": {"ProductCodes": []},
-        "kernel": {"KernelId": {}}, "ramdisk": {"RamdiskId": {}}, "sriovNetSupport": {"SriovNetSupport": {}},
+        "kernel": {"KernelId": {}}, "ramdisk": {"RamdiskId": {}},
+        "sriovNetSupport": {"SriovNetSupport": {"Value": image.sriov} if image.sriov else {}},
         "tpmSupport": {"TpmSupport": {}}, "uefiData": {"UefiData": {}},
-        "bootMode": {"BootMode": {"Value": "legacy-bios"}},
+        "bootMode": {"BootMode": {"Value": image.boot_mode} if image.boot_mode else {}},
         "imdsSupport": {"ImdsSupport": {"Value": "v2.0"} if image.imds_v2 else {}},
         "deregistrationProtection": {"DeregistrationProtection": {
             "Value": "enabled" if image.deregistration_protection else "disabled"}},

@@ -39,13 +39,14 @@ def _view(image: Image) -> dict[str, Any]:
         "CreationDate": timestamp(image.created), "Public": image.public, "Architecture": "x86_64",
         "ImageType": "machine", "PlatformDetails": "Linux/UNIX", "UsageOperation": "RunInstances",
         "RootDeviceName": image.root_device, "RootDeviceType": "ebs", "VirtualizationType": "hvm",
-        "Hypervisor": "xen", "BootMode": "legacy-bios",
+        "Hypervisor": "xen",
         "BlockDeviceMappings": [mapping_view(m) for m in image.mappings],
         "Tags": tag_set(image.tags), "ProductCodes": [],
         "DeregistrationProtection": "enabled" if image.deregistration_protection else "disabled",
     }
     for name, value in (("ImageOwnerAlias", image.owner_alias), ("SourceInstanceId", image.source_instance),
-                        ("SourceImageId", image.source_image), ("SourceImageRegion", image.source_region)):
+                        ("SourceImageId", image.source_image), ("SourceImageRegion", image.source_region),
+                        ("BootMode", image.boot_mode), ("SriovNetSupport", image.sriov)):
         if value:
             view[name] = value
     if image.imds_v2:
@@ -94,7 +95,7 @@ _FILTERS: dict[str, Any] = {
     "source-image-id": lambda v: v.get("SourceImageId"),
     "source-image-region": lambda v: v.get("SourceImageRegion"),
     "source-instance-id": lambda v: v.get("SourceInstanceId"),
-    "sriov-net-support": lambda v: None,
+    "sriov-net-support": lambda v: v.get("SriovNetSupport"),
     "state": lambda v: v["State"],
     "state-reason-code": lambda v: v.get("StateReason", {}).get("Code"),
     "state-reason-message": lambda v: v.get("StateReason", {}).get("Message"),

@@ -93,7 +93,7 @@ def register_image(call: Call, tx: Tx, request: Input) -> Output:
     """An image of snapshots: what starts the instance is that of the root snapshot."""
     refuse(request, "ImageLocation", "BillingProducts", "TpmSupport", "UefiData", "KernelId", "RamdiskId")
     for member, known in (("Architecture", "x86_64"), ("VirtualizationType", "hvm"), ("BootMode", "legacy-bios"),
-                          ("ImdsSupport", "v2.0")):
+                          ("ImdsSupport", "v2.0"), ("SriovNetSupport", "simple")):
         if request.get(member) not in (None, "", known):
             raise api.UnsupportedOperation(f"Value ({request[member]}) for parameter {member} is not supported; only "
                                            f"{known} is.")
@@ -101,7 +101,8 @@ def register_image(call: Call, tx: Tx, request: Input) -> Output:
     mappings = read_mappings(tx, call, request.get("BlockDeviceMappings"), root=root)
     if not any(mapping.device == root and mapping.snapshot_id for mapping in mappings):
         raise api.InvalidBlockDeviceMapping("No root snapshot specified in device mapping")
-    image = replace(_new(tx, call, request, root, mappings), imds_v2=bool(request.get("ImdsSupport")))
+    image = replace(_new(tx, call, request, root, mappings), imds_v2=bool(request.get("ImdsSupport")),
+                    boot_mode=request.get("BootMode") or "", sriov=request.get("SriovNetSupport") or "")
     tx.put(image)
     return {"ImageId": image.id}
 
@@ -127,8 +128,9 @@ def copy_image(call: Call, tx: Tx, request: Input) -> Output:
             mapping = replace(mapping, snapshot_id=copy.id, encrypted=copy.encrypted)
         mappings.append(mapping)
     copied = {k: v for k, v in source.tags.items() if not k.startswith("aws:")} if request.get("CopyImageTags") else {}
-    tx.put(replace(image, mappings=tuple(mappings), user=source.user, imds_v2=source.imds_v2, source_image=source.id,
-                   source_region=there.region, tags={**copied, **image.tags}))
+    tx.put(replace(image, mappings=tuple(mappings), user=source.user, imds_v2=source.imds_v2,
+                   boot_mode=source.boot_mode, sriov=source.sriov, source_image=source.id, source_region=there.region,
+                   tags={**copied, **image.tags}))
     return {"ImageId": image.id}
 
 

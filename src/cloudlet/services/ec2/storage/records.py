@@ -162,8 +162,9 @@ class Mapping:
 class Image:
     """An Amazon machine image. `state` is observed: available once all its snapshots are completed.
 
-    `user` is whom one logs in as, if that is known; with `imds_v2`, instances need tokens for their metadata. It may be
-    launched by its owner, the accounts of `shared_with`, and, if `public`, by all.
+    `user` is whom one logs in as, if that is known; with `imds_v2`, instances need tokens for their metadata;
+    `boot_mode` and `sriov` are as it was registered. It may be launched by its owner, the accounts of `shared_with`,
+    and, if `public`, by all.
     """
 
     key: str
@@ -183,6 +184,8 @@ class Image:
     deprecated_at: float | None = None
     deregistration_protection: bool = False
     imds_v2: bool = False
+    boot_mode: str = ""
+    sriov: str = ""
     source_instance: str = ""
     source_image: str = ""
     source_region: str = ""

@@ -1,0 +1,225 @@
+"""Real guests: kill -9 of the control plane and of QEMU, and whom they reach, neighbours and their host."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import running_cloudlet
+from tests.debian import image, stock
+from tests.running import Cloudlet
+
+pytestmark = [pytest.mark.root, pytest.mark.engine("qemu-system-x86_64"), pytest.mark.engine("ssh"),
+              pytest.mark.slow]
+
+PATIENT_S = 240.0
+WAITER = {"Delay": 1, "MaxAttempts": 300}
+
+
+@dataclass
+class Guest:
+    """An instance, and ssh to it with the key that EC2 made."""
+
+    ec2: Any
+    id: str
+    key: Path
+    group: str
+
+    def seen(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ec2.describe_instances(InstanceIds=[self.id])["Reservations"][0]["Instances"][0]
+        return found
+
+    def command(self) -> list[str]:
+        return ["ssh", "-i", str(self.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
+                f"admin@{self.seen()['PublicIpAddress']}"]
+
+    def run(self, text: str) -> str | None:
+        """What a command says; None where it fails or nobody answers."""
+        done = subprocess.run([*self.command(), text], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=120, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def reached(self) -> None:
+        """Waits until one can log in."""
+        wait(f"{self.id} lets us in", lambda: self.run("echo in") == "in")
+
+    def reaches(self, address: str, port: int) -> bool:
+        """Whether a connection from inside is taken."""
+        return self.run(f"timeout 4 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo yes || echo no") == "yes"
+
+
+def wait(what: str, look: Any) -> None:
+    deadline = time.monotonic() + PATIENT_S
+    while not look():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def cloudlet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloudlet]:
+    with stock(running_cloudlet(tmp_path_factory.mktemp("machines"))) as instance:
+        image(instance)
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def pair(cloudlet: Cloudlet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Guest, Guest]:
+    """Two instances of one subnet, one whose port 22 is open to all, one whose ports are closed."""
+    ec2 = cloudlet.client("ec2")
+    key = tmp_path_factory.mktemp("key") / "key.pem"
+    key.write_text(ec2.create_key_pair(KeyName="key", KeyType="ed25519")["KeyMaterial"])
+    key.chmod(0o400)
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    made = []
+    for name in ("open", "closed"):
+        group = ec2.create_security_group(GroupName=name, Description=name)["GroupId"]
+        if name == "open":
+            ec2.authorize_security_group_ingress(GroupId=group, IpProtocol="tcp", FromPort=22, ToPort=22,
+                                                 CidrIp="0.0.0.0/0")
+        id = ec2.run_instances(ImageId=image(cloudlet), InstanceType="t3.nano", MinCount=1, MaxCount=1, KeyName="key",
+                               SecurityGroupIds=[group], SubnetId=subnet)["Instances"][0]["InstanceId"]
+        made.append(Guest(ec2, id, key, group))
+    for guest in made:
+        ec2.get_waiter("instance_running").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
+    made[0].reached()
+    ec2.get_waiter("instance_status_ok").wait(InstanceIds=[made[1].id], WaiterConfig=WAITER)
+    return made[0], made[1]
+
+
+def qemu_of(cloudlet: Cloudlet, guest: Guest) -> int:
+    """The process that is this instance's machine, as written down where the machines are."""
+    root = guest.seen()["BlockDeviceMappings"][0]["Ebs"]["VolumeId"].replace("-", "")
+    (record,) = [path for path in cloudlet.data_dir.rglob("record.json") if root in path.read_text()]
+    pid: int = json.loads((record.parent / "process.json").read_text())["pid"]
+    assert "qemu" in Path(f"/proc/{pid}/comm").read_text()
+    return pid
+
+
+class Session:
+    """A login that stays open: what is typed comes back through the guest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.process = subprocess.Popen([*guest.command(), "-tt", "stty -echo; exec cat"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def says(self, text: str) -> bool:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{text}\n".encode())
+        self.process.stdin.flush()
+        said, deadline = b"", time.monotonic() + 60
+        while text.encode() not in said:
+            if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+                return False
+            chunk = os.read(self.process.stdout.fileno(), 4096)
+            if not chunk:
+                return False
+            said += chunk
+        return True
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def test_a_session_outlives_the_control_plane_and_its_instance_is_adopted(
+        cloudlet: Cloudlet, pair: tuple[Guest, Guest]) -> None:
+    guest = pair[0]
+    before, pid = guest.seen(), qemu_of(cloudlet, guest)
+    boot = guest.run("cat /proc/sys/kernel/random/boot_id")
+    with contextlib.closing(Session(guest)) as session:
+        assert session.says("before")
+        for round_ in range(3):
+            cloudlet.kill()
+            assert session.says(f"while it is dead {round_}")
+            cloudlet.start()
+            assert session.says(f"after {round_}")
+    after = guest.seen()
+    assert (after["State"]["Name"], after["LaunchTime"]) == ("running", before["LaunchTime"])
+    assert after["PublicIpAddress"] == before["PublicIpAddress"]
+    assert qemu_of(cloudlet, guest) == pid
+    assert guest.run("cat /proc/sys/kernel/random/boot_id") == boot is not None
+    guest.ec2.get_waiter("instance_status_ok").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
+
+
+def test_neighbours_reach_each_other_only_as_their_groups_allow(pair: tuple[Guest, Guest]) -> None:
+    one, two = pair
+    address = two.seen()["PrivateIpAddress"]
+    assert not one.reaches(address, 22)
+    rule: Any = {"GroupId": two.group, "IpPermissions": [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22,
+                                                          "UserIdGroupPairs": [{"GroupId": one.group}]}]}
+    one.ec2.authorize_security_group_ingress(**rule)
+    wait("its neighbour is reached", lambda: one.reaches(address, 22))
+    assert two.run("true") is None, "not from elsewhere"
+    one.ec2.revoke_security_group_ingress(**rule)
+    wait("it is closed again", lambda: not one.reaches(address, 22))
+
+
+def own_addresses() -> list[str]:
+    """What this host has, loopback apart."""
+    found = json.loads(subprocess.run(["ip", "-j", "-4", "address"], capture_output=True, text=True, check=True).stdout)
+    return [address["local"] for card in found for address in card["addr_info"] if not
+            address["local"].startswith("127.")]
+
+
+def test_a_guest_does_not_reach_what_its_host_serves(cloudlet: Cloudlet, pair: tuple[Guest, Guest]) -> None:
+    guest = pair[0]
+    router = guest.seen()["PrivateIpAddress"].split(".")
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+        heard: list[str] = []
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, who = server.accept()
+                    heard.append(who[0])
+                    connection.close()
+        threading.Thread(target=listen, daemon=True).start()
+        addresses = own_addresses()
+        assert addresses
+        for address in addresses:
+            socket.create_connection((address, port), timeout=5).close()
+        wait("the host reaches itself", lambda: len(heard) == len(addresses))
+        assert guest.reaches("127.0.0.1", 22), "the probe can say yes"
+        gateway = guest.run("ip route show default | cut -d' ' -f3")
+        assert gateway and gateway.split(".")[:2] == router[:2]
+        for address in (*addresses, gateway, "169.254.169.254", "169.254.169.253"):
+            assert not guest.reaches(address, port), address
+            assert not guest.reaches(address, cloudlet.port), address
+        assert len(heard) == len(addresses), heard
+    assert guest.reaches("169.254.169.254", 80)
+
+
+def test_contents_outlive_a_stop_and_a_killed_machine_is_seen_stopped(cloudlet: Cloudlet,
+                                                                      pair: tuple[Guest, Guest]) -> None:
+    guest = pair[0]
+    assert guest.run("echo first | sudo tee /etc/kept && sync") == "first"
+    guest.ec2.stop_instances(InstanceIds=[guest.id])
+    guest.ec2.get_waiter("instance_stopped").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
+    guest.ec2.start_instances(InstanceIds=[guest.id])
+    guest.ec2.get_waiter("instance_running").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
+    guest.reached()
+    assert guest.run("sudo cat /etc/kept") == "first"
+    assert guest.run("echo second | sudo tee /etc/kept && sync") == "second"
+    os.kill(qemu_of(cloudlet, guest), signal.SIGKILL)
+    guest.ec2.get_waiter("instance_stopped").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
+    assert guest.seen()["StateReason"]["Code"] == "Server.InternalError"
+    guest.ec2.start_instances(InstanceIds=[guest.id])
+    guest.ec2.get_waiter("instance_running").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
+    guest.reached()
+    assert guest.run("sudo cat /etc/kept") == "second", "what was synced is there"
