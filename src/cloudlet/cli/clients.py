@@ -11,6 +11,7 @@ from pathlib import Path
 from cloudlet.cli import Complaint
 from cloudlet.cli.endpoint import find
 from cloudlet.config import Config
+from cloudlet.guests.shelf import Shelf
 
 
 def variables(url: str) -> dict[str, str]:
@@ -58,6 +59,10 @@ def demo(config: Config, _arguments: argparse.Namespace) -> int:
         return walk(there.url, program, str(config.data_dir))
     ours = [sys.executable, "-m", "cloudlet"]
     place = ["--data-dir", str(config.data_dir)]
+    if os.geteuid() == 0 and not Shelf(config.data_dir).images():
+        # Before the network is there: a mirror of Debian may have an address in the range that becomes ours.
+        print("Making a machine image from Debian's packages first; this is done once and takes about a minute")
+        subprocess.run([*ours, "images", "build", "debian-12", *place], check=False)  # the chapter says what is wrong
     started = subprocess.run([*ours, "up", "-d", *place, "--port", str(config.port), "--host", config.host,
                               "--public-cidr", config.public_cidr], check=False)
     if started.returncode != 0:
