@@ -51,6 +51,9 @@ class Terraform:
         (self.directory / "main.tf").write_text(text)
 
     def __call__(self, *arguments: str, expect: int = 0) -> str:
+        """Runs it. Never without an endpoint of ours: the provider would ask the real AWS."""
+        configuration = "".join(path.read_text() for path in self.directory.glob("*.tf"))
+        assert "AWS_ENDPOINT_URL" in self.environment or "endpoints {" in configuration, "say whom the provider asks"
         done = subprocess.run(["terraform", *arguments, "-no-color"], cwd=self.directory, env=self.environment,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == expect, done.stdout + done.stderr
