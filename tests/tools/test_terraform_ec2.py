@@ -258,5 +258,6 @@ def test_instances_and_what_belongs_to_them(terraform: Terraform, cloudlet: Clou
     sizes = {each["VolumeId"]: each["Size"] for each in ec2.describe_volumes()["Volumes"]}
     assert (sizes[web["root"]], sizes[web["data"]]) == (9, 2)
 
+    # The provider looks for two minutes and a half for an attachment that is gone: its issue 45835.
     terraform("destroy", "-auto-approve", "-input=false")
     assert set(made(cloudlet).values()) == {0}
