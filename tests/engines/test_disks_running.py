@@ -79,7 +79,9 @@ def test_a_running_machine_goes_on_on_top_of_what_is_kept(tmp_path: Path, networ
             await second.disks.destroy("vol-1")
             await second.machines.close()
         finally:
-            await Ground(tmp_path).machines.destroy("vm-1")
+            last = Ground(tmp_path)
+            await last.machines.destroy("vm-1")
+            await last.machines.destroy_all()
     asyncio.run(main())
 
 
@@ -112,6 +114,7 @@ def test_a_disk_that_was_taken_out_is_free_for_another_machine(tmp_path: Path, n
         finally:
             for name in ("vm-1", "vm-2"):
                 await machines.destroy(name)
+            await machines.destroy_all()
             await machines.close()
     asyncio.run(main())
 
@@ -139,5 +142,6 @@ def test_an_image_of_somebody_elses_is_started_by_its_own_boot_loader(tmp_path: 
             raise AssertionError(said)
         finally:
             await ground.machines.destroy("vm-1")
+            await ground.machines.destroy_all()
             await ground.machines.close()
     asyncio.run(main())

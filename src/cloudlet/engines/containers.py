@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from cloudlet.engines import consumption, container_log, initial_content, process
+from cloudlet.engines.announcements import Announcements
 from cloudlet.engines.container_record import Record
 from cloudlet.engines.images import ImageList, Stored
 from cloudlet.engines.podman import Answer, Podman
@@ -42,7 +43,7 @@ class PodmanContainers:
         self._kills: dict[str, asyncio.TimerHandle] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._forgotten: dict[str, int] = {}  # how much of the log was given back to the disk
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._announcements = Announcements()
 
     # ── Making ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -76,11 +77,11 @@ class PodmanContainers:
                     record = record or await self._make(spec)
                 finally:
                     self._making[spec.group.name] -= 1
-                self._tell(spec.name)
+                self._announcements.tell(spec.name)
             elif record.restarting or (record.starts < spec.starts
                                        and self._records.observe(record).state == "exited"):
                 record = await self._restart(record, spec.starts)
-                self._tell(spec.name)
+                self._announcements.tell(spec.name)
             self._watch(record)
             return self._records.observe(record)
 
@@ -233,9 +234,7 @@ class PodmanContainers:
 
     async def events(self) -> AsyncIterator[str]:
         """The name of each container that starts or exits; first of those that exited before anybody listened."""
-        queue: asyncio.Queue[str] = asyncio.Queue()
-        self._listeners.add(queue)
-        try:
+        with self._announcements.listening() as queue:
             for name in self._records.names():
                 record = self._records.find(name)
                 if record is not None and record.id:
@@ -244,12 +243,6 @@ class PodmanContainers:
                         queue.put_nowait(name)
             while True:
                 yield await queue.get()
-        finally:
-            self._listeners.discard(queue)
-
-    def _tell(self, name: str) -> None:
-        for queue in self._listeners:
-            queue.put_nowait(name)
 
     def _watch(self, record: Record) -> None:
         """Waits in the background for its end, once."""
@@ -261,7 +254,7 @@ class PodmanContainers:
     async def _await_end(self, record: Record) -> None:
         await self._end(record)
         self._records.observe(record)
-        self._tell(record.name)
+        self._announcements.tell(record.name)
 
     async def _end(self, record: Record) -> None:
         """Returns when it has ended, and conmon has written how."""

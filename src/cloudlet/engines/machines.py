@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from cloudlet.engines import machine_command, netns, process
 from cloudlet.engines.acceleration import Acceleration
+from cloudlet.engines.announcements import Announcements
 from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.machine_command import Saved
 from cloudlet.engines.machine_devices import Devices
@@ -53,7 +54,7 @@ class QemuMachines:
         self._kills: dict[str, asyncio.TimerHandle] = {}
         self._claims: dict[str, str] = {}  # disks that are being given to machines
         self._dialling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._announcements = Announcements()
         disks.holder = self._holder
 
     # ── Power on ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,7 +155,7 @@ class QemuMachines:
                 raise _explained(log.read_text(errors="replace").strip()[-1000:])
             with contextlib.suppress(Busy):
                 await self._monitor(spec.name)
-                self._tell(spec.name)
+                self._announcements.tell(spec.name)
                 return
             await self._clock.sleep(_POLL_S)
         raise Busy(f"QEMU does not answer: {log.read_text(errors='replace')[-1000:]}")
@@ -258,7 +259,7 @@ class QemuMachines:
             else:
                 await self._note_end(name, "host")
                 await self._end(name)
-        self._tell(name)
+        self._announcements.tell(name)
 
     def _kill_after(self, name: str, grace_s: float) -> None:
         if timer := self._kills.pop(name, None):
@@ -281,7 +282,7 @@ class QemuMachines:
         """See `ports.Machines`."""
         async with self._lock(name):
             await self._remove(name)
-        self._tell(name)
+        self._announcements.tell(name)
 
     async def destroy_all(self) -> None:
         """Leaves nothing of any machine behind but its disks (`cloudlet down`); guests may end by themselves first."""
@@ -390,30 +391,20 @@ class QemuMachines:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S if status["status"] == "io-error" else None):
                         await _first(stalled, monitor.closed)
-        self._tell(name)
+        self._announcements.tell(name)
 
     def _heard(self, name: str, event: Event) -> None:
         if event["event"] == "SHUTDOWN":
-            self._tell(name)
+            self._announcements.tell(name)
         elif event["event"] == "BLOCK_IO_ERROR" and name in self._stalled:
             self._stalled[name].set()
         elif event["event"] == "DEVICE_DELETED" and name in self._devices:
             self._devices[name].deleted(event["data"].get("device", ""))
-            self._tell(name)
+            self._announcements.tell(name)
 
-    async def events(self) -> AsyncIterator[str]:
+    def events(self) -> AsyncIterator[str]:
         """See `ports.Machines`. Machines of a predecessor are listened to from the first look at them on."""
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        self._listeners.add(heard)
-        try:
-            while True:
-                yield await heard.get()
-        finally:
-            self._listeners.discard(heard)
-
-    def _tell(self, name: str) -> None:
-        for heard in self._listeners:
-            heard.put_nowait(name)
+        return self._announcements.stream()
 
     def _owner(self, disk: str) -> str | None:
         """The machine that has a disk and runs."""

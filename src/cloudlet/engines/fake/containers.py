@@ -1,12 +1,12 @@
 """Images, containers and their volumes without a world: each container runs the program that a test gave its image."""
 
-import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from cloudlet.engines.announcements import Announcements
 from cloudlet.engines.ports import (
     Container,
     ContainerSpec,
@@ -102,7 +102,7 @@ class FakeContainers:
         self.programs: dict[str, Program] = {}
         self.starts: Counter[str] = Counter()
         self.sick: dict[str, int | None] = {}
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._announcements = Announcements()
 
     async def ensure(self, spec: ContainerSpec) -> Container:
         """See `ports.Containers`. Conflict where its image or its network namespace is missing."""
@@ -182,15 +182,9 @@ class FakeContainers:
             return int(lived < self._program(body.spec).healthy_after_s)
         return await self._world.verb("probe", name, effect)
 
-    async def events(self) -> AsyncIterator[str]:
+    def events(self) -> AsyncIterator[str]:
         """See `ports.Containers`. Listening begins with the first `anext`."""
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        self._listeners.add(heard)
-        try:
-            while True:
-                yield await heard.get()
-        finally:
-            self._listeners.discard(heard)
+        return self._announcements.stream()
 
     def exit(self, name: str, code: int = 0, *, out_of_memory: bool = False) -> None:
         """A running container ends by itself."""
@@ -248,8 +242,7 @@ class FakeContainers:
 
     def _tell(self, name: str) -> None:
         if self._world.random.random() >= self._world.faults.deaf:
-            for heard in self._listeners:
-                heard.put_nowait(name)
+            self._announcements.tell(name)
 
 
 class FakeStorages:

@@ -1,11 +1,11 @@
 """Disks and machines without a world: what a guest would do is done by a test's hands."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from cloudlet.engines.announcements import Announcements
 from cloudlet.engines.ports import Disk, DiskSpec, LayerSource, Machine, MachineSpec, Place, Shelved
 from cloudlet.kernel.errors import Conflict, Full, Refused
 
@@ -141,7 +141,7 @@ class FakeMachines:
         self.starts: Counter[str] = Counter()
         self.reboots: Counter[str] = Counter()
         self.refusals: dict[str, str] = {}
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._announcements = Announcements()
 
     async def ensure(self, spec: MachineSpec) -> Machine:
         """See `ports.Machines`."""
@@ -220,15 +220,9 @@ class FakeMachines:
             return box.console[-65536:] if box else b""
         return await self._world.verb("console", name, effect)
 
-    async def events(self) -> AsyncIterator[str]:
+    def events(self) -> AsyncIterator[str]:
         """See `ports.Machines`. Listening begins with the first `anext`."""
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        self._listeners.add(heard)
-        try:
-            while True:
-                yield await heard.get()
-        finally:
-            self._listeners.discard(heard)
+        return self._announcements.stream()
 
     def end(self, name: str, why: Literal["guest", "host", "reboot", "lost"] = "guest") -> None:
         """A machine goes off: by a guest's `poweroff`, by the host, with it, or because its process is
@@ -254,5 +248,4 @@ class FakeMachines:
 
     def _tell(self, name: str) -> None:
         if self._world.random.random() >= self._world.faults.deaf:
-            for heard in self._listeners:
-                heard.put_nowait(name)
+            self._announcements.tell(name)
