@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from cloudlet.kernel.digests import ALGORITHMS, Digest, digested
+
 Chunks = AsyncIterator[bytes]
 
 
@@ -16,14 +18,31 @@ class BodyTruncated(Exception):
 
 
 class Body:
-    """A request body: read it whole within a limit, or iterate over its chunks once."""
+    """A request body: read it whole within a limit, or iterate over its chunks once.
+
+    Its reader may `want` digests beforehand. They are computed on the way, in threads, and stand in `digests` at the
+    end, beside those that the wire compared with what the client had announced.
+    """
 
     def __init__(self, chunks: Chunks, length: int | None = None) -> None:
         self._chunks = chunks
         self.length = length  # Content-Length, or None where the client sends chunks
+        self.digests: dict[str, bytes] = {}  # by the names of `kernel.digests.ALGORITHMS`
+        self._wanted: dict[str, Digest] = {}
+
+    def want(self, *algorithms: str) -> None:
+        """Has these digests computed while the body is read."""
+        for name in algorithms:
+            if name not in self._wanted:
+                self._wanted[name] = ALGORITHMS[name]()
 
     def __aiter__(self) -> Chunks:
-        return self._chunks
+        return self._digested() if self._wanted else self._chunks
+
+    async def _digested(self) -> Chunks:
+        async for piece in digested(self._chunks, self._wanted.values()):
+            yield piece
+        self.digests.update((name, digest.digest()) for name, digest in self._wanted.items())
 
     async def read(self, limit: int) -> bytes:
         """All bytes. Raises BodyTooLarge as soon as there are more than `limit`, BodyTruncated where some are missing.
@@ -31,7 +50,7 @@ class Body:
         if self.length is not None and self.length > limit:
             raise BodyTooLarge(limit)
         parts, size = [], 0
-        async for chunk in self._chunks:
+        async for chunk in self:
             size += len(chunk)
             if size > limit:
                 raise BodyTooLarge(limit)

@@ -1,18 +1,21 @@
 """Bodies that are verified while they stream: digests, checksums, and the signed chunks of `aws-chunked`.
 
-A verified body raises an AwsError from its iterator where something does not fit; so whoever reads one must keep
-nothing of it before its end. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
+A verified body raises an AwsError from its iterator where something does not fit, at the latest after its last piece;
+so whoever reads one must keep nothing of it before its end. What was computed for that stands in its `digests`.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 
-from cloudlet.kernel.errors import declare
+from cloudlet.kernel.digests import ALGORITHMS, HEADER
+from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTruncated
-from cloudlet.wire.digests import ALGORITHMS, HEADER, Digest
 from cloudlet.wire.faults import Faults
 from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed
 
@@ -22,7 +25,6 @@ UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 LINE_MAX = 4096  # bytes of a chunk's header or a trailer
 TRAILERS_MAX = 16
-PIECE = 256 * 1024
 
 BadDigest = declare("BadDigest")
 InvalidDigest = declare("InvalidDigest", "The Content-MD5 you specified was invalid.")
@@ -30,9 +32,13 @@ InvalidRequest = declare("InvalidRequest")
 IncompleteBody = declare(
     "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
 InvalidChunk = declare("InvalidChunkSizeError", "The chunk is not as aws-chunked requires")
+MalformedTrailer = declare(
+    "MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our"
+    " published schema.")
 MissingContentLength = declare("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
 
 _EMPTY = hashlib.sha256().hexdigest()
+_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
 
 
 def is_chunked(signed: Signed) -> bool:
@@ -51,174 +57,220 @@ async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str]
 
 def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Faults) -> Body:
     """The body that the customer meant, verified as it is read. Raises AwsError for what can be seen beforehand."""
-    checks = _expected(headers)
-    said = signed.payload
+    claims, said = _announced(headers), signed.payload
     if said is not None and said.startswith(STREAMING):
-        body = _Chunks(body, signed, headers, faults, checks)
-    elif said is not None and said != UNSIGNED:
-        checks.append(_Check("sha256", hashlib.sha256(), bytes.fromhex(said), faults.body_mismatch or faults.mismatch))
-    return _Checked(body, checks)
+        return _Chunks(body, signed, headers, faults, claims)
+    if said is not None and said != UNSIGNED:
+        claims.append(_Claim("sha256", bytes.fromhex(said), faults.body_mismatch or faults.mismatch))
+    return _Verified(aiter(body), body.length, claims)
 
 
-class _Check:
-    """A checksum and what it should come to (None: not known yet, a trailer says it)."""
+class _Claim:
+    """What a client says that a digest comes to (None: not known yet, a trailer says it)."""
 
-    def __init__(self, name: str, digest: Digest, expected: bytes | None, error: type[Exception] | None = None) -> None:
-        self.name, self.digest, self.expected, self._error = name, digest, expected, error
+    def __init__(self, algorithm: str, expected: bytes | None, error: Callable[[], AwsError]) -> None:
+        self.algorithm, self.expected, self._error = algorithm, expected, error
 
-    def settle(self) -> None:
+    def settle(self, actual: bytes) -> None:
         """Raises unless the bytes came to what was announced."""
-        if self.expected is None or hmac.compare_digest(self.digest.digest(), self.expected):
-            return
-        if self._error:
+        if self.expected is not None and not hmac.compare_digest(actual, self.expected):
             raise self._error()
-        what = "Content-MD5" if self.name == "content-md5" else self.name.upper()
-        raise BadDigest(f"The {what} you specified did not match the calculated checksum.")
 
 
-def _expected(headers: Mapping[str, str]) -> list[_Check]:
-    checks = [_check_of(name.removeprefix(HEADER), value) for name, value in headers.items()
+def _announced(headers: Mapping[str, str]) -> list[_Claim]:
+    claims = [_claim_of(name.removeprefix(HEADER), value) for name, value in headers.items()
               if name.startswith(HEADER) and name not in (HEADER + "algorithm", HEADER + "type", HEADER + "mode")]
     if "content-md5" in headers:
-        checks.append(_Check("content-md5", hashlib.md5(), _decoded(headers["content-md5"], 16)))
-    return checks
+        claims.append(_Claim("md5", _decoded(headers["content-md5"], "md5"), _bad_digest("Content-MD5")))
+    return claims
 
 
-def _check_of(algorithm: str, value: str | None) -> _Check:
+def _claim_of(algorithm: str, value: str | None) -> _Claim:
     if algorithm not in ALGORITHMS:
         raise InvalidRequest(f"Value for {HEADER}{algorithm[:32]} header is invalid: no such checksum is known here.")
-    digest = ALGORITHMS[algorithm]()
-    return _Check(algorithm, digest, None if value is None else _decoded(value, len(digest.digest()), algorithm))
+    expected = None if value is None else _decoded(value, algorithm, HEADER + algorithm)
+    return _Claim(algorithm, expected, _bad_digest(algorithm.upper()))
 
 
-def _decoded(value: str, size: int, algorithm: str = "") -> bytes:
+def _bad_digest(what: str) -> Callable[[], AwsError]:
+    return lambda: BadDigest(f"The {what} you specified did not match the calculated checksum.")
+
+
+def _decoded(value: str, algorithm: str, header: str = "") -> bytes:
     try:
         found = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         found = b""
-    if len(found) != size:
-        raise InvalidRequest(f"Value for {HEADER}{algorithm} header is invalid.") if algorithm else InvalidDigest()
+    if len(found) != len(ALGORITHMS[algorithm]().digest()):
+        raise InvalidRequest(f"Value for {header} header is invalid.") if header else InvalidDigest()
     return found
 
 
-class _Checked(Body):
-    """A body with checksums that are settled at its end."""
+class _Verified(Body):
+    """A body whose digests are compared with what was announced once it has ended."""
 
-    def __init__(self, body: Body, checks: list[_Check]) -> None:
-        super().__init__(self._iterate(body, checks), body.length)
+    def __init__(self, chunks: AsyncIterator[bytes], length: int | None, claims: list[_Claim]) -> None:
+        super().__init__(chunks, length)
+        self._claims = claims
+        self.want(*(claim.algorithm for claim in claims))
 
-    async def _iterate(self, body: Body, checks: list[_Check]) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._settled(super().__aiter__())
+
+    async def _settled(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
-            async for data in body:
-                for check in checks:
-                    check.digest.update(data)
+            async for data in chunks:
                 yield data
         except BodyTruncated:
             raise IncompleteBody() from None
-        for check in checks:
-            check.settle()
+        for claim in self._claims:
+            claim.settle(self.digests[claim.algorithm])
 
 
-class _Chunks(Body):
-    """The bytes within `aws-chunked`, each chunk's signature verified before the next is read."""
+class _Signatures:
+    """The signatures of a body's chunks, to be fed with the bytes within them as if it were a digest."""
+
+    def __init__(self, signed: Signed, faults: Faults) -> None:
+        self._signed, self._faults, self._previous = signed, faults, signed.signature
+        self._chunks: deque[tuple[int, str]] = deque()  # sizes and signatures of those that were not verified yet
+        self._digest, self._size = hashlib.sha256(), 0  # of the first of them, as far as it came
+
+    def expect(self, size: int, signature: str) -> None:
+        """A chunk begins; call it before its bytes are fed."""
+        self._chunks.append((size, signature))
+
+    def update(self, data: bytes, /) -> None:
+        """Takes the bytes of chunks. Raises where a chunk that ended is not what was signed."""
+        rest = memoryview(data)
+        while rest:
+            size, signature = self._chunks[0]
+            part = rest[:size - self._size]
+            rest = rest[len(part):]
+            self._digest.update(part)
+            self._size += len(part)
+            if self._size == size:
+                self._end(signature)
+
+    def digest(self) -> bytes:
+        """Verifies the last chunk, which is empty; no digest of anything."""
+        self._end(self._chunks[0][1])
+        return b""
+
+    def _end(self, signature: str) -> None:
+        self.verify("AWS4-HMAC-SHA256-PAYLOAD", f"{_EMPTY}\n{self._digest.hexdigest()}", signature)
+        self._chunks.popleft()
+        self._digest, self._size = hashlib.sha256(), 0
+
+    def verify(self, kind: str, rest: str, signature: str) -> None:
+        """Raises unless a signature follows the one before it."""
+        signed = self._signed
+        text = f"{kind}\n{signed.stamp}\n{signed.scope.text}\n{self._previous}\n{rest}"
+        expected = hmac.digest(signed.key, text.encode(), "sha256").hex()
+        if not hmac.compare_digest(expected.encode(), signature.encode()):
+            raise self._faults.mismatch()
+        self._previous = expected
+
+
+class _Chunks(_Verified):
+    """The bytes within `aws-chunked`; signatures of chunks are verified within a piece (`kernel.digests`) of them."""
 
     def __init__(self, source: Body, signed: Signed, headers: Mapping[str, str], faults: Faults,
-                 checks: list[_Check]) -> None:
+                 claims: list[_Claim]) -> None:
         if signed.payload not in (SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER):
             raise InvalidRequest(f"The value of x-amz-content-sha256 header is invalid: {(signed.payload or '')[:64]}")
         length = headers.get("x-amz-decoded-content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 19):
             raise MissingContentLength()
-        super().__init__(self._iterate(), int(length))
-        self._source, self._buffer = aiter(source), b""
-        self._signed, self._faults, self._previous = signed, faults, signed.signature
-        self._is_signed = signed.payload != UNSIGNED_CHUNKS_TRAILER
         self._trailers = {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",") if name.strip()}
-        self._late = {name: _check_of(name.removeprefix(HEADER), None) for name in self._trailers
+        self._late = {name: _claim_of(name.removeprefix(HEADER), None) for name in self._trailers
                       if name.startswith(HEADER)}
-        checks.extend(self._late.values())
+        super().__init__(self._unchunked(), int(length), [*claims, *self._late.values()])
+        self._source, self._data, self._at = aiter(source), b"", 0  # what came last, and how far it was read
+        self._has_trailers = signed.payload != SIGNED_CHUNKS
+        self._signatures = None if signed.payload == UNSIGNED_CHUNKS_TRAILER else _Signatures(signed, faults)
+        self._trailer = ""  # those that came, as they are signed
+        if self._signatures:
+            self._wanted["signatures"] = self._signatures
 
-    async def _iterate(self) -> AsyncIterator[bytes]:
+    async def _settled(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for data in super()._settled(chunks):
+            yield data
+        if self._signatures and self._has_trailers:
+            digest = hashlib.sha256(self._trailer.encode()).hexdigest()
+            self._signatures.verify("AWS4-HMAC-SHA256-TRAILER", digest, self._trailer_signature)
+
+    async def _unchunked(self) -> AsyncIterator[bytes]:
         left = self.length or 0
         while True:
-            size, signature = self._header(await self._line())
-            digest = hashlib.sha256() if self._is_signed else None
+            size = self._header(await self._line())
             left -= size
             if left < 0:
                 raise IncompleteBody()
-            async for piece in self._exactly(size):
-                if digest:
-                    digest.update(piece)
-                yield piece
-            if digest:
-                self._verify("AWS4-HMAC-SHA256-PAYLOAD", f"{_EMPTY}\n{digest.hexdigest()}", signature)
-            if size == 0:
+            if not size:
                 break
+            while size:
+                if self._at == len(self._data):
+                    await self._more()
+                piece = self._data[self._at:self._at + size]  # no copy where that is all of it
+                self._at += len(piece)
+                size -= len(piece)
+                yield piece
             if await self._line() != b"":
                 raise InvalidChunk()
         if left:
             raise IncompleteBody()
         await self._read_trailers()
 
-    def _header(self, line: bytes) -> tuple[int, str]:
-        size, _, signature = line.partition(b";chunk-signature=")
-        if not 0 < len(size) <= 16 or self._is_signed != bool(signature):
+    def _header(self, line: bytes) -> int:
+        digits, _, signature = line.partition(b";chunk-signature=")
+        if not _SIZE.fullmatch(digits) or bool(self._signatures) != bool(signature):
             raise InvalidChunk()
-        try:
-            return int(size, 16), signature.decode("ascii")
-        except ValueError:
-            raise InvalidChunk() from None
+        size = int(digits, 16)
+        if self._signatures:
+            self._signatures.expect(size, signature.decode("latin-1"))
+        return size
 
     async def _read_trailers(self) -> None:
         found: dict[str, str] = {}
-        signature = None
-        while self._signed.payload != SIGNED_CHUNKS:
-            line = (await self._line()).decode("latin-1")
-            if not line or len(found) > TRAILERS_MAX:
+        self._trailer_signature = ""
+        while self._has_trailers:
+            line = (await self._line(at_end=True)).decode("latin-1")
+            if not line:
                 break
             name, _, value = line.partition(":")
-            if name.lower() == "x-amz-trailer-signature":
-                signature = value.strip()
+            name = name.strip().lower()
+            if name in found or len(found) == TRAILERS_MAX:
+                raise MalformedTrailer()
+            if name == "x-amz-trailer-signature":
+                self._trailer_signature = value.strip()
             else:
-                found[name.strip().lower()] = value.strip()
+                found[name] = value.strip()
         if found.keys() != self._trailers:
-            raise InvalidRequest("The trailers are not those that the x-amz-trailer header announced.")
-        if self._is_signed and self._signed.payload == SIGNED_CHUNKS_TRAILER:
-            text = "".join(f"{name}:{value}\n" for name, value in sorted(found.items()))
-            self._verify("AWS4-HMAC-SHA256-TRAILER", hashlib.sha256(text.encode()).hexdigest(), signature or "")
-        for name, check in self._late.items():
-            check.expected = _decoded(found[name], len(check.digest.digest()), check.name)
+            raise MalformedTrailer()
+        self._trailer = "".join(f"{name}:{value}\n" for name, value in sorted(found.items()))
+        for name, claim in self._late.items():
+            claim.expected = _decoded(found[name], claim.algorithm, name)
 
-    def _verify(self, kind: str, rest: str, signature: str) -> None:
-        signed = self._signed
-        text = f"{kind}\n{signed.stamp}\n{signed.scope.text}\n{self._previous}\n{rest}"
-        expected = hmac.new(signed.key, text.encode(), "sha256").hexdigest()
-        if not hmac.compare_digest(expected.encode(), signature.encode()):
-            raise self._faults.mismatch()
-        self._previous = expected
+    async def _more(self) -> None:
+        self._data, self._at = await anext(self._source, b""), 0
+        if not self._data:
+            raise IncompleteBody()
 
-    async def _more(self) -> bool:
-        data = await anext(self._source, b"")
-        self._buffer += data
-        return bool(data)
-
-    async def _line(self) -> bytes:
+    async def _line(self, at_end: bool = False) -> bytes:
+        """The next line; an empty one also where the body ends, if it may."""
+        line = b""
         while True:
-            line, found, rest = self._buffer.partition(b"\r\n")
-            if found:
-                self._buffer = rest
-                return line
-            if len(self._buffer) > LINE_MAX:
+            end = self._data.find(b"\n", self._at, self._at + LINE_MAX)
+            line += self._data[self._at:end + 1 if end >= 0 else self._at + LINE_MAX]
+            if len(line) > LINE_MAX:
                 raise InvalidChunk()
-            if not await self._more():
-                if self._buffer:
-                    raise IncompleteBody()
-                return b""
-
-    async def _exactly(self, size: int) -> AsyncIterator[bytes]:
-        while size:
-            if not self._buffer and not await self._more():
+            if end >= 0:
+                self._at = end + 1
+                if not line.endswith(b"\r\n"):
+                    raise InvalidChunk()
+                return line[:-2]
+            self._data, self._at = await anext(self._source, b""), 0
+            if not self._data:
+                if at_end and not line:
+                    return b""
                 raise IncompleteBody()
-            piece, self._buffer = self._buffer[:size], self._buffer[size:]
-            size -= len(piece)
-            yield piece

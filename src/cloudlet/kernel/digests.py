@@ -1,11 +1,18 @@
-"""Checksums that clients send with their bodies, by the names of S3's headers."""
+"""Digests of bytes that stream, by the names of S3's headers, computed off the event loop."""
 
+import asyncio
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 HEADER = "x-amz-checksum-"
+PIECE_BYTES = 1 << 20  # gathered for one turn of a thread; two of them are in memory for each body
+INLINE_BYTES = 64 << 10  # of a body that is digested on the spot: a thread's turn costs more
+THREADS = 8
+
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="digests")
 
 
 class Digest(Protocol):
@@ -75,3 +82,46 @@ ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "sha512": hashlib.sha512,
     "md5": hashlib.md5,
 }
+
+
+async def digested(chunks: AsyncIterator[bytes], digests: Iterable[Digest]) -> AsyncIterator[bytes]:
+    """The same bytes in larger pieces; at the end all of them went through the digests.
+
+    A piece is digested while its receiver works on it and the next one comes. What a digest raises is raised here, at
+    the latest after the last piece.
+    """
+    run, wanted = asyncio.get_running_loop().run_in_executor, tuple(digests)
+    job: asyncio.Future[None] | None = None
+    try:
+        async for piece in _gathered(chunks):
+            if job is not None:
+                await job
+            if len(piece) <= INLINE_BYTES:
+                job = None
+                _update(wanted, piece)
+            else:
+                job = run(_pool, _update, wanted, piece)
+            yield piece
+        if job is not None:
+            await job
+    finally:
+        if job is not None and not job.cancel() and not job.cancelled():
+            job.exception()  # seen, also where the receiver has gone
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= PIECE_BYTES:
+            piece, parts, size = b"".join(parts), [], 0
+            yield piece
+    if parts:
+        yield b"".join(parts)
+
+
+def _update(digests: tuple[Digest, ...], piece: bytes) -> None:
+    for digest in digests:
+        digest.update(piece)
