@@ -191,8 +191,7 @@ async def what_is_missing_is_said(ground: Ground) -> None:
         assert await ground.machines.observe(spec.name) is None
         assert not await ground.machines.owned()
     assert await ground.machines.console(spec.name) == b""
-    for gone in (ground.machines.stop(spec.name, 1), ground.machines.reboot(spec.name),
-                 ground.machines.destroy(spec.name)):
+    for gone in (ground.machines.stop(spec.name, 1), ground.machines.destroy(spec.name)):
         await gone
 
 

@@ -107,6 +107,23 @@ async def many_at_once(ground: Ground) -> None:
     await ground.networks.destroy(network.name)
 
 
+async def who_is_there_answers(ground: Ground) -> None:
+    network, specs = await ground.made("answers", 3)
+    nobody = replace(ground.interface("machine", network, 30), workload="tap")
+    await ground.networks.ensure_interface(nobody)
+    other, others = await ground.made("others", 1)
+    names = [spec.name for spec in specs]
+    assert await ground.networks.answering(network.name, names) == {*names}
+    assert await ground.networks.answering(network.name, names[:1]) == {names[0]}, "who was not asked"
+    assert await ground.networks.answering(network.name, ()) == frozenset()
+    asked = (names[0], nobody.name, others[0].name, ground.installation.name("eni", "unknown"))
+    assert await ground.networks.answering(network.name, asked) == {names[0]}
+    await ground.networks.destroy(network.name)
+    with pytest.raises(Conflict):
+        await ground.networks.answering(network.name, names)
+    await ground.networks.destroy(other.name)
+
+
 async def a_tap_is_a_device_and_no_namespace(ground: Ground) -> None:
     network, _ = await ground.made("tap")
     spec = replace(ground.interface("machine", network, 10), workload="tap")
@@ -139,4 +156,4 @@ CHECKS: tuple[Check, ...] = (
     an_interface_lives_and_is_removed, a_network_takes_its_interfaces_with_it,
     a_network_may_be_ensured_again_and_changed, what_needs_a_network_says_that_there_is_none,
     an_address_has_one_interface, many_at_once, a_tap_is_a_device_and_no_namespace,
-    fabrics_of_any_revision_are_taken, a_socket_listens_inside)
+    fabrics_of_any_revision_are_taken, a_socket_listens_inside, who_is_there_answers)

@@ -15,7 +15,7 @@ from cloudlet.engines import qcow2
 from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.fake import World
 from cloudlet.engines.ports import DiskSpec, LayerSource
-from cloudlet.kernel.errors import Conflict, Full, Refused
+from cloudlet.kernel.errors import Busy, Conflict, Full, Refused
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from tests.engines.disks_conformance import MIB, PROMISES, Ground
@@ -279,6 +279,22 @@ def test_the_data_directory_may_be_moved(tmp_path: Path) -> None:
         assert get(moved.volume("vol")) == "kept"
         await moved.ensure(DiskSpec("copy", 8 * MIB, "snap"))
         assert get(moved.volume("copy")) == "kept"
+    asyncio.run(main())
+
+
+def test_a_file_that_somebody_has_open_is_busy(tmp_path: Path) -> None:
+    async def main() -> None:
+        disks = adapter(tmp_path)
+        await disks.ensure(DiskSpec("vol", 8 * MIB))
+        pipe = asyncio.subprocess.PIPE
+        holder = await asyncio.create_subprocess_exec("qemu-io", "-f", "qcow2", str(disks.volume("vol")), stdin=pipe,
+                                                      stdout=pipe)
+        assert holder.stdout
+        assert await holder.stdout.readexactly(8) == b"qemu-io>"  # a machine that ends, and has it still
+        with pytest.raises(Busy):
+            await disks.ensure(DiskSpec("vol", 16 * MIB))
+        await holder.communicate(b"quit\n")
+        assert (await disks.ensure(DiskSpec("vol", 16 * MIB))).size_bytes == 16 * MIB
     asyncio.run(main())
 
 

@@ -104,7 +104,7 @@ def test_a_disk_that_was_taken_out_is_free_for_another_machine(tmp_path: Path, n
                 await machines.ensure(one)
             seen = await machines.observe("vm-1")
             assert seen is not None and seen.drives == ("vol-1", "vol-3"), "nobody is there to let go of it"
-            await machines.reboot("vm-1")  # which does it for a guest that does not
+            await (await machines._monitor("vm-1")).ask("system_reset")  # which does it for a guest that does not
             await ground.patiently(one)
             seen = await machines.observe("vm-1")
             assert seen is not None and seen.drives == ("vol-1",)

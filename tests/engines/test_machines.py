@@ -117,6 +117,10 @@ class Yard:
         assert seen.pid is not None
         os.kill(seen.pid, signal.SIGKILL)
 
+    async def ask(self, spec: MachineSpec, command: str) -> None:
+        """Past the control plane, by the machine's own monitor."""
+        await (await self.machines._monitor(spec.name)).ask(command)
+
     def order(self, spec: MachineSpec, command: str, last: int = 10) -> str:
         """What a command in the guest says."""
         with self.talk(spec, last) as client:
@@ -283,10 +287,11 @@ def test_a_full_disk_stops_a_guest_and_space_lets_it_go_on(place: Yard, monkeypa
         place.fabric.run(asyncio.wait_for(paused(), BOOT_S))
         seen = place.fabric.run(place.machines.observe(spec.name))
         assert seen is not None
-        assert seen.state == "running"
+        assert (seen.state, seen.stalled) == ("running", True)
         assert b"guest: written" not in place.fabric.run(place.machines.console(spec.name))
         subprocess.run(["mount", "-o", "remount,size=64m", str(volumes)], check=True)
         place.fabric.run(place.says(spec, b"guest: written"))
+        assert not place.fabric.run(place.machines.observe(spec.name)).stalled  # type: ignore[union-attr]
         assert "error" not in place.order(spec, "dmesg | grep -i vda | grep -i error").lower()
     finally:
         place.fabric.run(_clear(place))
@@ -301,11 +306,27 @@ def test_a_guest_is_in_the_fabric_and_nowhere_else(place: Yard) -> None:
     place.fabric.run(place.fabric.networks.ensure_interface(task))
     place.fabric.run(place.booted(spec, Member(task.name, task.address, ("sg-a",))))
     assert place.fabric.ping(task, "10.1.0.10")
+    asked = (spec.nics[0].interface, task.name)
+
+    def answering() -> frozenset[str]:
+        return place.fabric.run(place.fabric.networks.answering(spec.network, asked))
+    assert answering() == {*asked}
+    place.fabric.run(place.ask(spec, "stop"))
+    assert answering() == {task.name}, "its processors stand still"
+    place.fabric.run(place.ask(spec, "cont"))
+    assert answering() == {*asked}
+    place.order(spec, "(sleep 1; ifconfig eth0 down; sleep 12; ifconfig eth0 up;"
+                      " ip route add default via 10.1.0.1) >/dev/null 2>&1 & true")
+    time.sleep(2)
+    assert answering() == {task.name}, "its network is down"
+    end = time.monotonic() + BOOT_S
+    while spec.nics[0].interface not in answering() or "default" not in place.order(spec, "ip route"):
+        assert time.monotonic() < end
     assert "10.1.0.10/24" in place.order(spec, "ip addr show eth0")
     assert "default via 10.1.0.1" in place.order(spec, "ip route")
     assert " 0% packet loss" in place.order(spec, f"ping -c 2 -W 2 {task.address}")
     assert "100% packet loss" in place.order(spec, f"ping -c 1 -W 1 {place.fabric.host}")
-    place.fabric.run(place.machines.reboot(spec.name))
+    place.fabric.run(place.ask(spec, "system_reset"))
     place.fabric.run(place.says(spec, tiny_guest.READY))
     end = time.monotonic() + BOOT_S
     while not place.fabric.ping(task, "10.1.0.10"):  # it asked for its address again

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from cloudlet.engines import process, qcow2
 from cloudlet.engines.ports import Disk, DiskSpec, LayerSource, Place
 from cloudlet.engines.shelf import Shelf
-from cloudlet.kernel.errors import Conflict, Full, Refused
+from cloudlet.kernel.errors import Busy, Conflict, Full, Refused
 from cloudlet.kernel.site import Site
 
 QUICK_S, COPY_S = 60.0, 3600.0
@@ -311,6 +311,8 @@ async def _qemu_img(verb: str, *arguments: str, timeout_s: float = QUICK_S) -> N
         return
     if "No space left" in result.complaint:
         raise Full("there is no space left on the disk that holds Cloudlet's data")
+    if " lock" in result.complaint:  # a machine that just started has the file, or one that ends has it still
+        raise Busy(f"qemu-img {verb}: {result.complaint}")
     raise Refused(f"qemu-img {verb}: {result.complaint}")
 
 

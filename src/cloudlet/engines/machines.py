@@ -191,7 +191,7 @@ class QemuMachines:
                     raise
                 return await self._off(name)  # it ended while we asked
             if status["status"] != "shutdown":
-                return self._running(name, running)
+                return self._running(name, running, stalled=status["status"] == "io-error")
             await self._note_end(name, "host" if self._records.is_stopping(name) else "guest")
             with contextlib.suppress(EngineError):
                 await monitor.ask("quit")
@@ -209,7 +209,7 @@ class QemuMachines:
         return Machine(name, "off", bool(started and started.accelerated),
                        started_at=started.at if started else None, ended=self._records.end(name))
 
-    def _running(self, name: str, running: Process) -> Machine:
+    def _running(self, name: str, running: Process, *, stalled: bool) -> Machine:
         started, devices = self._records.started(name), self._devices.get(name)
         spec = self._records.spec(name)
         if started is None:
@@ -218,7 +218,7 @@ class QemuMachines:
             started = self._records.started(name)
         drives, nics = devices.present(spec) if devices and spec else ((), ())
         return Machine(name, "running", bool(started and started.accelerated), drives, nics, running.pid,
-                       started.at if started else None)
+                       started.at if started else None, stalled=stalled)
 
     async def owned(self) -> tuple[str, ...]:
         """See `ports.Machines`."""
@@ -271,12 +271,6 @@ class QemuMachines:
         self._kills.pop(name, None)
         if (running := self._records.process(name)) is not None and self._records.is_stopping(name):
             process.send(running, signal.SIGKILL)
-
-    async def reboot(self, name: str) -> None:
-        """See `ports.Machines`."""
-        async with self._lock(name):
-            if self._records.process(name) is not None and not self._records.end(name):
-                await (await self._monitor(name)).ask("system_reset")
 
     async def destroy(self, name: str) -> None:
         """See `ports.Machines`."""

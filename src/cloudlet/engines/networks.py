@@ -8,7 +8,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from cloudlet.engines import conntrack, netns, nft, process, security, sysctl
+from cloudlet.engines import arp, conntrack, netns, nft, process, security, sysctl
 from cloudlet.engines.dhcp import Leases
 from cloudlet.engines.edge import Edge
 from cloudlet.engines.ledger import Ledger
-from cloudlet.engines.links import Links
+from cloudlet.engines.links import ROUTER_MAC, Links
 from cloudlet.engines.netlink import LO, Netlink
 from cloudlet.engines.ports import Fabric, Interface, InterfaceSpec, NetworkSpec
 from cloudlet.engines.resolver import AMAZON_DNS, Resolver
@@ -147,6 +147,16 @@ class FabricNetworks:
         """See `ports.Networks`."""
         return await self._run(self._links.observe, name)
 
+    async def answering(self, network: str, interfaces: Collection[str]) -> frozenset[str]:
+        """See `ports.Networks`. Raises Conflict where the network is missing."""
+        parties = await self._run(self._parties, network, interfaces)
+        with await self._run(_ear, netns.path_of(network)) as ear:
+            return await arp.answering(ear, parties, ROUTER_MAC)
+
+    def _parties(self, network: str, interfaces: Collection[str]) -> dict[str, arp.Party]:
+        return {name: arp.Party(self._links.port(name), spec.address, spec.mac, spec.gateway)
+                for name, spec in self._read_specs(network, interfaces).items()}
+
     # ── The fabric ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def apply(self, fabric: Fabric) -> None:
@@ -174,7 +184,7 @@ class FabricNetworks:
         return [security.Place(member, self._links.port(spec.name), spec.mac.lower(), spec.lease is not None)
                 for member, spec in found if spec is not None]
 
-    def _read_specs(self, network: str, interfaces: list[str]) -> dict[str, InterfaceSpec]:
+    def _read_specs(self, network: str, interfaces: Collection[str]) -> dict[str, InterfaceSpec]:
         return {name: spec for name in interfaces if (spec := self._ledger.read(network, name))}
 
     async def _apply_rules(self, applied: Applied, places: list[security.Place], fabric: Fabric) -> None:
@@ -350,6 +360,11 @@ def _make_router(spec: NetworkSpec) -> None:
                 vpc.set_blackhole(cidr)
             for cidr in holes - set(spec.cidrs):
                 vpc.delete_route(cidr)
+
+
+def _ear(path: str) -> socket.socket:
+    with netns.inside(path):
+        return arp.ear()
 
 
 def _listen(path: str, address: str, port: int) -> socket.socket:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cloudlet.engines.announcements import Announcements
 from cloudlet.engines.ports import Disk, DiskSpec, LayerSource, Machine, MachineSpec, Place, Shelved
-from cloudlet.kernel.errors import Conflict, Full, Refused
+from cloudlet.kernel.errors import Busy, Conflict, Full, Refused
 
 if TYPE_CHECKING:
     from cloudlet.engines.fake import World
@@ -123,12 +123,14 @@ class FakeDisks:
 @dataclass(slots=True)
 class Box:
     """One machine of the fake: as ordered, as observed, and what it wrote to its console. `deaf`: its guest does not
-    react to the power button."""
+    react to the power button; `mute`: nor does it answer on its network; `frozen`: its monitor does not answer."""
 
     spec: MachineSpec
     seen: Machine
     console: bytes = b""
     deaf: bool = False
+    mute: bool = False
+    frozen: bool = False
 
 
 class FakeMachines:
@@ -139,7 +141,6 @@ class FakeMachines:
         self._world = world
         self.boxes: dict[str, Box] = {}
         self.starts: Counter[str] = Counter()
-        self.reboots: Counter[str] = Counter()
         self.refusals: dict[str, str] = {}
         self._announcements = Announcements()
 
@@ -179,6 +180,8 @@ class FakeMachines:
         """See `ports.Machines`."""
         def effect() -> Machine | None:
             box = self.boxes.get(name)
+            if box is not None and box.frozen:
+                raise Busy(f"the monitor of {name} does not answer")
             return box.seen if box else None
         return await self._world.verb("observe_machine", name, effect)
 
@@ -193,15 +196,6 @@ class FakeMachines:
             else:
                 self.end(name, "host")
         await self._world.verb("stop_machine", name, effect)
-
-    async def reboot(self, name: str) -> None:
-        """See `ports.Machines`."""
-        def effect() -> None:
-            box = self.boxes.get(name)
-            if box is not None and box.seen.state == "running":
-                self.reboots[name] += 1
-                box.console = b""
-        await self._world.verb("reboot", name, effect)
 
     async def destroy(self, name: str) -> None:
         """See `ports.Machines`."""
@@ -241,6 +235,11 @@ class FakeMachines:
     def running(self) -> list[str]:
         """The names of the machines that run, in order."""
         return sorted(name for name, box in self.boxes.items() if box.seen.state == "running")
+
+    def answers(self, interface: str) -> bool:
+        """Whether a guest behind that interface answers."""
+        return any(interface in box.seen.nics and not (box.mute or box.frozen or box.seen.stalled)
+                   for box in self.boxes.values())
 
     def holder(self, disk: str) -> str | None:
         """The machine that has a disk now."""

@@ -1,6 +1,7 @@
 """Networks without a world: what was made and applied, never a packet."""
 
 import socket
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from cloudlet.engines.ports import Fabric, Interface, InterfaceSpec, NetworkSpec
@@ -53,6 +54,16 @@ class FakeNetworks:
             spec = self.interfaces.get(name)
             return self._interface(spec) if spec else None
         return await self._world.verb("observe", name, effect)
+
+    async def answering(self, network: str, interfaces: Collection[str]) -> frozenset[str]:
+        """See `ports.Networks`. Conflict where the network is missing."""
+        def effect() -> frozenset[str]:
+            if network not in self.networks:
+                raise Conflict(f"the network {network} does not exist")
+            found = [self.interfaces[name] for name in interfaces if name in self.interfaces]
+            return frozenset(spec.name for spec in found if spec.network == network and (
+                spec.workload == "namespace" or self._world.machines.answers(spec.name)))
+        return await self._world.verb("answering", network, effect)
 
     async def destroy(self, name: str) -> None:
         """See `ports.Networks`."""

@@ -6,7 +6,7 @@ what is there.
 """
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -126,6 +126,11 @@ class Networks(Protocol):
 
     async def observe(self, name: str) -> Interface | None:
         """The interface, if it is whole; None where any of it is missing."""
+        ...
+
+    async def answering(self, network: str, interfaces: Collection[str]) -> frozenset[str]:
+        """Those of a network's interfaces whose workloads answer ARP for their address. Takes some seconds where one
+        does not, however many there are."""
         ...
 
     async def destroy(self, name: str) -> None:

@@ -162,7 +162,8 @@ class MachineSpec:
 class Machine:
     """A machine as observed. `drives` and `nics` name the disks and interfaces that it has now. "off": it was powered
     off from inside (`ended` "guest"), by `stop` ("host"), with the whole host, which has started again since
-    ("reboot"), or its process is gone ("lost"). Times are epoch seconds. `accelerated`: by KVM, else it is emulated."""
+    ("reboot"), or its process is gone ("lost"). Times are epoch seconds. `accelerated`: by KVM, else it is emulated.
+    `stalled`: it stands still, since what it wrote found no space on the host's disk."""
 
     name: str
     state: Literal["running", "off"]
@@ -172,6 +173,7 @@ class Machine:
     pid: int | None = None
     started_at: float | None = None
     ended: Literal["", "guest", "host", "reboot", "lost"] = ""
+    stalled: bool = False
 
 
 class Machines(Protocol):
@@ -190,10 +192,6 @@ class Machines(Protocol):
     async def stop(self, name: str, grace_s: float) -> None:
         """Presses the power button and, after the grace, cuts the power; 0 cuts it at once. Returns when that was sent.
         The wait is the control plane's: after a restart call again with what is left."""
-        ...
-
-    async def reboot(self, name: str) -> None:
-        """Presses the reset button, if it runs."""
         ...
 
     async def destroy(self, name: str) -> None:

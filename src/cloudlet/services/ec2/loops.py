@@ -16,6 +16,7 @@ from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import pool
 from cloudlet.services.ec2.connect import ACTIVE_KEYS, Withdrawal
 from cloudlet.services.ec2.fabric import interface_spec, network_spec, refresh_fabric, render, snapshot
+from cloudlet.services.ec2.instances.checks import Checks
 from cloudlet.services.ec2.instances.loop import CONSOLE, INSTANCE, InstanceLoop
 from cloudlet.services.ec2.interfaces import vpc_key
 from cloudlet.services.ec2.records import Ground, Network, NetworkInterface, Vpc
@@ -31,12 +32,14 @@ def controller(store: Store, engines: Engines, site: Site) -> Controller:
     with store.tx() as tx:
         tx.put(Ground(pool.GROUND_KEY, site.installation.id, site.public_cidr, site.instance_memory_bytes))
     loops, disks = Loops(store, engines, site), storage.controller(store, engines, site)
-    machines = InstanceLoop(store, engines, site.installation)
+    checks = Checks(store, engines, site.installation)
+    machines = InstanceLoop(store, engines, site.installation, checks)
     return Controller(
         {NETWORK: loops.network, INTERFACE: loops.interface, FABRIC: loops.fabric, INSTANCE: machines.reconcile,
          CONSOLE: machines.read_console, ACTIVE_KEYS: Withdrawal(store).reconcile, **disks.reconcilers},
         keeps={"networks": loops.keeps, "machines": machines.keeps, **disks.keeps},
-        wakes={"networks": loops.wakes, "machines": machines.wakes, **disks.wakes}, workers=disks.workers)
+        wakes={"networks": loops.wakes, "machines": machines.wakes, **disks.wakes},
+        workers={"ec2.checks": checks.watch, **disks.workers})
 
 
 class Loops:

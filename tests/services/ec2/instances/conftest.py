@@ -9,6 +9,7 @@ import pytest
 from cloudlet.engines.fake import World
 from cloudlet.engines.fake.machines import Box, Content
 from cloudlet.engines.ports import Disk
+from cloudlet.services.ec2.instances.checks import EVERY_S, Checks
 from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.storage.records import StockImage
 from tests.services.desk import Desk
@@ -23,6 +24,7 @@ class Fleet:
     def __init__(self, region: Region) -> None:
         self.region, self.world, self.desk = region, region.world, region.desk
         self.shelve(IMAGE, LAYER)
+        self.checks = Checks(self.desk.store, self.world.engines, self.desk.site.installation)
 
     def shelve(self, id: str, layer: str) -> None:
         """An image of the installation's own, taken in already."""
@@ -89,6 +91,11 @@ class Fleet:
         """The machine goes off, and its loop hears of it."""
         self.world.machines.end(self.record(id).machine, why)
         self.region.look_again("ec2.instance", self.record(id).key)
+
+    def look(self, *ids: str) -> None:
+        """The worker looks whether these answer, half a minute after it last did."""
+        self.desk.clock.time += EVERY_S
+        self.region.run(self.checks.look([self.record_key(id) for id in ids]))
 
     def later(self, seconds: float) -> None:
         self.desk.clock.time += seconds

@@ -9,6 +9,7 @@ import pytest
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.ec2 import ec2
+from cloudlet.services.ec2.instances.checks import EVERY_S
 from cloudlet.services.ec2.instances.plan import SILENT_BOOT_S
 from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.instances.status import BOOT_S_MAX
@@ -61,6 +62,134 @@ def test_a_silent_guest_that_asked_for_its_metadata_has_booted(fleet: Fleet) -> 
     assert checks(fleet, id) == ("ok", "ok")
 
 
+def up(fleet: Fleet) -> str:
+    """An instance whose guest has booted, and answers."""
+    id = fleet.run()
+    fleet.says(id, "debian login: ")
+    fleet.later(5)
+    assert checks(fleet, id) == ("ok", "ok")
+    return id
+
+
+def test_a_guest_that_falls_silent_is_impaired_until_it_answers(fleet: Fleet) -> None:
+    silent, other = up(fleet), up(fleet)
+    fleet.machine(silent).mute = True
+    fleet.look(silent, other)
+    assert checks(fleet, silent) == ("ok", "ok"), "one miss says nothing yet"
+    fleet.machine(silent).mute = False
+    fleet.look(silent, other)
+    fleet.machine(silent).mute = True
+    fleet.look(silent, other)
+    assert checks(fleet, silent) == ("ok", "ok"), "they are counted in a row"
+    fleet.look(silent, other)
+    failed_at = fleet.desk.clock.time
+    fleet.look(silent, other)
+    assert checks(fleet, silent) == ("ok", "impaired")
+    assert checks(fleet, other) == ("ok", "ok")
+    assert status(fleet, silent)["InstanceStatus"]["Details"] == [
+        {"Name": "reachability", "Status": "failed", "ImpairedSince": failed_at}]
+    filters = [{"Name": "instance-status.reachability", "Values": ["failed"]}]
+    assert [s["InstanceId"] for s in fleet.region("DescribeInstanceStatus", Filters=filters)["InstanceStatuses"]] == [
+        silent]
+    fleet.machine(silent).mute = False
+    fleet.look(silent, other)
+    assert checks(fleet, silent) == ("ok", "ok"), "one answer is enough"
+    assert "ImpairedSince" not in status(fleet, silent)["InstanceStatus"]["Details"][0]
+
+
+def test_a_machine_that_does_not_answer_and_volumes_without_space(fleet: Fleet) -> None:
+    id = up(fleet)
+    assert status(fleet, id)["AttachedEbsStatus"]["Status"] == "ok"
+    box = fleet.machine(id)
+    box.frozen = True
+    fleet.look(id)
+    fleet.look(id)
+    assert checks(fleet, id) == ("impaired", "impaired")
+    assert status(fleet, id)["SystemStatus"]["Details"][0]["ImpairedSince"] == fleet.desk.clock.time
+    assert status(fleet, id)["AttachedEbsStatus"]["Status"] == "insufficient-data"
+    box.frozen, box.seen = False, replace(box.seen, stalled=True)
+    fleet.look(id)
+    fleet.look(id)
+    assert checks(fleet, id) == ("ok", "impaired")
+    assert status(fleet, id)["AttachedEbsStatus"]["Status"] == "impaired"
+    filters = [{"Name": "attached-ebs-status.status", "Values": ["impaired"]}]
+    assert fleet.region("DescribeInstanceStatus", Filters=filters)["InstanceStatuses"]
+    box.seen = replace(box.seen, stalled=False)
+    fleet.look(id)
+    assert checks(fleet, id) == ("ok", "ok")
+    assert status(fleet, id)["AttachedEbsStatus"]["Status"] == "ok"
+
+
+def test_where_nobody_can_be_asked_nothing_is_said(fleet: Fleet) -> None:
+    id = up(fleet)
+    fleet.world.networks.networks.clear()
+    fleet.look(id)
+    assert checks(fleet, id) == ("ok", "insufficient-data")
+    fleet.look(id)
+    assert checks(fleet, id) == ("ok", "insufficient-data")
+    assert status(fleet, id)["InstanceStatus"]["Details"] == [{"Name": "reachability", "Status": "insufficient-data"}]
+
+
+def test_what_was_measured_ends_with_the_power(fleet: Fleet) -> None:
+    id = up(fleet)
+    fleet.machine(id).mute = True
+    fleet.look(id)
+    fleet.look(id)
+    assert checks(fleet, id) == ("ok", "impaired")
+    fleet.region("RebootInstances", InstanceIds=[id])
+    fleet.look(id)
+    assert fleet.record(id).health.guest.status == "failed", "nobody looks at one that restarts"
+    fleet.region.settle()
+    assert checks(fleet, id) == ("ok", "initializing")
+    fleet.machine(id).mute = True
+    fleet.says(id, "debian login: ")
+    fleet.later(5)
+    assert checks(fleet, id) == ("ok", "initializing"), "it has booted, and has not answered yet"
+    fleet.machine(id).mute = False
+    fleet.look(id)
+    assert checks(fleet, id) == ("ok", "ok")
+
+
+def test_a_silent_guest_that_answers_has_booted(fleet: Fleet) -> None:
+    id = fleet.run()
+    fleet.look(id)
+    heard = fleet.record(id).heard_at
+    assert heard == fleet.desk.clock.time
+    assert checks(fleet, id) == ("ok", "initializing")
+    fleet.look(id)
+    assert fleet.record(id).heard_at == heard, "once is enough"
+    fleet.later(SILENT_BOOT_S)
+    assert checks(fleet, id) == ("ok", "ok")
+
+
+def test_a_look_at_many_writes_nothing_where_nothing_has_changed(fleet: Fleet) -> None:
+    ids = [up(fleet) for _ in range(5)]
+    fleet.look(*ids)
+    asked: list[str] = []
+    fleet.world.trace = asked.append
+    before = [fleet.record(id) for id in ids]
+    fleet.look(*ids)
+    assert [fleet.record(id) for id in ids] == before
+    assert len([each for each in asked if each.startswith("answering")]) == 1, "one question for a whole VPC"
+
+
+def test_the_worker_looks_by_itself(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = up(fleet)
+    fleet.machine(id).mute = True
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 3:
+            raise asyncio.CancelledError
+        fleet.desk.clock.time += seconds
+    monkeypatch.setattr(fleet.desk.clock, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(fleet.region.controller.workers["ec2.checks"]())  # type: ignore[arg-type]
+    assert checks(fleet, id) == ("ok", "impaired")
+    assert slept == [EVERY_S] * 4
+
+
 def test_only_running_instances_are_listed_unless_asked(fleet: Fleet) -> None:
     runs, stopped = fleet.run(), fleet.run()
     fleet.region("StopInstances", InstanceIds=[stopped])
@@ -69,6 +198,7 @@ def test_only_running_instances_are_listed_unless_asked(fleet: Fleet) -> None:
     assert [s["InstanceId"] for s in fleet.region("DescribeInstanceStatus")["InstanceStatuses"]] == [runs]
     shown = status(fleet, stopped, IncludeAllInstances=True)
     assert shown["InstanceStatus"] == shown["SystemStatus"] == {"Status": "not-applicable"}
+    assert shown["AttachedEbsStatus"] == {"Status": "not-applicable"}
     filters = [{"Name": "instance-status.status", "Values": ["initializing"]},
                {"Name": "system-status.reachability", "Values": ["passed"]}]
     assert len(fleet.region("DescribeInstanceStatus", Filters=filters)["InstanceStatuses"]) == 1

@@ -9,6 +9,7 @@ from cloudlet.kernel.errors import Conflict, Refused
 from cloudlet.kernel.names import Installation
 from cloudlet.services.ec2.fabric import refresh_fabric
 from cloudlet.services.ec2.instances.cards import interfaces_of, unplug
+from cloudlet.services.ec2.instances.checks import Checks
 from cloudlet.services.ec2.instances.plan import (
     START_AGAIN_S,
     Move,
@@ -49,8 +50,9 @@ class _Seen:
 class InstanceLoop:
     """Steps of the kinds "ec2.instance" and "ec2.console" (which reads a console because somebody asked)."""
 
-    def __init__(self, store: Store, engines: Engines, installation: Installation) -> None:
+    def __init__(self, store: Store, engines: Engines, installation: Installation, checks: Checks) -> None:
         self._store, self._machines, self._installation = store, engines.machines, installation
+        self._checks = checks
 
     def keeps(self, tx: Tx) -> Iterable[str]:
         """The engine names of machines that records account for."""
@@ -131,13 +133,16 @@ class InstanceLoop:
         return Again()
 
     async def _look(self, instance: Instance, move: Move) -> Outcome:
-        """Whether its boot has finished."""
+        """Whether its boot has finished; then whether it answers is asked at once."""
         console = await self._machines.console(instance.machine)
         with self._store.tx() as tx:
             noted = noted_boot(instance, console, tx.now)
             if not tx.swap(instance, noted):
                 return Again()
-        if noted.booted_at is not None or move.after is None:
+        if noted.booted_at is not None:
+            await self._checks.look([noted.key])
+            return Done()
+        if move.after is None:
             return Done()
         return Again(move.after, "boots")
 

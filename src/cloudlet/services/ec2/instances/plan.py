@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from cloudlet.engines.ports import Machine
-from cloudlet.services.ec2.instances.records import Instance, StateReason
+from cloudlet.services.ec2.instances.records import Health, Instance, StateReason
 
 STOP_GRACE_S = 60.0  # AWS waits minutes; a guest that is emulated needs some ten seconds
 PRESS_AGAIN_S = 10.0  # a guest that is still booting may not have heard the power button
 CUT_AGAIN_S = 5.0
 BOOT_LOOK_S = 2.0  # between two looks at a console on which the boot has not finished yet
 BOOT_LOOKS_END_S = 1800.0  # from then on, a look a minute is enough: the sweep's
-SILENT_BOOT_S = 120.0  # a guest that asked for its metadata and says nothing on its console has booted by then
+SILENT_BOOT_S = 120.0  # a guest that was heard on its network and says nothing on its console has booted by then
 START_AGAIN_S = 1.0
 TERMINATED_KEPT_S = 3600.0  # "terminated instances remain visible … approximately one hour"
 
@@ -61,7 +61,8 @@ def by_user(now: float) -> str:
 def started(instance: Instance, now: float) -> Instance:
     """The instance as it is from the moment that it is to be started again."""
     return replace(instance, desired="running", launched=now, starts=instance.starts + 1, stopping_at=None, force=False,
-                   rebooting_at=None, on_since=None, booted_at=None, heard_at=None, reason=None, transition="")
+                   rebooting_at=None, on_since=None, booted_at=None, heard_at=None, health=Health(), reason=None,
+                   transition="")
 
 
 def ending(instance: Instance, desired: Literal["stopped", "terminated"], now: float, reason: StateReason,
@@ -83,7 +84,7 @@ def note(instance: Instance, machine: Machine | None, now: float) -> Instance:
     if machine.state == "running":
         if instance.on and instance.on_since is not None and machine.started_at in (None, instance.on_since):
             return instance
-        return replace(instance, on=True, on_since=machine.started_at or now, booted_at=None)
+        return replace(instance, on=True, on_since=machine.started_at or now, booted_at=None, health=Health())
     if instance.desired != "running" or instance.rebooting_at is not None:
         return instance
     if machine.ended == "guest":
@@ -98,14 +99,15 @@ def note(instance: Instance, machine: Machine | None, now: float) -> Instance:
 def _note_none(instance: Instance) -> Instance:
     """There is no machine. Between the two halves of a reboot it goes on as one that runs; `on_since` says so."""
     if instance.rebooting_at is not None:
-        return replace(instance, rebooting_at=None, booted_at=None, heard_at=None, on_since=None)
+        return replace(instance, rebooting_at=None, booted_at=None, heard_at=None, on_since=None,
+                       health=Health())
     if instance.desired == "running" and instance.on_since is None:
         return instance
-    return replace(instance, on=False, booted_at=None, heard_at=None, on_since=None)
+    return replace(instance, on=False, booted_at=None, heard_at=None, on_since=None, health=Health())
 
 
 def noted_boot(instance: Instance, console: bytes, now: float) -> Instance:
-    """The record with what its console, or its questions for metadata, say about its boot."""
+    """The record with what its console, or what was heard of it on its network, say about its boot."""
     if instance.booted_at is not None or not instance.on:
         return instance
     since = instance.on_since if instance.on_since is not None else now

@@ -47,6 +47,25 @@ class ProfileAssociation:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a status check last said; "": it has not passed yet since the instance was powered on. `since` is when it
+    failed."""
+
+    status: Literal["", "passed", "failed", "insufficient-data"] = ""
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The status checks: of the machine, of the guest (it answers on its network), and of its volumes (what is written
+    to them finds space)."""
+
+    system: Check = Check()
+    guest: Check = Check()
+    volumes: Check = Check()
+
+
 @record("ec2.instance", reconciled=True, indexes={
     "id": lambda i: i.id,
     "machine": lambda i: i.machine or None,
@@ -64,7 +83,8 @@ class Instance:
     `starts` counts how often it was to be powered on.
 
     Observed are `on` (its machine was seen running, and not yet seen gone), `on_since`, `booted_at` (the guest was seen
-    to have finished its boot), `heard_at` (it asked for its metadata) and `ended_at` (it is gone for good).
+    to have finished its boot), `heard_at` (it asked for its metadata, or answered on its network), `health` and
+    `ended_at` (it is gone for good).
     """
 
     key: str
@@ -99,6 +119,7 @@ class Instance:
     on_since: float | None = None
     booted_at: float | None = None
     heard_at: float | None = None
+    health: Health = Health()
     starts: int = 1
     public: bool = False
     stopping_at: float | None = None

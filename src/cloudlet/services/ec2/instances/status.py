@@ -1,4 +1,4 @@
-"""Status checks, which are measured: whether the machine answers, and whether its guest has booted.
+"""How instances are, as they were measured: whether the machine answers, its guest and its volumes.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
 """
@@ -10,7 +10,7 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2.api import ec2
-from cloudlet.services.ec2.instances.records import Instance
+from cloudlet.services.ec2.instances.records import Check, Instance
 from cloudlet.services.ec2.instances.views import state_view
 from cloudlet.services.ec2.nouns import described
 from cloudlet.services.ec2.regions import zone_id
@@ -18,40 +18,53 @@ from cloudlet.store.db import Tx
 
 BOOT_S_MAX = 600.0  # a guest that has not booted by then is impaired
 
-Check = Literal["ok", "initializing", "impaired", "not-applicable"]
+Status = Literal["ok", "initializing", "impaired", "insufficient-data", "not-applicable"]
+_STATUS: dict[str, Status] = {"": "initializing", "passed": "ok", "failed": "impaired",
+                              "insufficient-data": "insufficient-data"}
+_REACHABILITY = {"ok": "passed", "impaired": "failed"}
+_NONE: tuple[Status, None] = ("not-applicable", None)
 
 
-def system_check(instance: Instance) -> Check:
-    """Whether its machine was seen running."""
+def system_check(instance: Instance) -> tuple[Status, float | None]:
+    """Whether its machine answers; where it is impaired, since when."""
     if instance.state != "running":
-        return "not-applicable"
-    return "ok" if instance.on_since is not None else "initializing"
+        return _NONE
+    check = instance.health.system
+    return ("ok" if instance.on_since is not None else "initializing", None) if check.status == "" else _seen(check)
 
 
-def instance_check(instance: Instance, now: float) -> Check:
-    """Whether its guest was seen to have booted."""
+def instance_check(instance: Instance, now: float) -> tuple[Status, float | None]:
+    """Whether its guest was seen to have booted, and answers on its network; where it is impaired, since when."""
     if instance.state != "running":
-        return "not-applicable"
+        return _NONE
     if instance.booted_at is not None:
-        return "ok"
+        return _seen(instance.health.guest)
     since = instance.on_since if instance.on_since is not None else now
-    return "initializing" if now - since < BOOT_S_MAX else "impaired"
+    return ("initializing", None) if now - since < BOOT_S_MAX else ("impaired", since + BOOT_S_MAX)
 
 
-def _check_view(check: Check, since: float | None) -> dict[str, Any]:
-    details: dict[str, Any] = {"Name": "reachability", "Status": {
-        "ok": "passed", "initializing": "initializing", "impaired": "failed"}.get(check, check)}
-    if check == "impaired" and since is not None:
-        details["ImpairedSince"] = since
-    return {"Status": check} if check == "not-applicable" else {"Status": check, "Details": [details]}
+def volumes_check(instance: Instance) -> tuple[Status, float | None]:
+    """Whether its volumes take what is written to them; where they do not, since when."""
+    return _seen(instance.health.volumes) if instance.state == "running" else _NONE
+
+
+def _seen(check: Check) -> tuple[Status, float | None]:
+    return _STATUS[check.status], check.since
+
+
+def _check_view(status: Status, since: float | None) -> dict[str, Any]:
+    if status == "not-applicable":
+        return {"Status": status}
+    details: dict[str, Any] = {"Name": "reachability", "Status": _REACHABILITY.get(status, status)}
+    return {"Status": status, "Details": [details | ({"ImpairedSince": since} if since is not None else {})]}
 
 
 def _view(instance: Instance, now: float) -> dict[str, Any]:
-    failed_at = instance.on_since + BOOT_S_MAX if instance.on_since is not None else None
     return {"InstanceId": instance.id, "AvailabilityZone": instance.zone, "AvailabilityZoneId": zone_id(instance.zone),
             "InstanceState": state_view(instance.state),
-            "InstanceStatus": _check_view(instance_check(instance, now), failed_at),
-            "SystemStatus": _check_view(system_check(instance), None), "Events": []}
+            "InstanceStatus": _check_view(*instance_check(instance, now)),
+            "SystemStatus": _check_view(*system_check(instance)),
+            "AttachedEbsStatus": _check_view(*volumes_check(instance)), "Events": []}
 
 
 def _reachability(member: str) -> Any:
@@ -66,6 +79,7 @@ def describe_instance_status(call: Call, tx: Tx, request: Input) -> Output:
     instances = described(tx, call, Instance, request.get("InstanceIds"))
     shown = [i for i in instances if i.state == "running" or request.get("IncludeAllInstances")]
     return {"InstanceStatuses": matching([_view(each, tx.now) for each in shown], request.get("Filters"), {
+        "attached-ebs-status.status": lambda view: view["AttachedEbsStatus"]["Status"],
         "availability-zone": lambda view: view["AvailabilityZone"],
         "availability-zone-id": lambda view: view["AvailabilityZoneId"],
         **{f"event.{name}": lambda view: None for name in (
