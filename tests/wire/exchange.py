@@ -25,12 +25,12 @@ KEY, SECRET = "test", "test"
 
 
 class FixedIdentities:
-    """Some credentials, and what is refused to them."""
+    """Some credentials, what is refused to them, and what is open to anybody."""
 
-    def __init__(self, *credentials: Credential, refused: Iterable[str] = ()) -> None:
+    def __init__(self, *credentials: Credential, refused: Iterable[str] = (), public: Iterable[str] = ()) -> None:
         known = credentials or (Credential(KEY, SECRET, ROOT),)
         self.credentials = {one.access_key_id: one for one in known}
-        self.refused = set(refused)
+        self.refused, self.public = set(refused), set(public)
         self.asked: list[tuple[str, tuple[str, ...]]] = []
 
     def credential(self, tx: Any, access_key_id: str) -> Credential | None:
@@ -39,6 +39,8 @@ class FixedIdentities:
     def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...],
                 keys: RequestKeys = nothing_asked) -> Refusal | None:
         self.asked.append((action, resources))
+        if call.principal.kind == "anonymous" and action not in self.public:
+            return Refusal("Access Denied")
         return Refusal(f"User: {call.principal.arn} may not {action}") if action in self.refused else None
 
 

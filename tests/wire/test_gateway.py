@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cloudlet.kernel.http import Request, Response
-from cloudlet.kernel.service import Service
+from cloudlet.kernel.service import Need, Service, asked_within
 from cloudlet.wire import cbor, json, protocol
 from cloudlet.wire.gateway import Gateway
 from cloudlet.wire.server import Server
@@ -381,3 +381,57 @@ def test_boto3_reads_events(endpoint: str) -> None:
     stream = logs.start_live_tail(logGroupIdentifiers=["arn:aws:logs:us-east-1:000000000000:log-group:g"])
     events = list(stream["responseStream"])
     assert events[1]["sessionUpdate"]["sessionResults"] == [{"message": "hello"}]
+
+
+# S3: nobody in particular, and permissions that depend on the request
+
+def test_a_request_of_nobody_reaches_the_decision(gateway: Gateway, identities: FixedIdentities) -> None:
+    listing, put = f"http://{HOST}/b?list-type=2", f"http://{HOST}/b/key"
+    assert answer(gateway, request_of("GET", listing, {})).status == 403
+    identities.public |= {"s3:ListObjectsV2", "s3:PutObject"}
+    assert answer(gateway, request_of("GET", listing, {})).status == 200
+    wrong = {"content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}
+    assert "BadDigest" in text_of(answer(gateway, request_of("PUT", put, wrong, b"data")))
+    assert answer(gateway, request_of("PUT", put, {}, b"data")).status == 200
+    claims = [{"authorization": ""}, {"authorization": "AWS test:AAAA"}]
+    for headers in claims:
+        assert answer(gateway, request_of("GET", listing, headers)).status == 400
+    for key in ("X-Amz-Signature", "X-Amz-Algorithm", "AWSAccessKeyId", "Signature"):
+        assert answer(gateway, request_of("GET", f"{listing}&{key}=x", {})).status in (400, 403)
+    bad = {"x-amz-content-sha256": "nonsense"}
+    assert answer(gateway, request_of("PUT", put, bad, b"data")).status == 400
+
+
+def test_what_is_needed_may_depend_on_the_request(tmp_path: Path) -> None:
+    s3, identities = Service("s3"), FixedIdentities(public=["s3:GetObject"])
+    arn = "arn:aws:s3:::{Bucket}/{Key}"
+
+    @s3.read(action=lambda call, request: "s3:GetObjectVersion" if "VersionId" in request else "s3:GetObject",
+             resources=lambda call, request: [arn.format(**request)])
+    def head_object(call: Any, tx: Any, request: Any) -> Any:
+        return {}
+
+    @s3.write(resources=lambda call, request: ["here", Need("s3:GetObject", request["CopySource"]), "there"])
+    def copy_object(call: Any, tx: Any, request: Any) -> Any:
+        return {}
+
+    @s3.write(resources=asked_within)
+    def delete_objects(call: Any, tx: Any, request: Any) -> Any:
+        return {}
+
+    @s3.admission
+    def admit(call: Any, tx: Any, request: Any) -> None:
+        if request["Bucket"] == "missing":
+            raise s3.error("NoSuchBucket")
+
+    gateway = gateway_of(s3, identities=identities, directory=tmp_path)
+    for url in ("b/k", "b/k?versionId=1"):
+        answer(gateway, signed("s3", method="HEAD", url=f"http://{HOST}/{url}"))
+    answer(gateway, signed("s3", method="PUT", url=f"http://{HOST}/b/k", headers={"x-amz-copy-source": "other/k"}))
+    body = b"<Delete><Object><Key>k</Key></Object></Delete>"
+    assert answer(gateway, signed("s3", body, url=f"http://{HOST}/b?delete")).status == 200
+    assert identities.asked == [
+        ("s3:GetObject", ("arn:aws:s3:::b/k",)), ("s3:GetObjectVersion", ("arn:aws:s3:::b/k",)),
+        ("s3:CopyObject", ("here", "there")), ("s3:GetObject", ("other/k",))]
+    missing = answer(gateway, signed("s3", method="HEAD", url=f"http://{HOST}/missing/k"))
+    assert (missing.status, len(identities.asked)) == (404, 4)

@@ -138,8 +138,13 @@ def granted(policy: Policy, caller: Caller, action: str, resource: str, keys: Ke
         if grant != "none" and statement.applies(action, resource, keys):
             if statement.deny:
                 return "deny"
-            found = max(found, grant, key=_ORDER.index)
+            found = stronger(found, grant)
     return found
+
+
+def stronger(one: Grant, other: Grant) -> Grant:
+    """The one of two grants, neither of them a denial, that gives more."""
+    return max(one, other, key=_ORDER.index)
 
 
 @dataclass(frozen=True, slots=True)

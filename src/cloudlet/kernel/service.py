@@ -2,24 +2,51 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from botocore import xform_name
 from botocore.model import OperationModel
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.condition_keys import RequestKeys
 from cloudlet.kernel.errors import AwsError, DeclarationError
 from cloudlet.kernel.model import paginators, service_model
+from cloudlet.kernel.policy import Grant
 
 Mode = Literal["read", "write", "wait"]
 Input = dict[str, Any]
 Output = Any  # a mapping by the output shape's member names; None where the operation answers nothing
 Run = Callable[..., Any]
-Resources = Callable[[Call, Input], Iterable[str]]
+
+
+class Need(NamedTuple):
+    """One thing that a caller must be allowed: an IAM action on one resource (an ARN, or "*")."""
+
+    action: str
+    resource: str
+
+
+Resources = Callable[[Call, Input], Iterable[str | Need]]
+ActionOf = Callable[[Call, Input], str]  # where the IAM action depends on the request
 ConditionKeys = Callable[[Call, Input], Mapping[str, str | Iterable[str] | None]]
 TagsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the resource's tags, none where there is no resource
 ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
+Admit = Callable[[Call, Any, Input], None]  # (call, tx, request): raises what nobody's permission changes
+KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a resource itself says of who may do something with it: the account it belongs to ("": nobody's), its
+    policy, and what else it grants the caller (S3's access control lists)."""
+
+    owner: str
+    policy: str | None = None
+    grant: Grant = "none"
+
+
+AccessOf = Callable[[Any, Call, str, str, RequestKeys], Access]  # (tx, call, action, ARN, the request's keys)
 F = TypeVar("F", bound=Run)
 
 
@@ -28,14 +55,20 @@ def any_resource(call: Call, request: Input) -> tuple[str, ...]:
     return ("*",)
 
 
+def asked_within(call: Call, request: Input) -> tuple[str, ...]:
+    """The resources of an operation that asks for permission itself, since what it needs depends on what it finds."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation as declared.
 
     `run(call, tx, request)` for the modes "read" and "write" (sync, inside one transaction); `await
     run(call, store, request)` for "wait" (a data plane: it owns its transactions and may hold the request open).
-    `action` is the IAM action; `resources` names the ARNs that the action needs (None: only "*" matches); `context`
-    names condition keys of the service's own, such as ecs:cluster (the request's tags are found without it).
+    `action` is the IAM action, which may depend on the request (S3's do); `resources` names the ARNs that the action
+    needs (None: only "*" matches), and, as `Need`, those that need another action; `context` names condition keys of
+    the service's own, such as ecs:cluster (the request's tags are found without it).
     `durable`: answer only after the commit would survive a power cut.
     """
 
@@ -43,11 +76,23 @@ class Operation:
     model: OperationModel
     run: Run
     mode: Mode
-    action: str
+    action: str | ActionOf
     resources: Resources | None
     durable: bool
     pages: dict[str, Any] | None
     context: ConditionKeys | None = None
+
+    def action_of(self, call: Call, request: Input) -> str:
+        """The IAM action of a request."""
+        return self.action if isinstance(self.action, str) else self.action(call, request)
+
+    def needs(self, call: Call, request: Input) -> tuple[Need, ...]:
+        """All that the caller must be allowed."""
+        if self.resources is asked_within:
+            return ()
+        named = tuple(self.resources(call, request)) if self.resources else ()
+        action = self.action_of(call, request)
+        return tuple(each if isinstance(each, Need) else Need(action, each) for each in named or ("*",))
 
 
 class Service:
@@ -67,14 +112,17 @@ class Service:
         self.arn_of: ArnOf | None = None
         self.tags_of: TagsOf | None = None
         self.policy_of: PolicyOf | None = None
+        self.access_of: AccessOf | None = None
+        self.keys_of: KeysOf | None = None
+        self.admit: Admit | None = None
         self._names = {xform_name(name): name for name in self.model.operation_names}
 
     @overload
     def read(self, fn: F) -> F: ...
     @overload
-    def read(self, *, resources: Resources | None = None, action: str | None = None,
+    def read(self, *, resources: Resources | None = None, action: str | ActionOf | None = None,
              context: ConditionKeys | None = None) -> Callable[[F], F]: ...
-    def read(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
+    def read(self, fn: Any = None, *, resources: Resources | None = None, action: str | ActionOf | None = None,
              context: ConditionKeys | None = None) -> Any:
         """Declares an operation that changes nothing a customer asked to be changed."""
         return self._declare(fn, "read", resources, action, False, context)
@@ -82,9 +130,9 @@ class Service:
     @overload
     def write(self, fn: F) -> F: ...
     @overload
-    def write(self, *, resources: Resources | None = None, action: str | None = None,
+    def write(self, *, resources: Resources | None = None, action: str | ActionOf | None = None,
               durable: bool = False, context: ConditionKeys | None = None) -> Callable[[F], F]: ...
-    def write(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
+    def write(self, fn: Any = None, *, resources: Resources | None = None, action: str | ActionOf | None = None,
               durable: bool = False, context: ConditionKeys | None = None) -> Any:
         """Declares an operation that writes intent."""
         return self._declare(fn, "write", resources, action, durable, context)
@@ -92,9 +140,9 @@ class Service:
     @overload
     def wait(self, fn: F) -> F: ...
     @overload
-    def wait(self, *, resources: Resources | None = None, action: str | None = None,
+    def wait(self, *, resources: Resources | None = None, action: str | ActionOf | None = None,
              context: ConditionKeys | None = None) -> Callable[[F], F]: ...
-    def wait(self, fn: Any = None, *, resources: Resources | None = None, action: str | None = None,
+    def wait(self, fn: Any = None, *, resources: Resources | None = None, action: str | ActionOf | None = None,
              context: ConditionKeys | None = None) -> Any:
         """Declares an asynchronous operation: a data plane that owns its transactions."""
         return self._declare(fn, "wait", resources, action, False, context)
@@ -114,7 +162,23 @@ class Service:
         self.policy_of = fn
         return fn
 
-    def _declare(self, fn: F | None, mode: Mode, resources: Resources | None, action: str | None,
+    def resource_access(self, fn: AccessOf) -> AccessOf:
+        """Declares what resources say of who may do something with them, where it is more than a policy and the account
+        in the ARN. Callers from elsewhere are then not told why they are refused."""
+        self.access_of = fn
+        return fn
+
+    def condition_keys(self, fn: KeysOf) -> KeysOf:
+        """Declares condition keys that any of the operations may have; asked only where a policy asks for one."""
+        self.keys_of = fn
+        return fn
+
+    def admission(self, fn: Admit) -> Admit:
+        """Declares what raises, before anybody's permission is asked, where the request cannot be meant for us."""
+        self.admit = fn
+        return fn
+
+    def _declare(self, fn: F | None, mode: Mode, resources: Resources | None, action: str | ActionOf | None,
                  durable: bool, context: ConditionKeys | None) -> Any:
         def declare(fn: F) -> F:
             name = self._names.get(fn.__name__)

@@ -10,7 +10,7 @@ from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Identities
-from cloudlet.kernel.service import Service
+from cloudlet.kernel.service import Need, Service
 from cloudlet.wire import payload, sigv4
 from cloudlet.wire.faults import InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
@@ -55,9 +55,13 @@ class Gateway:
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
         protocol, message, now = target.protocol, target.message, self.clock.now()
-        if target.operation.model.auth_type == "none" and sigv4.find_scope(request) is None:
-            return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, now, request.endpoint, request.source), message
         faults, whole = protocol.faults, message.raw if isinstance(message.body, bytes) else None
+        if (target.operation.model.auth_type == "none" and sigv4.find_scope(request) is None) or (
+                protocol.takes_unsigned and sigv4.is_unsigned(request)):
+            if protocol.takes_unsigned:
+                message = await self._checked(message, request, sigv4.unsigned(request, faults), protocol)
+            return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, now, request.endpoint, request.source,
+                        user_agent=request.headers.get("user-agent", "")), message
         signed = sigv4.read(request, faults)
         sigv4.check_time(signed, now, faults)
         with self.store.tx() as tx:
@@ -65,27 +69,45 @@ class Gateway:
         said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
         key = sigv4.check(request, signed, credential.secret, said, faults)
         if protocol.takes_unsigned:
-            signed = replace(signed, key=key)
-            message = replace(message, body=await payload.verified_whole(
-                whole, signed, request.headers, faults, protocol.limit) if whole is not None
-                else payload.verified(request.body, signed, request.headers, faults))
+            message = await self._checked(message, request, replace(signed, key=key), protocol)
         principal = credential.principal
         call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
                     request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""))
         return call, message
 
+    @staticmethod
+    async def _checked(message: Message, request: Request, signed: sigv4.Signed, protocol: Protocol) -> Message:
+        """The message with its body as its digests and checksums promise it."""
+        if isinstance(message.body, bytes):
+            return replace(message, body=await payload.verified_whole(
+                message.raw, signed, request.headers, protocol.faults, protocol.limit))
+        return replace(message, body=payload.verified(request.body, signed, request.headers, protocol.faults))
+
     def _permit(self, target: Target, call: Call, members: dict[str, object]) -> Permit:
         """What raises unless the caller may do this; it is asked in the transaction in which the operation runs."""
         operation = target.operation
-        resources = tuple(operation.resources(call, members)) if operation.resources else ()
-
-        def keys() -> dict[str, tuple[str, ...]]:
-            own = operation.context(call, members) if operation.context else {}
-            return {**tag_keys(members), **keys_of(own)}
+        service, needs = target.protocol.service, operation.needs(call, members)
 
         def permit(tx: object) -> None:
-            refusal = self.identities.refuses(tx, call, operation.action, resources or ("*",), keys)
-            if refusal is not None:
-                faults = target.protocol.faults
-                raise faults.unknown_key() if refusal.stranger else faults.denied(refusal.message)
+            def keys() -> dict[str, tuple[str, ...]]:
+                own = operation.context(call, members) if operation.context else {}
+                of_service = service.keys_of(call, tx, members) if service.keys_of else {}
+                return {**tag_keys(members), **keys_of(own), **keys_of(of_service)}
+
+            if service.admit is not None:
+                service.admit(call, tx, members)
+            for action, resources in _by_action(needs):
+                refusal = self.identities.refuses(tx, call, action, resources, keys)
+                if refusal is not None:
+                    faults = target.protocol.faults
+                    raise faults.unknown_key() if refusal.stranger else faults.denied(refusal.message)
         return permit
+
+
+def _by_action(needs: tuple[Need, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    if len(needs) == 1:
+        return [(needs[0].action, (needs[0].resource,))]
+    found: dict[str, tuple[str, ...]] = {}
+    for action, resource in needs:
+        found[action] = (*found.get(action, ()), resource)
+    return list(found.items())

@@ -30,6 +30,7 @@ _SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
 _SIGNATURE = "Signature="
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SIGNATURES = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId", "Signature"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Signed:
     key: bytes = b""
 
 
+_NOBODY = Scope("", "", "", "")
+
+
 def _pairs(query: str) -> list[tuple[str, str]]:
     out = []
     for pair in query.split("&"):
@@ -89,6 +93,20 @@ def _scope(text: str) -> Scope | None:
     if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
         return None
     return Scope(*parts[:4])
+
+
+def is_unsigned(request: Request) -> bool:
+    """Whether a request claims no signature of any kind, so that it comes from nobody in particular."""
+    return "authorization" not in request.headers and not any(
+        key in _SIGNATURES for key, _ in _pairs(request.query))
+
+
+def unsigned(request: Request, faults: Faults) -> Signed:
+    """What stands for the signature of such a request while its body is verified. Raises for a digest that is none."""
+    said = request.headers.get("x-amz-content-sha256")
+    if said is not None and said != UNSIGNED and not said.startswith(STREAMING) and not _HEX.fullmatch(said):
+        raise faults.incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value or a sha256.")
+    return Signed(_NOBODY, "", (), "", None, said)
 
 
 def read(request: Request, faults: Faults) -> Signed:

@@ -76,9 +76,9 @@ class Counter:
     def asked(self, principal: Principal, operation: str, **request: Any) -> Refusal | None:
         """What the gateway is told of a request."""
         declared, call = ecr.ecr.operations[operation], self.desk.call(principal)
-        assert declared.resources is not None
+        needs = declared.needs(call, request)
         with self.desk.store.tx() as tx:
-            return self.identities.refuses(tx, call, declared.action, tuple(declared.resources(call, request)))
+            return self.identities.refuses(tx, call, needs[0].action, tuple(need.resource for need in needs))
 
     def login(self, principal: Principal | None = None, region: str = "us-east-1") -> str:
         (data,) = self("GetAuthorizationToken", principal, region)["authorizationData"]

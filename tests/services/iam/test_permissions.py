@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cloudlet.kernel.call import Call, Principal
+from cloudlet.kernel.call import ANONYMOUS, Call, Principal
 from cloudlet.kernel.identity import Refusal
 from cloudlet.kernel.names import Installation
-from cloudlet.kernel.service import Service
+from cloudlet.kernel.service import Access, Service
 from cloudlet.kernel.site import Site
 from cloudlet.services.iam import iam, identities, pass_role_refusal
 from tests.services.desk import ACCOUNT, Desk, root
@@ -112,6 +112,33 @@ def test_from_another_account_both_sides_must_allow(desk: Desk, tmp_path: Path) 
     queues.policies[QUEUE] = document({"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sqs:*"})
     assert queues.refuses(eve) is not None
     assert queues.refuses(root(OTHER)) is not None
+
+
+def test_resources_that_say_themselves_who_may(desk: Desk, tmp_path: Path) -> None:
+    bucket, said = "arn:aws:s3:::b", {"access": Access(OTHER)}
+    s3, keys = Service("s3"), {"s3:prefix": ("a/",)}
+    s3.resource_access(lambda tx, call, action, arn, asked: said["access"] if asked() == keys else Access(""))
+    people = identities(desk.site, (s3,))
+
+    def refuses(who: Principal, action: str = "s3:ListBucket") -> Refusal | None:
+        with desk.store.tx() as tx:
+            return people.refuses(tx, desk.call(who), action, (bucket,), lambda: keys)
+
+    bob, eve = user(desk), root(OTHER)
+    for who in (bob, root(), ANONYMOUS):
+        refused = refuses(who)
+        assert refused is not None and refused.message == "Access Denied"
+    assert refuses(eve) is None
+    said["access"] = Access(OTHER, grant="account")  # its own policies must still allow it
+    assert refuses(root()) is None and refuses(bob) is not None and refuses(ANONYMOUS) is not None
+    said["access"] = Access(OTHER, document({
+        "Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": bucket,
+        "Condition": {"StringEquals": {"s3:prefix": "a/"}}}))
+    assert refuses(ANONYMOUS) is None and refuses(root()) is None
+    assert refuses(ANONYMOUS, "s3:PutObject") is not None and refuses(bob) is not None
+    said["access"] = Access(OTHER, document({"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": bucket}),
+                            "direct")
+    assert all(refuses(who) is not None for who in (bob, root(), eve, ANONYMOUS))
 
 
 def test_passing_a_role_is_asked_for_with_the_service_it_goes_to(desk: Desk) -> None:

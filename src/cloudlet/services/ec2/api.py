@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError
-from cloudlet.kernel.service import ConditionKeys, Input, Mode, Resources, Run, Service
+from cloudlet.kernel.service import ActionOf, ConditionKeys, Input, Mode, Resources, Run, Service
 from cloudlet.services.ec2.opening import open_region
 from cloudlet.store.db import Tx
 
@@ -17,7 +17,7 @@ from cloudlet.store.db import Tx
 class Ec2(Service):
     """EC2: whatever an account does first in a region, it finds its default VPC there."""
 
-    def _declare(self, fn: Run | None, mode: Mode, resources: Resources | None, action: str | None,
+    def _declare(self, fn: Run | None, mode: Mode, resources: Resources | None, action: str | ActionOf | None,
                  durable: bool, context: ConditionKeys | None) -> Any:
         declare = super()._declare(None, mode, resources, action, durable, context)
 

@@ -60,7 +60,7 @@ class Agent:
         call = Call(tx.token(32), task.account, task.region, credential.principal, tx.now, "http://169.254.170.2",
                     access_key_id=current.access_key_id)
         declared = ecs.operations[operation]
-        refusal = self._identities.refuses(tx, call, declared.action, (task.arn,))
+        refusal = self._identities.refuses(tx, call, declared.action_of(call, given), (task.arn,))
         if refusal is not None:
             raise AccessDeniedException(refusal.message)
         return declared.run(call, tx, given)

@@ -9,7 +9,7 @@ from cloudlet.kernel.condition_keys import RequestKeys, nothing_asked
 from cloudlet.kernel.identity import Refusal
 from cloudlet.kernel.policy import Caller, Policies, Policy
 from cloudlet.kernel.policy_match import Keys
-from cloudlet.kernel.service import Service
+from cloudlet.kernel.service import Access, Service
 from cloudlet.services.iam import managed
 from cloudlet.services.iam.context import Context
 from cloudlet.services.iam.nouns import find_by_arn
@@ -50,23 +50,28 @@ class Permissions:
         for resource in tuple(resources) or ("*",):
             if action.startswith("iam:"):
                 resource = _with_path(tx, resource)
-            parts = resource.split(":", 5)
-            service = self._services.get(parts[2]) if len(parts) == 6 else None
+            service = self._service_of(resource)
             if service is not None and service.arn_of:
                 resource = service.arn_of(tx, resource)
-            document = service.policy_of(tx, resource) if service is not None and service.policy_of else None
-            owner = parts[4] if len(parts) == 6 and len(parts[4]) == 12 and parts[4].isdigit() else ""
-            crosses = bool(owner) and owner != principal.account
-            if principal.kind == "root" and document is None and not crosses:
+            access = _access(tx, call, service, action, resource, keys)
+            crosses = bool(access.owner) and access.owner != principal.account and principal.kind != "anonymous"
+            if principal.kind == "root" and access.policy is None and not crosses:
                 continue
             if standing is None or context is None:
                 standing = standing_of(tx, principal)
                 context = Context(call, keys, standing.tags)
-            about = self._about(tx, context, service, resource, owner)
-            refused = _decide(standing, document, action, resource, about, crosses)
+            about = self._about(tx, context, service, resource, access.owner)
+            refused = _decide(standing, access, action, resource, about, crosses)
+            if refused is not None and (principal.kind == "anonymous" or (
+                    crosses and service is not None and service.access_of)):
+                return Refusal("Access Denied")
             if refused is not None:
                 return Refusal(_words(principal, action, resource, refused.because(action)))
         return None
+
+    def _service_of(self, resource: str) -> Service | None:
+        parts = resource.split(":", 3)
+        return self._services.get(parts[2]) if len(parts) == 4 else None
 
     @staticmethod
     def _about(tx: Tx, context: Context, service: Service | None, resource: str, owner: str) -> Keys:
@@ -135,11 +140,21 @@ def session_policy(tx: Tx, session: Session) -> str | None:
     return policy.merge([*documents, *([session.policy] if session.policy is not None else [])])
 
 
-def _decide(standing: Standing, document: str | None, action: str, resource: str, keys: Keys,
+def _access(tx: Tx, call: Call, service: Service | None, action: str, resource: str, keys: RequestKeys) -> Access:
+    """What the resource says of who may: its account stands in its ARN, unless its service knows better."""
+    if service is not None and service.access_of:
+        return service.access_of(tx, call, action, resource, keys)
+    parts = resource.split(":", 5)
+    owner = parts[4] if len(parts) == 6 and len(parts[4]) == 12 and parts[4].isdigit() else ""
+    return Access(owner, service.policy_of(tx, resource) if service is not None and service.policy_of else None)
+
+
+def _decide(standing: Standing, access: Access, action: str, resource: str, keys: Keys,
             crosses: bool) -> policy.Refused | None:
-    grant: policy.Grant = "none"
-    if document is not None:
-        grant = policy.granted(policy.parse(document), standing.caller, action, resource, keys)
+    grant = access.grant
+    if access.policy is not None:
+        said = policy.granted(policy.parse(access.policy), standing.caller, action, resource, keys)
+        grant = "deny" if said == "deny" else policy.stronger(said, grant)
     return policy.evaluate(standing.policies, grant, action, resource, keys, crosses=crosses)
 
 
