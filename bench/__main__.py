@@ -3,7 +3,8 @@
 import importlib
 import sys
 
-ALL = ("startup", "store", "requests", "tasks", "scale", "registry", "containers", "networks", "logs", "machines")
+ALL = ("startup", "store", "requests", "tasks", "scale", "registry", "containers", "networks", "logs", "machines",
+       "instances")
 
 
 def main() -> int:

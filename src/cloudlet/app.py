@@ -1,6 +1,7 @@
 """The only file in which ports meet adapters, and services meet the gateway."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -150,6 +151,8 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     handlers |= {"api": front(plane, admin), "metadata": plane.metadata, "instances": plane.instances}
     await _listen(server, config)
     (config.data_dir / "endpoint").write_text(config.endpoint + "\n")
+    gc.freeze()  # models and shapes stay: no collection need look at them, which would hold up everybody
+    gc.set_threshold(10_000, 10, 10)
     ready(config.endpoint)
 
     async def look() -> None:

@@ -12,7 +12,7 @@ from cloudlet.kernel.service import Service
 from cloudlet.wire import scalars
 from cloudlet.wire.protocol import MIB, Located, Message, Parse, Print, Protocol
 from cloudlet.wire.scalars import Malformed
-from cloudlet.wire.xml import Names, Out, Writer, escape
+from cloudlet.wire.xml import Names, Writer, escape
 
 PARAMETERS_MAX = 100_000
 PARTS_MAX = 400_000  # of all parameters' names: each is a node of the tree
@@ -205,13 +205,9 @@ class Query(Protocol):
         wrapper = (shape.serialization.get("resultWrapper") or f"{name}Result") if shape else ""
 
         def print_(output: Any, request_id: str) -> Response:
-            out: Out = [opening]
-            if write:
-                out.append(f"<{wrapper}>")
-                write(output or {}, out)
-                out.append(f"</{wrapper}>")
-            out.append(f"<ResponseMetadata><RequestId>{request_id}{ending}")
-            return Response(200, {"content-type": XML, "x-amzn-requestid": request_id}, "".join(out).encode())
+            result = f"<{wrapper}>{write(output or {})}</{wrapper}>" if write else ""
+            text = f"{opening}{result}<ResponseMetadata><RequestId>{request_id}{ending}"
+            return Response(200, {"content-type": XML, "x-amzn-requestid": request_id}, text.encode())
         return print_
 
     def failure(self, error: AwsError, request_id: str) -> Response:
@@ -221,12 +217,10 @@ class Query(Protocol):
 
 def error_text(protocol: Protocol, writer: Writer, error: AwsError) -> str:
     """An error's members beside its message, as elements."""
-    shape, out = protocol.error_shape(error), Out()
+    shape = protocol.error_shape(error)
     known, others = protocol.error_members(error, shape)
-    if shape:
-        writer.members(shape)(known, out)
-    out += [f"<{name}>{escape(str(value))}</{name}>" for name, value in others.items()]
-    return "".join(out)
+    return "".join([writer.members(shape)(known) if shape else "",
+                    *(f"<{name}>{escape(str(value))}</{name}>" for name, value in others.items())])
 
 
 def query_failure(error: AwsError, request_id: str, xmlns: str, members: str = "") -> Response:
@@ -274,13 +268,9 @@ class Ec2(Protocol):
         write = self._writer.members(shape) if shape else None
 
         def print_(output: Any, request_id: str) -> Response:
-            out: Out = [head, request_id, "</requestId>"]
-            if write:
-                write(output or {}, out)
-            else:
-                out.append("<return>true</return>")
-            out.append(ending)
-            return Response(200, {"content-type": XML, "x-amzn-requestid": request_id}, "".join(out).encode())
+            said = write(output or {}) if write else "<return>true</return>"
+            text = f"{head}{request_id}</requestId>{said}{ending}"
+            return Response(200, {"content-type": XML, "x-amzn-requestid": request_id}, text.encode())
         return print_
 
     def failure(self, error: AwsError, request_id: str) -> Response:

@@ -380,21 +380,13 @@ class RestXml(Rest):
         write = self.writer.members(target)
 
         def body(value: Any) -> bytes:
-            out = ['<?xml version="1.0" encoding="UTF-8"?>\n', opening]
-            write(value, out)
-            out.append(f"</{tag}>")
-            return "".join(out).encode()
+            return f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}{write(value)}</{tag}>'.encode()
         return body
 
     def event_writer(self, shape: Shape) -> WriteBody:
         """See Rest."""
         write = self.writer.element(shape, xml.location(shape, shape.name))
-
-        def payload(value: Any) -> bytes:
-            out: list[str] = []
-            write(value, out)
-            return "".join(out).encode()
-        return payload
+        return lambda value: write(value).encode()
 
     @property
     def default_namespace(self) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from botocore.model import Shape
@@ -51,14 +52,19 @@ def time_of_number(text: str) -> float:
 def iso(value: float) -> str:
     """`2026-01-02T03:04:05Z`, with milliseconds where there are any."""
     whole, milli = divmod(round(value * 1000), 1000)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = _to_the_second(whole)
     return f"{text}.{milli:03d}Z" if milli else text + "Z"
 
 
 def iso_milliseconds(value: float) -> str:
     """`2026-01-02T03:04:05.000Z`: EC2 and S3 always say the milliseconds."""
     whole, milli = divmod(round(value * 1000), 1000)
-    return f"{datetime.fromtimestamp(whole, UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{milli:03d}Z"
+    return f"{_to_the_second(whole)}.{milli:03d}Z"
+
+
+@lru_cache(maxsize=4096)  # an answer's times are often the same ones
+def _to_the_second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
 
 
 def rfc822(value: float) -> str:

@@ -1,17 +1,16 @@
 """XML both ways: compiled writers of our own, and reading by lxml with entities, DTDs and the network off."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 from lxml import etree
 
 from cloudlet.wire import scalars
 from cloudlet.wire.scalars import Malformed
 
-Out = list[str]
-Write = Callable[[Any, Out], None]
+Write = Callable[[Any], str]
 Read = Callable[[Any], Any]
 
 ELEMENTS_MAX = 200_000
@@ -67,12 +66,23 @@ class Names:
         return self.of(shape, default)
 
 
+class _Elements(dict[Any, str]):
+    """The elements of a member's few values, written once; those of any other value by `write`."""
+
+    def __init__(self, write: Write, values: Iterable[Any]) -> None:
+        super().__init__((value, write(value)) for value in values)
+        self._write = write
+
+    def __missing__(self, value: Any) -> str:
+        return self._write(value)
+
+
 class Writer:
-    """Compiles shapes into functions that append text. A member that the shape does not have raises KeyError."""
+    """Compiles shapes into functions from values to text. A member that the shape does not have raises KeyError."""
 
     def __init__(self, names: Names, iso: Callable[[float], str] = scalars.iso) -> None:
         self._names, self._iso = names, iso
-        self._structures: dict[str, Write] = {}
+        self._structures: dict[str, dict[str, Write]] = {}
 
     def element(self, shape: Shape, tag: str) -> Write:
         """A value in its element, or for a flattened list or map in as many as it has."""
@@ -85,84 +95,69 @@ class Writer:
                 return self._map(shape, tag)
         opening, closing = f"<{tag}{namespace(shape)}>", f"</{tag}>"
         if shape.type_name in ("string", "character"):
-            return lambda value, out: out.append(f"{opening}{escape(value)}{closing}")
+            special = _SPECIAL.search
+
+            def write_text(value: Any) -> str:
+                return f"{opening}{value if special(value) is None else escape(value)}{closing}"
+            known = shape.enum if isinstance(shape, StringShape) else ()
+            return _Elements(write_text, known).__getitem__ if known else write_text
         convert = scalars.to_text(shape, "iso8601", self._iso)
-        return lambda value, out: out.append(f"{opening}{convert(value)}{closing}")
+
+        def write(value: Any) -> str:
+            return f"{opening}{convert(value)}{closing}"
+        return _Elements(write, (False, True)).__getitem__ if shape.type_name == "boolean" else write
 
     def members(self, shape: StructureShape) -> Write:
         """A structure's members without an element around them."""
+        writers = self._members(shape)
+        return lambda value: "".join([writers[name](item) for name, item in value.items() if item is not None])
+
+    def _members(self, shape: StructureShape) -> dict[str, Write]:
         known = self._structures.get(shape.name)
-        if known:
+        if known is not None:
             return known
-        writers: dict[str, Write] = {}
-
-        def write(value: Any, out: Out) -> None:
-            for name, item in value.items():
-                if item is not None:
-                    writers[name](item, out)
-
-        self._structures[shape.name] = write
+        writers = self._structures[shape.name] = {}  # a shape that contains itself meets this entry
         for name, member in shape.members.items():
             if member.serialization.get("xmlAttribute"):
-                writers[name] = lambda value, out: None
+                writers[name] = lambda value: ""
             elif isinstance(member, ListShape):
                 writers[name] = self.element(member, self._names.of_list(member, name))
             else:
                 writers[name] = self.element(member, self._names.of(member, name))
-        return write
+        return writers
 
     def _structure(self, shape: StructureShape, tag: str) -> Write:
-        inner, opening, closing = self.members(shape), f"<{tag}{namespace(shape)}", f"</{tag}>"
+        writers, opening, closing = self._members(shape), f"<{tag}{namespace(shape)}", f"</{tag}>"
         attributes = [(name, location(member, name)) for name, member in shape.members.items()
                       if member.serialization.get("xmlAttribute")]
 
-        def write(value: Any, out: Out) -> None:
-            said = "".join(f' {key}="{quote(value[name])}"' for name, key in attributes if value.get(name) is not None)
-            out.append(f"{opening}{said}>")
-            inner(value, out)
-            out.append(closing)
+        def plain(value: Any) -> str:
+            inner = "".join([writers[name](item) for name, item in value.items() if item is not None])
+            return f"{opening}>{inner}{closing}"
 
-        def plain(value: Any, out: Out) -> None:
-            out.append(whole)
-            inner(value, out)
-            out.append(closing)
-        whole = f"{opening}>"
+        def write(value: Any) -> str:
+            said = "".join(f' {key}="{quote(value[name])}"' for name, key in attributes if value.get(name) is not None)
+            return f"{opening}{said}{plain(value).removeprefix(opening)}"
         return write if attributes else plain
 
     def _list(self, shape: ListShape, tag: str) -> Write:
         if shape.serialization.get("flattened"):
             each = self.element(shape.member, tag)
-
-            def flat(value: Any, out: Out) -> None:
-                for item in value:
-                    each(item, out)
-            return flat
+            return lambda value: "".join([each(item) for item in value])
         each = self.element(shape.member, self._names.of(shape.member, "member"))
         opening, closing = f"<{tag}{namespace(shape)}>", f"</{tag}>"
-
-        def write(value: Any, out: Out) -> None:
-            out.append(opening)
-            for item in value:
-                each(item, out)
-            out.append(closing)
-        return write
+        return lambda value: f"{opening}{''.join([each(item) for item in value])}{closing}"
 
     def _map(self, shape: MapShape, tag: str) -> Write:
         key = self.element(shape.key, self._names.of(shape.key, "key"))
         member = self.element(shape.value, self._names.of(shape.value, "value"))
         flattened = shape.serialization.get("flattened")
         entry = tag if flattened else "entry"
+        opening, closing = ("", "") if flattened else (f"<{tag}>", f"</{tag}>")
 
-        def write(value: Any, out: Out) -> None:
-            if not flattened:
-                out.append(f"<{tag}>")
-            for name, item in value.items():
-                out.append(f"<{entry}>")
-                key(name, out)
-                member(item, out)
-                out.append(f"</{entry}>")
-            if not flattened:
-                out.append(f"</{tag}>")
+        def write(value: Any) -> str:
+            entries = [f"<{entry}>{key(name)}{member(item)}</{entry}>" for name, item in value.items()]
+            return f"{opening}{''.join(entries)}{closing}"
         return write
 
 

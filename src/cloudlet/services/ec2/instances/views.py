@@ -154,7 +154,9 @@ def instance_view(instance: Instance, around: Surroundings) -> View:
         view["IamInstanceProfile"] = profiles.view(instance.profile)
     if instance.reason:
         view["StateReason"] = {"Code": instance.reason.code, "Message": instance.reason.message}
-    return view | _place(instance, interfaces[0], around) if interfaces else view
+    if interfaces:
+        view |= _place(instance, interfaces[0], around)
+    return view
 
 
 def _place(instance: Instance, primary: NetworkInterface, around: Surroundings) -> View:
