@@ -55,11 +55,12 @@ class Gateway:
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
         protocol, message, now = target.protocol, target.message, self.clock.now()
+        protocol.screen(request, now)
         faults, whole = protocol.faults, message.raw if isinstance(message.body, bytes) else None
         if (target.operation.model.auth_type == "none" and sigv4.find_scope(request) is None) or (
                 protocol.takes_unsigned and sigv4.is_unsigned(request)):
             if protocol.takes_unsigned:
-                message = await self._checked(message, request, sigv4.unsigned(request, faults), protocol)
+                message = await self._checked(message, sigv4.unsigned(request, faults), protocol)
             return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, now, request.endpoint, request.source,
                         user_agent=request.headers.get("user-agent", "")), message
         signed = sigv4.read(request, faults)
@@ -69,15 +70,16 @@ class Gateway:
         said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
         key = sigv4.check(request, signed, credential.secret, said, faults)
         if protocol.takes_unsigned:
-            message = await self._checked(message, request, replace(signed, key=key), protocol)
+            message = await self._checked(message, replace(signed, key=key), protocol)
         principal = credential.principal
         call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
                     request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""))
         return call, message
 
     @staticmethod
-    async def _checked(message: Message, request: Request, signed: sigv4.Signed, protocol: Protocol) -> Message:
+    async def _checked(message: Message, signed: sigv4.Signed, protocol: Protocol) -> Message:
         """The message with its body as its digests and checksums promise it."""
+        request = message.request
         if isinstance(message.body, bytes):
             return replace(message, body=await payload.verified_whole(
                 message.raw, signed, request.headers, protocol.faults, protocol.limit))

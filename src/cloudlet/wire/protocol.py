@@ -70,6 +70,13 @@ class Protocol(ABC):
     def locate(self, request: Request, body: bytes) -> Located:
         """The operation that a request means; `body` is there where the protocol routes by it. Raises Malformed."""
 
+    def screen(self, request: Request, now: float) -> None:  # noqa: B027
+        """Raises what a service says in words of its own of a signature that cannot be right."""
+
+    def meant(self, request: Request) -> Request:
+        """The request as it is parsed, where that differs from how it was signed."""
+        return request
+
     @abstractmethod
     def compile_parser(self, operation: OperationModel) -> Parse:
         """The function from a message to the members of the input shape; it raises Malformed."""

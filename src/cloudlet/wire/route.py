@@ -100,6 +100,7 @@ class Router:
 
     async def find(self, protocol: Protocol, request: Request) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
+        request = protocol.meant(request)
         raw = await _read(protocol, request) if protocol.routes_by_body else b""
         try:
             located = protocol.locate(request, _inflated(raw, protocol, request))

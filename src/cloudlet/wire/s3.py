@@ -7,7 +7,7 @@ from botocore.model import OperationModel, StructureShape
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire import scalars, xml
+from cloudlet.wire import s3_signatures, scalars, xml
 from cloudlet.wire.protocol import Message, Parse, Print
 from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
@@ -36,13 +36,17 @@ _HOSTS = (".s3.", ".s3-")
 
 
 def bucket_of_host(host: str) -> str:
-    """The bucket of a virtual-hosted request, e.g. `BUCKET.s3.localhost:4566`; "" where the host names none."""
-    name = host.partition(":")[0]
+    """The bucket of a virtual-hosted request, e.g. `BUCKET.s3.localhost:4566`; "" where the host names none.
+
+    `BUCKET.localhost` is what clients make of an endpoint that is called localhost.
+    """
+    name = host.rpartition(":")[0] or host
     for mark in _HOSTS:
-        bucket, found, _ = name.partition(mark)
+        bucket, found, _ = name.rpartition(mark)
         if found:
             return bucket
-    return ""
+    bucket, found, rest = name.rpartition(".localhost")
+    return bucket if found and not rest and bucket != "s3" and not bucket.startswith(("s3.", "s3-")) else ""
 
 
 def path_style(request: Request) -> str:
@@ -65,7 +69,15 @@ class S3(RestXml):
     def headers(self, request_id: str) -> dict[str, str]:
         """See Rest."""
         short = request_id.replace("-", "").upper()
-        return {"x-amz-request-id": short[:16], "x-amz-id-2": short}
+        return {"x-amz-request-id": short[:16], "x-amz-id-2": short, "server": "AmazonS3"}
+
+    def screen(self, request: Request, now: float) -> None:
+        """See Protocol."""
+        s3_signatures.screen(request, now)
+
+    def meant(self, request: Request) -> Request:
+        """See Protocol."""
+        return s3_signatures.meant(request)
 
     def path(self, request: Request) -> str:
         """See Rest."""

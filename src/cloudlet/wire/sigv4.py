@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 import calendar
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request
 from cloudlet.kernel.identity import Credential, Identities
 from cloudlet.wire.faults import Faults, worded
@@ -31,6 +32,11 @@ _SIGNATURE = "Signature="
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SIGNATURES = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId", "Signature"})
+
+MissingDigest = declare("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+InvalidDigest = declare(
+    "InvalidArgument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER,"
+    " STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,13 @@ def find_scope(request: Request) -> Scope | None:
     if "X-Amz-Credential=" in request.query:
         for key, value in _pairs(request.query):
             if key == "X-Amz-Credential":
-                return _scope(unquote(value))
+                return scope_of(unquote(value))
     return None
 
 
 @lru_cache(maxsize=4096)
-def _scope(text: str) -> Scope | None:
+def scope_of(text: str) -> Scope | None:
+    """A credential's parts, or None where the text is none."""
     parts = text.rsplit("/", 4)  # an access key id may itself hold a slash
     if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
         return None
@@ -129,7 +136,7 @@ def _of_header(request: Request, header: str, faults: Faults) -> Signed:
         raise faults.incomplete(" ".join(f"Authorization header requires '{name}' parameter."
                                          for name, there in given if not there))
     headers = request.headers
-    stamp = headers.get("x-amz-date") or _stamp_of_date(headers.get("date"))
+    stamp = stamp_of_headers(headers)
     if not stamp:
         raise faults.incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
     if scope is None:
@@ -143,7 +150,7 @@ def _of_header(request: Request, header: str, faults: Faults) -> Signed:
 def _claim(text: str) -> tuple[Scope | None, tuple[str, ...]]:
     """The scope and the signed headers that an Authorization header names before its signature."""
     credential, signed = _CREDENTIAL.search(text), _SIGNED.search(text)
-    return (_scope(credential[1]) if credential else None), tuple(signed[1].split(";")) if signed else ()
+    return (scope_of(credential[1]) if credential else None), tuple(signed[1].split(";")) if signed else ()
 
 
 def _of_query(request: Request, faults: Faults) -> Signed:
@@ -154,17 +161,22 @@ def _of_query(request: Request, faults: Faults) -> Signed:
         raise faults.incomplete(" ".join(f"AWS query-string parameters must include '{name}'." for name in missing))
     if given["X-Amz-Algorithm"] != ALGORITHM:
         raise faults.incomplete(f"X-Amz-Algorithm only supports \"{ALGORITHM}\"")
-    scope = _scope(given["X-Amz-Credential"])
+    scope = scope_of(given["X-Amz-Credential"])
     if scope is None:
         raise faults.incomplete("Credential must have exactly 5 slash-delimited elements")
     expires = given.get("X-Amz-Expires", "900")
     if not (expires.isascii() and expires.isdigit() and len(expires) < 10 and 0 < int(expires) <= EXPIRES_MAX_S):
         raise faults.incomplete(f"X-Amz-Expires must be a number of seconds between 1 and {EXPIRES_MAX_S}")
     return Signed(scope, given["X-Amz-Date"], tuple(given["X-Amz-SignedHeaders"].split(";")), given["X-Amz-Signature"],
-                  given.get("X-Amz-Security-Token"), request.headers.get("x-amz-content-sha256"), int(expires))
+                  given.get("X-Amz-Security-Token"),
+                  request.headers.get("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256"), int(expires))
 
 
-def _stamp_of_date(text: str | None) -> str:
+def stamp_of_headers(headers: Mapping[str, str]) -> str:
+    """When a request says that it was signed; "" where its headers do not."""
+    if headers.get("x-amz-date"):
+        return headers["x-amz-date"]
+    text = headers.get("date")
     if not text:
         return ""
     if _STAMP.fullmatch(text):
@@ -268,7 +280,8 @@ def find_credential(identities: Identities, tx: Any, signed: Signed, now: float,
     """The known credential that a signature names. Raises: nobody has it, another session token, expired."""
     credential = identities.credential(tx, signed.scope.access_key_id)
     if credential is None:
-        raise faults.unknown_key()
+        known = {"AWSAccessKeyId": signed.scope.access_key_id} if signed.scope.service == "s3" else {}
+        raise faults.unknown_key(**known)
     if not hmac.compare_digest((credential.token or "").encode(), (signed.token or "").encode()):
         raise faults.bad_token()
     if credential.expires is not None and now >= credential.expires:
@@ -284,13 +297,23 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
     if scope.service == "s3":
         loose = [name for name in request.headers if name.startswith("x-amz-") and name not in signed.headers]
         if loose:
-            raise faults.denied(f"There were headers present in the request which were not signed: {loose[0][:128]}")
+            raise faults.denied("There were headers present in the request which were not signed",
+                                HeadersNotSigned=", ".join(loose)[:512])
     key = signing_key(secret, scope.date, scope.region, scope.service)
-    for canonical in canonical_requests(request, signed, payload):
+    canonicals = canonical_requests(request, signed, payload)
+    for canonical in canonicals:
         expected = hmac.digest(key, string_to_sign(signed, canonical), "sha256").hex()
         if hmac.compare_digest(expected.encode(), signed.signature.encode()):
             return key
-    raise faults.mismatch()
+    raise faults.mismatch(**(_explained(signed, canonicals[-1]) if scope.service == "s3" else {}))
+
+
+def _explained(signed: Signed, canonical: str) -> dict[str, str]:
+    """What we signed, for who looks for the difference; S3 says it as text and in hexadecimal digits."""
+    text = string_to_sign(signed, canonical)
+    return {"AWSAccessKeyId": signed.scope.access_key_id, "StringToSign": text.decode(),
+            "SignatureProvided": signed.signature, "StringToSignBytes": text.hex(" "),
+            "CanonicalRequest": canonical, "CanonicalRequestBytes": canonical.encode().hex(" ")}
 
 
 def payload_of(signed: Signed, body: bytes | None, unsigned_allowed: bool, faults: Faults) -> str:
@@ -306,10 +329,10 @@ def payload_of(signed: Signed, body: bytes | None, unsigned_allowed: bool, fault
         if signed.expires_s is not None:
             return UNSIGNED
         if body is None:
-            raise faults.incomplete("Missing required header for this request: x-amz-content-sha256")
+            raise MissingDigest()
         return sha256(body).hexdigest()
     if "x-amz-content-sha256" not in signed.headers and signed.expires_s is None:
         raise faults.mismatch("The header x-amz-content-sha256 must be signed.")
     if said != UNSIGNED and not said.startswith(STREAMING) and not _HEX.fullmatch(said):
-        raise faults.incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value or a sha256.")
+        raise InvalidDigest(ArgumentName="x-amz-content-sha256", ArgumentValue=said[:256])
     return said
