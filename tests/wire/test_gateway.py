@@ -1,6 +1,7 @@
 """The path of a request: what reaches an operation, what it answers in each protocol, and each way to be refused."""
 
 import asyncio
+import base64
 import gzip
 import hashlib
 import io
@@ -429,7 +430,9 @@ def test_what_is_needed_may_depend_on_the_request(tmp_path: Path) -> None:
         answer(gateway, signed("s3", method="HEAD", url=f"http://{HOST}/{url}"))
     answer(gateway, signed("s3", method="PUT", url=f"http://{HOST}/b/k", headers={"x-amz-copy-source": "other/k"}))
     body = b"<Delete><Object><Key>k</Key></Object></Delete>"
-    assert answer(gateway, signed("s3", body, url=f"http://{HOST}/b?delete")).status == 200
+    md5 = {"Content-MD5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+    assert answer(gateway, signed("s3", body, url=f"http://{HOST}/b?delete", headers=md5)).status == 200
+    assert "Missing required header" in text_of(answer(gateway, signed("s3", body, url=f"http://{HOST}/b?delete")))
     assert identities.asked == [
         ("s3:GetObject", ("arn:aws:s3:::b/k",)), ("s3:GetObjectVersion", ("arn:aws:s3:::b/k",)),
         ("s3:CopyObject", ("here", "there")), ("s3:GetObject", ("other/k",))]

@@ -7,6 +7,7 @@ import hmac
 import io
 import re
 import zlib
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from cloudlet.kernel import digests
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.identity import Credential
 from cloudlet.kernel.service import Service
-from cloudlet.wire import sigv4
+from cloudlet.wire import payload, sigv4
 from cloudlet.wire.faults import faults_of
 from cloudlet.wire.gateway import Gateway
 from tests.wire.exchange import (
@@ -339,7 +340,8 @@ def test_checksums_in_headers(gateway: Gateway, algorithm: str) -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "expected"), [  # the published check values of "123456789"
-    ("crc32", 0xCBF43926), ("crc32c", 0xE3069283), ("crc64nvme", 0xAE8B14860A799888)])
+    ("crc32", 0xCBF43926), ("crc32c", 0xE3069283), ("crc64nvme", 0xAE8B14860A799888),
+    ("xxhash64", 0x8CB841DB40E6AE83)])
 def test_crcs(algorithm: str, expected: int) -> None:
     digest = digests.ALGORITHMS[algorithm]()
     digest.update(b"1234")
@@ -355,7 +357,22 @@ def test_content_md5(gateway: Gateway) -> None:
 
 
 def test_an_unknown_checksum_is_refused(gateway: Gateway) -> None:
-    assert code_of(answer(gateway, put(b"hello", {"x-amz-checksum-xxhash64": "AAAAAAAAAAA="}))) == "InvalidRequest"
+    assert code_of(answer(gateway, put(b"hello", {"x-amz-checksum-crc16": "AAA="}))) == "InvalidRequest"
+    unknown = chunked("STREAMING-UNSIGNED-PAYLOAD-TRAILER", CHUNKS, {"x-amz-checksum-crc16": "AAA="})
+    assert code_of(answer(gateway, unknown)) == "InvalidRequest"
+
+
+def test_one_checksum_and_the_chosen_one(gateway: Gateway) -> None:
+    crc32, sha1 = (base64.b64encode(digests.digest_of(name, b"hello")).decode() for name in ("crc32", "sha1"))
+    right = {"x-amz-checksum-crc32": crc32, "x-amz-sdk-checksum-algorithm": "CRC32"}
+    assert answer(gateway, put(b"hello", right)).status == 200
+    for wrong, says in ((right | {"x-amz-checksum-sha1": sha1}, "Expecting a single"),
+                        (right | {"x-amz-sdk-checksum-algorithm": "SHA1"}, "Value for x-amz-sdk-checksum-algorithm"),
+                        (right | {"x-amz-sdk-checksum-algorithm": "CRC16"}, "unsupported"),
+                        ({"x-amz-sdk-checksum-algorithm": "CRC32"}, "no corresponding"),
+                        ({"x-amz-checksum-crc32": crc32, "X-Amz-Trailer": "x-amz-checksum-crc32"}, "Expecting")):
+        response = answer(gateway, put(b"hello", wrong))
+        assert (code_of(response), says in text_of(response)) == ("InvalidRequest", True), text_of(response)
 
 
 def chunked(kind: str, chunks: list[bytes], trailers: dict[str, str] | None = None, *,
@@ -453,6 +470,30 @@ def test_trailers_must_be_those_announced(gateway: Gateway) -> None:
     tampered = chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", CHUNKS, CRC32,
                        tamper=lambda raw: raw.replace(b"trailer-signature:", b"trailer-signature:0"))
     assert code_of(answer(gateway, tampered)) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whoever_reads_learns_the_digests(kind: str) -> None:
+    request = chunked(kind, CHUNKS, KINDS[kind])
+    seed = sigv4.read(request, S3_FAULTS)
+    seed = replace(seed, key=sigv4.signing_key(SECRET, *seed.scope.text.split("/")[:3]))
+    body = payload.verified(request.body, seed, request.headers, S3_FAULTS)
+    body.want("md5")
+    data = asyncio.run(body.read(1_000_000))
+    assert (data, body.digests["md5"]) == (b"".join(CHUNKS), hashlib.md5(data).digest())
+    assert body.checksum == ("crc32" if KINDS[kind] else "")
+    assert body.digests.get("crc32") == (zlib.crc32(data).to_bytes(4, "big") if KINDS[kind] else None)
+
+
+def test_checksum_headers_that_speak_of_something_else() -> None:
+    """CompleteMultipartUpload's are about the object."""
+    async def read(**more: bool) -> bytes:
+        request = put(b"parts", {"x-amz-checksum-crc32": "AAAAAA==-3"})
+        seed = sigv4.read(request, S3_FAULTS)
+        return await payload.verified(request.body, seed, request.headers, S3_FAULTS, **more).read(100)
+    with pytest.raises(payload.InvalidRequest):
+        asyncio.run(read())
+    assert asyncio.run(read(says_checksums=False)) == b"parts"
 
 
 def test_an_unknown_way_to_stream(gateway: Gateway) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from awscrt import checksums as crt
+
 HEADER = "x-amz-checksum-"
 PIECE_BYTES = 1 << 20  # gathered for one turn of a thread; two of them are in memory for each body
 INLINE_BYTES = 64 << 10  # of a body that is digested on the spot: a thread's turn costs more
@@ -27,61 +29,56 @@ class Digest(Protocol):
         ...
 
 
-class _Crc32:
-    """The checksum of zip and PNG; zlib has it."""
+class _Crc:
+    """A running CRC by a function of the next bytes and the value so far."""
 
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes, /) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
-class _ReflectedCrc:
-    """A reflected CRC, a byte at a time: Python's library has none but CRC-32."""
-
-    def __init__(self, polynomial: int, bits: int) -> None:
-        self._mask, self._bits = (1 << bits) - 1, bits
-        self._value = self._mask
-        self._table = _table(polynomial)
+    def __init__(self, step: Callable[[bytes, int], int], size: int) -> None:
+        self._step, self._size, self._value = step, size, 0
 
     def update(self, data: bytes, /) -> None:
-        value, table = self._value, self._table
-        for byte in data:
-            value = table[(value ^ byte) & 0xFF] ^ (value >> 8)
-        self._value = value
+        self._value = self._step(data, self._value)
 
     def digest(self) -> bytes:
-        return (self._value ^ self._mask).to_bytes(self._bits // 8, "big")
+        return self._value.to_bytes(self._size, "big")
 
 
-_tables: dict[int, list[int]] = {}
+class _XxHash:
+    """One of the XXHash family, of seed 0."""
 
+    def __init__(self, made: crt.XXHash) -> None:
+        self._hash = made
 
-def _table(polynomial: int) -> list[int]:
-    if polynomial not in _tables:
-        table = []
-        for value in range(256):
-            for _ in range(8):
-                value = value >> 1 ^ polynomial if value & 1 else value >> 1
-            table.append(value)
-        _tables[polynomial] = table
-    return _tables[polynomial]
+    def update(self, data: bytes, /) -> None:
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        return bytes(self._hash.finalize())
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 ALGORITHMS: dict[str, Callable[[], Digest]] = {
-    "crc32": _Crc32,
-    "crc32c": lambda: _ReflectedCrc(0x82F63B78, 32),
-    "crc64nvme": lambda: _ReflectedCrc(0x9A6C9329AC4BC9B5, 64),
+    "crc32": lambda: _Crc(zlib.crc32, 4),  # zlib lets other threads run meanwhile, as hashlib does
+    "crc32c": lambda: _Crc(crt.crc32c, 4),
+    "crc64nvme": lambda: _Crc(crt.crc64nvme, 8),
     "sha1": hashlib.sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
     "md5": hashlib.md5,
+    "xxhash64": lambda: _XxHash(crt.XXHash.new_xxhash64()),
+    "xxhash3": lambda: _XxHash(crt.XXHash.new_xxhash3_64()),
+    "xxhash128": lambda: _XxHash(crt.XXHash.new_xxhash3_128()),
 }
+
+# The CRC of two pieces of bytes from the CRC of each and the length of the second, without reading either again.
+COMBINE: dict[str, Callable[[int, int, int], int]] = {
+    "crc32": crt.combine_crc32, "crc32c": crt.combine_crc32c, "crc64nvme": crt.combine_crc64nvme}
+
+
+def digest_of(algorithm: str, data: bytes) -> bytes:
+    """The digest of bytes in memory. KeyError for an algorithm that there is not."""
+    made = ALGORITHMS[algorithm]()
+    made.update(data)
+    return made.digest()
 
 
 async def digested(chunks: AsyncIterator[bytes], digests: Iterable[Digest]) -> AsyncIterator[bytes]:

@@ -21,8 +21,11 @@ class Body:
     """A request body: read it whole within a limit, or iterate over its chunks once.
 
     Its reader may `want` digests beforehand. They are computed on the way, in threads, and stand in `digests` at the
-    end, beside those that the wire compared with what the client had announced.
+    end, beside those that the wire compared with what the client had announced. `checksum` is the one of these
+    algorithms by which the client chose to say a checksum, "" where it said none.
     """
+
+    checksum = ""
 
     def __init__(self, chunks: Chunks, length: int | None = None) -> None:
         self._chunks = chunks

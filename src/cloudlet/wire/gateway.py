@@ -60,7 +60,7 @@ class Gateway:
         if (target.operation.model.auth_type == "none" and sigv4.find_scope(request) is None) or (
                 protocol.takes_unsigned and sigv4.is_unsigned(request)):
             if protocol.takes_unsigned:
-                message = await self._checked(message, sigv4.unsigned(request, faults), protocol)
+                message = await self._checked(message, sigv4.unsigned(request, faults), target)
             return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, now, request.endpoint, request.source,
                         user_agent=request.headers.get("user-agent", "")), message
         signed = sigv4.read(request, faults)
@@ -70,20 +70,24 @@ class Gateway:
         said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
         key = sigv4.check(request, signed, credential.secret, said, faults)
         if protocol.takes_unsigned:
-            message = await self._checked(message, replace(signed, key=key), protocol)
+            message = await self._checked(message, replace(signed, key=key), target)
         principal = credential.principal
         call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
                     request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""))
         return call, message
 
     @staticmethod
-    async def _checked(message: Message, signed: sigv4.Signed, protocol: Protocol) -> Message:
+    async def _checked(message: Message, signed: sigv4.Signed, target: Target) -> Message:
         """The message with its body as its digests and checksums promise it."""
-        request = message.request
+        protocol, model, request = target.protocol, target.operation.model, message.request
+        says = "requestAlgorithmMember" in model.http_checksum
+        if model.name in protocol.checksum_needed:
+            payload.require_checksum(request.headers)
         if isinstance(message.body, bytes):
             return replace(message, body=await payload.verified_whole(
-                message.raw, signed, request.headers, protocol.faults, protocol.limit))
-        return replace(message, body=payload.verified(request.body, signed, request.headers, protocol.faults))
+                message.raw, signed, request.headers, protocol.faults, protocol.limit, says_checksums=says))
+        return replace(message, body=payload.verified(
+            request.body, signed, request.headers, protocol.faults, says_checksums=says))
 
     def _permit(self, target: Target, call: Call, members: dict[str, object]) -> Permit:
         """What raises unless the caller may do this; it is asked in the transaction in which the operation runs."""

@@ -23,6 +23,8 @@ SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
+CHOSEN = "x-amz-sdk-checksum-algorithm"
+
 LINE_MAX = 4096  # bytes of a chunk's header or a trailer
 TRAILERS_MAX = 16
 
@@ -50,14 +52,20 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str], faults: Faults, limit: int) -> bytes:
+async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str], faults: Faults, limit: int, *,
+                         says_checksums: bool = True) -> bytes:
     """The same for a body that was read whole."""
-    return await verified(Body(_once(data), len(data)), signed, headers, faults).read(limit)
+    body = verified(Body(_once(data), len(data)), signed, headers, faults, says_checksums=says_checksums)
+    return await body.read(limit)
 
 
-def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Faults) -> Body:
-    """The body that the customer meant, verified as it is read. Raises AwsError for what can be seen beforehand."""
-    claims, said = _announced(headers), signed.payload
+def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Faults, *,
+             says_checksums: bool = True) -> Body:
+    """The body that the customer meant, verified as it is read. Raises AwsError for what can be seen beforehand.
+
+    `says_checksums`: whether x-amz-checksum-… headers speak of the body; those of CompleteMultipartUpload do not.
+    """
+    claims, said = _announced(headers, says_checksums), signed.payload
     if said is not None and said.startswith(STREAMING):
         return _Chunks(body, signed, headers, faults, claims)
     if said is not None and said != UNSIGNED:
@@ -65,11 +73,18 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
     return _Verified(aiter(body), body.length, claims)
 
 
+def require_checksum(headers: Mapping[str, str]) -> None:
+    """Raises unless a request says a checksum of its body in one way or another."""
+    if "content-md5" not in headers and not _said(headers) and not _late(headers):
+        raise InvalidRequest(f"Missing required header for this request: Content-MD5 OR {HEADER}*")
+
+
 class _Claim:
     """What a client says that a digest comes to (None: not known yet, a trailer says it)."""
 
-    def __init__(self, algorithm: str, expected: bytes | None, error: Callable[[], AwsError]) -> None:
-        self.algorithm, self.expected, self._error = algorithm, expected, error
+    def __init__(self, algorithm: str, expected: bytes | None, error: Callable[[], AwsError],
+                 is_checksum: bool = False) -> None:
+        self.algorithm, self.expected, self._error, self.is_checksum = algorithm, expected, error, is_checksum
 
     def settle(self, actual: bytes) -> None:
         """Raises unless the bytes came to what was announced."""
@@ -77,32 +92,70 @@ class _Claim:
             raise self._error()
 
 
-def _announced(headers: Mapping[str, str]) -> list[_Claim]:
-    claims = [_claim_of(name.removeprefix(HEADER), value) for name, value in headers.items()
-              if name.startswith(HEADER) and name not in (HEADER + "algorithm", HEADER + "type", HEADER + "mode")]
+def _said(headers: Mapping[str, str]) -> list[str]:
+    """The algorithms of the checksums in the headers, and whatever else is said in their place."""
+    found = [name.removeprefix(HEADER) for name in headers if name.startswith(HEADER)]
+    return [name for name in found if name not in ("algorithm", "type", "mode")]
+
+
+def _late(headers: Mapping[str, str]) -> list[str]:
+    """The same of the checksums that a trailer will say."""
+    return [name.removeprefix(HEADER) for name in _trailers(headers) if name.startswith(HEADER)]
+
+
+def _trailers(headers: Mapping[str, str]) -> set[str]:
+    return {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",") if name.strip()}
+
+
+def _announced(headers: Mapping[str, str], says_checksums: bool) -> list["_Claim"]:
+    claims = []
+    if says_checksums:
+        said, late = _said(headers), _late(headers)
+        claims = [_claim_of(name, headers[HEADER + name]) for name in said]
+        if len(said) + len(late) > 1:
+            raise InvalidRequest(f"Expecting a single {HEADER} header. Multiple checksum Types are not allowed.")
+        _check_chosen(headers, said or late)
     if "content-md5" in headers:
-        claims.append(_Claim("md5", _decoded(headers["content-md5"], "md5"), _bad_digest("Content-MD5")))
+        claims.append(_Claim("md5", _decoded(headers["content-md5"], "md5"), _md5_differs))
     return claims
+
+
+def _check_chosen(headers: Mapping[str, str], said: list[str]) -> None:
+    """Raises where the header that names the algorithm speaks of another than the one whose value is there."""
+    chosen = headers.get(CHOSEN, "").lower()
+    if not chosen:
+        return
+    if chosen not in ALGORITHMS:
+        raise InvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid"
+                             f" types: [{', '.join(ALGORITHMS).upper()}]")
+    if not said and "content-md5" not in headers:
+        raise InvalidRequest(f"{CHOSEN} specified, but no corresponding {HEADER}* or x-amz-trailer headers were found.")
+    if said and said != [chosen]:
+        raise InvalidRequest(f"Value for {CHOSEN} header is invalid.")
 
 
 def _claim_of(algorithm: str, value: str | None) -> _Claim:
     if algorithm not in ALGORITHMS:
-        raise InvalidRequest(f"Value for {HEADER}{algorithm[:32]} header is invalid: no such checksum is known here.")
-    expected = None if value is None else _decoded(value, algorithm, HEADER + algorithm)
-    return _Claim(algorithm, expected, _bad_digest(algorithm.upper()))
+        raise InvalidRequest(f"The algorithm type you specified in {HEADER} header is invalid.")
+    expected = None if value is None else _decoded(value, algorithm, f"{HEADER}{algorithm} header")
+    return _Claim(algorithm, expected, _bad_digest(algorithm.upper()), is_checksum=True)
 
 
 def _bad_digest(what: str) -> Callable[[], AwsError]:
     return lambda: BadDigest(f"The {what} you specified did not match the calculated checksum.")
 
 
-def _decoded(value: str, algorithm: str, header: str = "") -> bytes:
+def _md5_differs() -> AwsError:
+    return BadDigest("The Content-MD5 you specified did not match what we received.")
+
+
+def _decoded(value: str, algorithm: str, place: str = "") -> bytes:
     try:
         found = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         found = b""
     if len(found) != len(ALGORITHMS[algorithm]().digest()):
-        raise InvalidRequest(f"Value for {header} header is invalid.") if header else InvalidDigest()
+        raise InvalidRequest(f"Value for {place} is invalid.") if place else InvalidDigest()
     return found
 
 
@@ -113,6 +166,7 @@ class _Verified(Body):
         super().__init__(chunks, length)
         self._claims = claims
         self.want(*(claim.algorithm for claim in claims))
+        self.checksum = next((claim.algorithm for claim in claims if claim.is_checksum), "")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._settled(super().__aiter__())
@@ -181,9 +235,8 @@ class _Chunks(_Verified):
         length = headers.get("x-amz-decoded-content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 19):
             raise MissingContentLength()
-        self._trailers = {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",") if name.strip()}
-        self._late = {name: _claim_of(name.removeprefix(HEADER), None) for name in self._trailers
-                      if name.startswith(HEADER)}
+        self._trailers = _trailers(headers)
+        self._late = {name: _claim_of(name, None) for name in _late(headers)}
         super().__init__(self._unchunked(), int(length), [*claims, *self._late.values()])
         self._source, self._data, self._at = aiter(source), b"", 0  # what came last, and how far it was read
         self._has_trailers = signed.payload != SIGNED_CHUNKS
@@ -249,7 +302,7 @@ class _Chunks(_Verified):
             raise MalformedTrailer()
         self._trailer = "".join(f"{name}:{value}\n" for name, value in sorted(found.items()))
         for name, claim in self._late.items():
-            claim.expected = _decoded(found[name], claim.algorithm, name)
+            claim.expected = _decoded(found[HEADER + name], name, f"{HEADER}{name} trailing header")
 
     async def _more(self) -> None:
         self._data, self._at = await anext(self._source, b""), 0

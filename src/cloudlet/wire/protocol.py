@@ -56,6 +56,7 @@ class Protocol(ABC):
     body_limit: ClassVar[int] = 16 * MIB  # bytes of a request that is read whole
     routes_by_body: ClassVar[bool] = False
     takes_unsigned: ClassVar[bool] = False  # whether a header may say what of the body is signed (S3)
+    checksum_needed: ClassVar[tuple[str, ...]] = ()  # operations whose requests must say a checksum of their body
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -61,6 +61,8 @@ class S3(RestXml):
 
     name: ClassVar[str] = "rest-xml"
     takes_unsigned: ClassVar[bool] = True
+    checksum_needed: ClassVar[tuple[str, ...]] = (
+        "DeleteObjects", "PutObjectLegalHold", "PutObjectLockConfiguration", "PutObjectRetention")
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
