@@ -1,6 +1,7 @@
 """DHCP for a VPC's machines: one dnsmasq, detached, that knows each by its hardware address and answers nobody else.
 
-Which hardware address may ask on which device is the fabric's to say (`security`), so no machine gets another's lease.
+Which hardware address may send from which device is the fabric's to say (`security`), so no machine gets another's
+lease.
 Addresses never change hands while an interface lives; nothing is written down, and whoever renews is told the same.
 https://docs.aws.amazon.com/vpc/latest/userguide/DHCPOptionSetConcepts.html
 """
@@ -12,16 +13,17 @@ from pathlib import Path
 
 from cloudlet.engines.dnsmasq import Dnsmasq
 from cloudlet.engines.edge import MTU
+from cloudlet.engines.links import Links
 from cloudlet.engines.ports import InterfaceSpec, Lease
 
 LEASE_S = 3600  # as on AWS
 
 
 class Leases:
-    """Those of one VPC, whose files are in `directory`. `devices` is the pattern of its interfaces' device names."""
+    """Those of one VPC, whose files are in `directory`; `links` names the devices of its interfaces."""
 
-    def __init__(self, directory: Path, network: str, devices: str = "") -> None:
-        self._hosts, self._devices = directory / "leases", devices
+    def __init__(self, directory: Path, network: str, links: Links) -> None:
+        self._hosts, self._links = directory / "leases", links
         self._dnsmasq = Dnsmasq(network, directory / "dhcp.pid")
 
     def are_served(self, specs: Sequence[InterfaceSpec]) -> bool:
@@ -30,8 +32,7 @@ class Leases:
             self._dnsmasq.stop()
             self._hosts.unlink(missing_ok=True)
             return True
-        text = "".join(sorted(f"{spec.mac.lower()},{spec.address},{lease.name.partition('.')[0]}\n"
-                              for spec, lease in _leased(specs)))
+        text = "".join(sorted(self._line(spec, lease) for spec, lease in _leased(specs)))
         known = self._hosts.read_text() if self._hosts.exists() else ""
         if known != text:
             draft = self._hosts.with_name(".leases")
@@ -44,6 +45,12 @@ class Leases:
             self._dnsmasq.reload()
         return True
 
+    def _line(self, spec: InterfaceSpec, lease: Lease) -> str:
+        """A machine, known by its hardware address on its own device only: the tag is the one that dnsmasq gives to
+        what comes in there. A message may name another's, to refuse or release what is not its own."""
+        return (f"{spec.mac.lower()},tag:{self._links.port(spec.name)},{spec.address},"
+                f"{lease.name.partition('.')[0]}\n")
+
     async def start(self, specs: Sequence[InterfaceSpec]) -> None:
         """Starts it for these. Raises Busy where it does not start."""
         await self._dnsmasq.start(self._command(specs))
@@ -52,7 +59,7 @@ class Leases:
         leases = [lease for _, lease in _leased(specs)]
         subnets = sorted({IPv4Network(lease.subnet) for lease in leases})
         return self._dnsmasq.command(
-            "--port=0", f"--interface={self._devices}", f"--dhcp-hostsfile={self._hosts}", "--leasefile-ro",
+            "--port=0", f"--interface={self._links.ports}", f"--dhcp-hostsfile={self._hosts}", "--leasefile-ro",
             *(f"--dhcp-range={subnet.network_address},static,{subnet.netmask},{LEASE_S}" for subnet in subnets),
             f"--dhcp-option=option:dns-server,{leases[0].resolver}",
             f"--dhcp-option=option:domain-name,{leases[0].name.partition('.')[2]}",  # a VPC's are all in its region

@@ -119,7 +119,7 @@ class FabricNetworks:
     async def _lease(self, network: str) -> None:
         """DHCP answers the machines of a network, if there are any."""
         async with self._lock(f"dhcp {network}"):
-            leases = Leases(self._ledger.network(network), network, self._links.ports)
+            leases = Leases(self._ledger.network(network), network, self._links)
             specs = await self._run(self._leased, network)
             if not await self._run(leases.are_served, specs):
                 await leases.start(specs)
@@ -247,7 +247,7 @@ class FabricNetworks:
     def _dismantle(self, name: str) -> None:
         self._links.remove_all(name)
         self._resolver(name).stop()
-        Leases(self._ledger.network(name), name).stop()
+        Leases(self._ledger.network(name), name, self._links).stop()
         self._edge.part(name)
         netns.remove(name)
         self._ledger.remove_network(name)

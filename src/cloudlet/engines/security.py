@@ -76,12 +76,14 @@ def _bearers(places: Iterable[Place]) -> dict[str, list[str]]:
 
 
 def _ports(places: list[Place]) -> dict[str, Set]:
-    """Devices in the fabric, and the source addresses that may come from each; any where sources are not checked."""
-    checked = {f"{p.link} . {p.mac} . {p.member.address}": "" for p in places if p.member.source_check}
+    """Devices in the fabric, and the source addresses that may come from each: where sources are not checked, any but
+    those of other interfaces, since groups name their members by address."""
+    own = {f"{p.link} . {p.mac} . {p.member.address}": "" for p in places}
     unchecked = {f"{p.link} . {p.mac}": "" for p in places if not p.member.source_check}
     return {
         "ports": Set("ifname", {EDGE_LINK: "", **{place.link: "" for place in places}}),
-        "sources": Set("ifname . ether_addr . ipv4_addr", checked),
+        "sources": Set("ifname . ether_addr . ipv4_addr", own),
+        "members": Set("ipv4_addr", {p.member.address: "" for p in places}),
         "relays": Set("ifname . ether_addr", unchecked),
         "leased": Set("ifname . ether_addr", {f"{p.link} . {p.mac}": "" for p in places if p.leased}),
     }
@@ -210,7 +212,8 @@ def _hooks(public_cidr: str) -> dict[str, Chain]:
         "antispoof": Chain((
             f'iifname {{ "lo", "{EDGE_LINK}" }} accept',
             "iifname . ether saddr . ip saddr @sources accept",
-            "iifname . ether saddr @relays accept",
+            "ip saddr 169.254.0.0/16 drop",
+            "iifname . ether saddr @relays ip saddr != @members accept",
             "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 iifname . ether saddr @leased accept",
         ), "type filter hook prerouting priority raw; policy drop;"),
         "arrive": Chain((
