@@ -97,6 +97,7 @@ def test_a_secure_string_is_read_only_with_decryption_and_stored_only_sealed(des
     ({"Value": "a" * 8193, "Tier": "Advanced"}, "ValidationException"),
     ({"Value": "a" * 8193, "Tier": "Intelligent-Tiering"}, "ValidationException"),
     ({"DataType": "aws:ec2:image"}, "ValidationException"),
+    ({"DataType": "aws:ssm:integration"}, "ValidationException"),
     ({"DataType": "Text"}, "ValidationException"),
     ({"Policies": "[]"}, "ValidationException"),
     ({"AllowedPattern": "("}, "InvalidAllowedPatternException"),

@@ -19,6 +19,7 @@ from cloudlet.services.ec2.instances.orders import read_order
 from cloudlet.services.ec2.instances.records import Instance, LaunchTemplate, LaunchTemplateVersion
 from cloudlet.services.ec2.instances.views import instance_view, surroundings
 from cloudlet.services.ec2.nouns import find
+from cloudlet.services.ec2.storage.image_aliases import resolve_image
 from cloudlet.services.ec2.tags import tag_set, tags_for
 from cloudlet.store.db import Tx
 
@@ -183,7 +184,8 @@ def create_launch_template_version(call: Call, tx: Tx, request: Input) -> Output
     tx.put(version)
     template = replace(template, latest_version=number)
     tx.put(template)
-    return {"LaunchTemplateVersion": _version_view(template, version)}
+    view = _version_view(template, version)
+    return {"LaunchTemplateVersion": _resolved(tx, call, view) if request.get("ResolveAlias") else view}
 
 
 @ec2.read(resources=any_resource)
@@ -224,7 +226,17 @@ def describe_launch_template_versions(call: Call, tx: Tx, request: Input) -> Out
         "kernel-id": lambda pair: None,
         "ram-disk-id": lambda pair: None,
     })
-    return {"LaunchTemplateVersions": [_version_view(*pair) for pair in found]}
+    shown = [_version_view(*pair) for pair in found]
+    return {"LaunchTemplateVersions": [_resolved(tx, call, each) for each in shown]
+            if request.get("ResolveAlias") else shown}
+
+
+def _resolved(tx: Tx, call: Call, view: dict[str, Any]) -> dict[str, Any]:
+    """A version whose image is told by its id, where it is named by a parameter."""
+    data = view["LaunchTemplateData"]
+    if not data.get("ImageId"):
+        return view
+    return view | {"LaunchTemplateData": data | {"ImageId": resolve_image(tx, call, data["ImageId"])}}
 
 
 def _chosen(tx: Tx, template: LaunchTemplate, request: Input) -> list[LaunchTemplateVersion]:

@@ -76,6 +76,7 @@ __all__ = [
     "pass_role_refusal",
     "passwords",
     "policies",
+    "refusal",
     "roles",
     "service_linked_roles",
     "simulation",
@@ -90,6 +91,11 @@ def identities(site: Site, services: Iterable[Service] = (iam,)) -> Identities:
     """What the gateway asks: whose an access key is, and whether its owner may do something now. `services` are asked
     for the tags and the policies of their resources."""
     return StoredIdentities(site, services)
+
+
+def refusal(tx: Tx, call: Call, action: str, resource: str) -> Refusal | None:
+    """Why the caller may not do what an operation finds out that it needs beside what it is, or None."""
+    return _OWN.refusal(tx, call, action, (resource,))
 
 
 def pass_role_refusal(tx: Tx, call: Call, role_arn: str, service: str) -> Refusal | None:

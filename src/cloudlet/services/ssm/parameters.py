@@ -35,6 +35,7 @@ from cloudlet.store.db import Tx
 PARAMETERS_MAX, VERSIONS_MAX = 10_000, 100  # of an account in a region; of a parameter
 SIZES = {"Standard": 4096, "Advanced": 8192}
 DEFAULT_KEY = "alias/aws/ssm"
+_IMAGE_ID = re.compile(r"ami-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 _DEFAULT_KEY_ARN = re.compile(r"arn:aws:kms:[a-z0-9-]+:\d{12}:alias/aws/ssm")
 _TIERS_PAGE = "https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html"
 
@@ -80,7 +81,7 @@ def _version(call: Call, tx: Tx, request: Input, key: str, before: Version | Non
     key_id = _key_id(request.get("KeyId"), kind, before)
     return Version(
         number, kind, tx.seal.close(value.encode(), sealed_for(key, number)) if kind == "SecureString" else value,
-        tx.now, call.principal.arn, tier, _data_type(request.get("DataType")),
+        tx.now, call.principal.arn, tier, _data_type(request.get("DataType"), request["Value"]),
         request.get("Description", before.description if before else ""), allowed, key_id)
 
 
@@ -133,10 +134,15 @@ def _key_id(asked: str | None, kind: str, before: Version | None) -> str:
     return key_id
 
 
-def _data_type(asked: str | None) -> str:
+def _data_type(asked: str | None, value: str) -> str:
+    """What a value is said to be; that of an image's type must look like an image's id, whether there is one or not."""
     if asked in (None, "text"):
         return "text"
-    if asked in ("aws:ec2:image", "aws:ssm:integration"):
+    if asked == "aws:ec2:image":
+        if not _IMAGE_ID.fullmatch(value):
+            raise ValidationException(f"The value {value[:64]} is not valid for the data type {asked}.")
+        return asked
+    if asked == "aws:ssm:integration":
         raise ValidationException(f"The data type {asked} is not supported here.")
     raise ValidationException(f"The following data type is not supported: {asked} (Data type names are all lowercase.)")
 

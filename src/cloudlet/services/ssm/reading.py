@@ -17,7 +17,13 @@ from cloudlet.services.ssm.names import (
 )
 from cloudlet.services.ssm.public import PublicParameter, find_public, published
 from cloudlet.services.ssm.records import Parameter, Version, find, parameter_key, sealed_for, versions
-from cloudlet.services.ssm.service import ParameterNotFound, ParameterVersionNotFound, ValidationException, ssm
+from cloudlet.services.ssm.service import (
+    ParameterNotFound,
+    ParameterVersionNotFound,
+    UnsupportedParameterType,
+    ValidationException,
+    ssm,
+)
 from cloudlet.store.db import Tx
 
 
@@ -80,20 +86,30 @@ def optional(version: Version) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value}
 
 
-def read_value(tx: Tx, account: str, region: str, reference: str) -> str:
+def read_value(tx: Tx, account: str, region: str, reference: str, data_type: str = "") -> str:
     """The value, decrypted, of the parameter that `reference` names: a name or an ARN, a version or label after it.
+    With `data_type` (e.g. "aws:ec2:image"), only that of a parameter that is said to hold such.
 
     Whoever gets it must have been allowed `ssm:GetParameters` on `permission(account, region, reference)[1]`: this
-    function asks nobody. Raises ParameterNotFound, ParameterVersionNotFound, SealFailure, in words a customer may read.
+    function asks nobody. Raises ParameterNotFound, ParameterVersionNotFound, UnsupportedParameterType, SealFailure, in
+    words a customer may read.
     """
     parsed = refer(account, region, reference)
     public = find_public(tx, parsed)
     if public is not None:
-        return public.value
+        return _of_type(data_type, public.data_type, public.value)
     if parsed.account != account:
         raise ParameterNotFound(f"Parameter {reference} not found.")  # nobody shares parameters
     parameter = find(tx, parsed, any_version=True)
-    return value_of(tx, parameter, _selected(tx, parameter, parsed), decrypt=True)
+    version = _selected(tx, parameter, parsed)
+    return _of_type(data_type, version.data_type, value_of(tx, parameter, version, decrypt=True))
+
+
+def _of_type(wanted: str, found: str, value: str) -> str:
+    if wanted not in ("", found):
+        raise UnsupportedParameterType(
+            f"Unsupported data type. The following parameter data types are supported: {wanted}")
+    return value
 
 
 def permission(account: str, region: str, reference: str) -> tuple[str, str]:

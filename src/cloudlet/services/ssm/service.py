@@ -31,4 +31,5 @@ ParameterVersionLabelLimitExceeded = ssm.error(
     "A parameter version can have maximum 10 labels. Move one or more labels to another version and try again.")
 ParameterVersionNotFound = ssm.error("ParameterVersionNotFound")
 TooManyTags = ssm.error("TooManyTagsError")
+UnsupportedParameterType = ssm.error("UnsupportedParameterType")
 ValidationException = declare("ValidationException")

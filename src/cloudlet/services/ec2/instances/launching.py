@@ -17,6 +17,7 @@ from cloudlet.services.ec2.instances.views import reservation_view
 from cloudlet.services.ec2.keypairs import find_key_pair
 from cloudlet.services.ec2.nouns import find
 from cloudlet.services.ec2.records import Vpc
+from cloudlet.services.ec2.storage.image_aliases import PREFIX
 from cloudlet.services.ec2.storage.images import image_for_launch
 from cloudlet.services.ec2.storage.mappings import volumes_for
 from cloudlet.services.ec2.storage.records import Image
@@ -37,8 +38,10 @@ def _resources(call: Call, request: Input) -> Iterable[str]:
     template = request.get("LaunchTemplate") or {}
     if template:
         yield call.arn("ec2", f"launch-template/{template.get('LaunchTemplateId') or '*'}")
-    if request.get("ImageId") or not template:
-        yield f"arn:aws:ec2:{call.region}::image/{request.get('ImageId') or '*'}"
+    image = request.get("ImageId") or ""
+    if image or not template:
+        named = image and not image.startswith(PREFIX)  # by a parameter: only who may launch any, as it may change
+        yield f"arn:aws:ec2:{call.region}::image/{image if named else '*'}"
     if request.get("KeyName"):
         yield call.arn("ec2", f"key-pair/{request['KeyName']}")
     cards = request.get("NetworkInterfaces") or ()

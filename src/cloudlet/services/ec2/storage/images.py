@@ -11,6 +11,7 @@ from cloudlet.kernel.filters import matching
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api
 from cloudlet.services.ec2.api import ec2
+from cloudlet.services.ec2.storage.image_aliases import resolve_image
 from cloudlet.services.ec2.storage.mappings import mapping_view
 from cloudlet.services.ec2.storage.records import Image
 from cloudlet.services.ec2.storage.sharing import find_image, is_usable, of_owners, open_to, stock_images
@@ -20,7 +21,9 @@ from cloudlet.store.db import Tx
 
 
 def image_for_launch(tx: Tx, call: Call, id: str) -> Image:
-    """An image that the caller may launch now. Raises InvalidAMIID.NotFound, …Malformed or …Unavailable."""
+    """An image that the caller may launch now, by its id or by a parameter that names it. Raises InvalidAMIID.NotFound,
+    …Malformed or …Unavailable, and what `resolve_image` raises."""
+    id = resolve_image(tx, call, id)
     found = find_image(tx, call, id)
     if found.state != "available":
         raise api.InvalidAmiUnavailable(f"The image ID '{id}' is not available. Its state is '{found.state}'.")
