@@ -5,13 +5,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cloudlet.app import assemble
+from cloudlet.app import Files, assemble
 from cloudlet.engines.fake import World
 from cloudlet.engines.ports import Card, LayerSource, Shelved
 from cloudlet.kernel.clock import SystemClock
 from cloudlet.kernel.names import Installation, derived_id
 from cloudlet.kernel.site import Site
-from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.wire.server import Server
 
@@ -31,11 +30,11 @@ class Town:
     async def _serve(self) -> None:
         clock = SystemClock()
         store = Store(str(self._directory / "cloudlet.db"), clock)
-        blobs = Blobs(self._directory / "blobs")
+        files = Files.under(self._directory)
         self.world = World(clock)
         self.world.disks.files["disk.raw"] = "debian"
         self.world.disks.shelf[DEBIAN.name] = Shelved(DEBIAN, LayerSource("disk.raw", "raw", "kernel"))
-        plane = assemble(store, blobs, clock, self.world.engines, Site(Installation("abcdef"), self._directory))
+        plane = assemble(store, files, clock, self.world.engines, Site(Installation("abcdef"), self._directory))
         server = Server(plane.gateway.handle)
         self.url = f"http://127.0.0.1:{await server.listen('127.0.0.1', 0)}"
         self._stop = asyncio.Event()
@@ -49,7 +48,7 @@ class Town:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         store.close()
-        blobs.close()
+        files.close()
 
     def __enter__(self) -> "Town":
         self._thread.start()

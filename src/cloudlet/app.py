@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cloudlet.admin import Admin
 from cloudlet.config import Config
@@ -30,7 +31,7 @@ from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, secretsmanager, ssm, sts
+from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, s3, secretsmanager, ssm, sts
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.store.directory import DataDirectory
@@ -39,8 +40,8 @@ from cloudlet.wire.gateway import Gateway
 from cloudlet.wire.server import Server
 
 SERVICES = (sts.sts, iam.iam, ec2.ec2, ec2instanceconnect.ec2_instance_connect, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm,
-            secretsmanager.secretsmanager)
-TABLES = (logs.TABLES,)
+            secretsmanager.secretsmanager, s3.s3)
+TABLES = (logs.TABLES, s3.TABLES)
 ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
 ssm.public_parameters(ec2.machine_images)
 
@@ -58,20 +59,38 @@ class ControlPlane:
     controllers: tuple[Controller, ...]
 
 
-def assemble(store: Store, blobs: Blobs, clock: Clock, engines: Engines, site: Site) -> ControlPlane:
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the services keep files of bytes, each its own."""
+
+    layers: Blobs
+    objects: Blobs
+
+    @classmethod
+    def under(cls, directory: Path) -> "Files":
+        """Those of a data directory."""
+        return cls(Blobs(directory / "blobs"), Blobs(directory / "objects", hashed=False))
+
+    def close(self) -> None:
+        """Waits for their threads."""
+        self.layers.close()
+        self.objects.close()
+
+
+def assemble(store: Store, files: Files, clock: Clock, engines: Engines, site: Site) -> ControlPlane:
     """Joins services, loops and gateway over one store."""
     for tables in TABLES:
         store.create_tables(tables)
     identities = iam.identities(site, SERVICES)
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
-                   ecr.controller(store, blobs, engines), logs.controller(store, engines, site),
-                   secretsmanager.controller(store, engines, site),
+                   ecr.controller(store, files.layers, engines), logs.controller(store, engines, site),
+                   secretsmanager.controller(store, engines, site), s3.controller(store, files.objects),
                    ecs.controller(store, engines, site, clock))
     loop = Loop(store, clock, {kind: step for controller in controllers
                                for kind, step in controller.reconcilers.items()})
     return ControlPlane(
         gateway=Gateway(SERVICES, store, clock, identities),
-        registry=ecr.registry(store, blobs, identities, engines.upstreams),
+        registry=ecr.registry(store, files.layers, identities, engines.upstreams),
         metadata=ecs.metadata(store, engines, site, clock, identities),
         instances=ec2.instance_metadata(store, site),
         loop=loop, sweep=Sweep(store, clock, engines, controllers), controllers=controllers)
@@ -136,7 +155,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
                 instance_memory_bytes=host_memory.for_machines())
     store = Store(str(config.database), clock)
-    blobs = Blobs(config.data_dir / "blobs")
+    files = Files.under(config.data_dir)
     handlers: dict[str, Handler] = {}
     server = Server(lambda request: handlers["api"](request))
 
@@ -144,7 +163,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
         return (await server.open(sock, handlers[kind], network)).close
 
     machinery = Machinery.of(site, open_door)
-    plane = assemble(store, blobs, clock, machinery.engines, site)
+    plane = assemble(store, files, clock, machinery.engines, site)
     health: dict[str, str] = {}
     admin = Admin(store, site, os.getpid(), tuple(sorted(service.name for service in SERVICES)), health,
                   plane.sweep.reset)
@@ -172,7 +191,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     await machinery.containers.close()
     await machinery.machines.close()
     store.close()
-    blobs.close()
+    files.close()
     directory.close()
 
 

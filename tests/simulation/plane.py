@@ -9,12 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cloudlet.app import assemble
+from cloudlet.app import Files, assemble
 from cloudlet.control.loop import supervise
 from cloudlet.engines.fake import World
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
-from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import OutOfSpace, Store, Tx
 from tests.simulation.virtual import VirtualClock
 from tests.simulation.watcher import Watcher
@@ -80,7 +79,7 @@ class Plane:
         self.directory = Path(tempfile.mkdtemp(prefix="cloudlet-simulation-", dir=memory))
         self.path = self.directory / "cloudlet.db"
         self.site = Site(Installation("51b1a7"), self.directory, port=4599)
-        self.blobs = Blobs(self.directory / "blobs")
+        self.files = Files.under(self.directory)
         self.store: MortalStore
         self.watcher = Watcher()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -89,11 +88,12 @@ class Plane:
         """A new process starts and adopts what it finds."""
         self.store = MortalStore(str(self.path), self.clock)
         self.store.on_death, self.store.watcher = self._cut, self.watcher
-        plane = assemble(self.store, self.blobs, self.clock, self.world.engines, self.site)
+        plane = assemble(self.store, self.files, self.clock, self.world.engines, self.site)
         self.loop = plane.loop
         workers = {"loop": plane.loop.run, **plane.sweep.workers,
                    **{name: worker for controller in plane.controllers for name, worker in controller.workers.items()}}
-        del workers["ecr.sweep"]  # looks at real files in real threads, whose timing no seed decides
+        for sweep in ("ecr.sweep", "s3.sweep"):  # look at real files in real threads, whose timing no seed decides
+            del workers[sweep]
         self.reset = plane.sweep.reset
         self._tasks = [asyncio.ensure_future(supervise(name, worker, self.clock)) for name, worker in workers.items()]
 
@@ -123,5 +123,5 @@ class Plane:
         self.path.write_bytes(image)
 
     def clean(self) -> None:
-        self.blobs.close()
+        self.files.close()
         shutil.rmtree(self.directory, ignore_errors=True)

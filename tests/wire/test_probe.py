@@ -54,7 +54,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
     directory, clock = tmp_path_factory.mktemp("probe"), SystemClock()
     store, world = Store(str(directory / "store.db"), clock), World(clock)
     site = Site(Installation("abcdef"), directory)
-    ports = {"store": store, "blobs": Blobs(directory / "blobs"), "clock": clock, "site": site,
+    ports = {"store": store, "blobs": Blobs(directory / "blobs"),
+             "objects": Blobs(directory / "objects", hashed=False), "clock": clock, "site": site,
              "engines": world.engines}
     identities: Any = FixedIdentities()
     for package in packages():
@@ -146,10 +147,11 @@ class Spoiler:
     def _structure(self, shape: StructureShape, depth: int) -> dict[str, Any]:
         rng, out = self._random, {}
         for name, member in shape.members.items():
-            wanted = 0.95 if name in shape.required_members else 0.3
+            at = member.serialization.get("location")
+            wanted = 1 if at == "uri" else 0.95 if name in shape.required_members else 0.3  # no path lacks a part
             if depth < 6 and rng.random() < wanted:
-                at = member.serialization.get("location")
-                out[name] = rng.choice(OUTSIDE) if at in ("uri", "header") else self.of(member, depth + 1)
+                outside = at == "uri" or (at == "header" and member.type_name == "string")
+                out[name] = rng.choice(OUTSIDE) if outside else self.of(member, depth + 1)
         if shape.is_tagged_union and not self._junk and out:
             name = rng.choice(list(out))
             out = {name: out[name]}

@@ -3,7 +3,8 @@
 Anything else that escapes is a bug of ours: the gateway answers it with 500, the loop backs off and records it.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 
 class AwsError(Exception):
@@ -21,7 +22,13 @@ class AwsError(Exception):
     def __init__(self, message: str | None = None, **members: Any) -> None:
         self.message = message or self.default_message
         self.members = members
+        self.headers: Mapping[str, str] = {}
         super().__init__(self.message)
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """Itself, with headers that its answer has (S3's)."""
+        self.headers = {**self.headers, **headers}
+        return self
 
 
 class EngineError(Exception):

@@ -1,7 +1,8 @@
-"""Content-addressed files: hashed while they stream in, and either whole under their digest or not there at all.
+"""Files of bytes that never change: either whole under their name or not there at all.
 
-One `Blobs` belongs to one owner, whose records say which digests are wanted. All file work runs in threads of its own;
-what is marked sync is one quick system call.
+One `Blobs` belongs to one owner, whose records say which names are wanted. Names are digests, taken while the bytes
+stream in, or ("unhashed") what the owner draws at random. All file work runs in threads of its own; what is marked sync
+is one quick system call.
 """
 
 import asyncio
@@ -31,12 +32,13 @@ HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again
 THREADS = 8
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NAME = re.compile(r"[0-9a-f-]{8,64}")
+_NAME = re.compile(r"[0-9a-f-]{8,64}")  # of an upload
+_DRAWN = re.compile(r"[0-9a-f]{32}")  # of an unhashed blob
 _SYNC_FILE_RANGE_WRITE = 2
 
 
 class BlobMissing(Exception):
-    """No blob has that digest."""
+    """No blob has that name."""
 
 
 class DigestMismatch(Exception):
@@ -94,10 +96,13 @@ def _sync_directory(path: Path) -> None:
 
 
 class Reader:
-    """The bytes of an open blob, whole even if it is discarded meanwhile: to iterate over, or to send to a socket."""
+    """The bytes of an open blob, whole even if it is discarded meanwhile: to iterate over, or to send to a socket.
 
-    def __init__(self, blobs: "Blobs", file: _File, start: int, length: int) -> None:
-        self._blobs, self._file, self._at, self._end = blobs, file, start, start + length
+    `size` is the whole blob's.
+    """
+
+    def __init__(self, blobs: "Blobs", file: _File, size: int, start: int, length: int) -> None:
+        self._blobs, self._file, self.size, self._at, self._end = blobs, file, size, start, start + length
         self._ahead: asyncio.Future[bytes] | None = None  # the next chunk is read while the last is sent
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -177,13 +182,14 @@ async def _writable(socket: _File) -> None:
 
 
 class Upload:
-    """A blob on its way in: a file that grows, and the hash of what it holds so far."""
+    """A blob on its way in: a file that grows, and the hash of what it holds so far (unless names are no digests)."""
 
     def __init__(self, blobs: "Blobs", name: str, path: Path, offset: int) -> None:
         self._blobs, self.name, self._path = blobs, name, path
         self.offset = offset  # bytes that are in the file and in the hash
         self.busy = False
         self._hash = None if offset else hashlib.sha256()
+        self._hashed = blobs.hashed
 
     async def write(self, chunks: AsyncIterator[bytes]) -> int:
         """Appends; returns the new offset. What came before a client went away stays, for it to resume.
@@ -213,7 +219,7 @@ class Upload:
         return self.offset
 
     async def publish(self, digest: str) -> None:
-        """Puts the upload under its digest, safe from a power cut; call it while holding the digest (`Blobs.hold`).
+        """Puts the upload under its name, safe from a power cut; call it while holding the name (`Blobs.hold`).
 
         Raises DigestMismatch, after which the upload is gone; UploadBusy; OSError.
         """
@@ -257,7 +263,9 @@ class Upload:
 
     def _open(self) -> _File:
         file = _File(self._path, os.O_RDWR | os.O_APPEND)
-        if self._hash is None:  # it began before our last start, or a write failed half-way: hash what is in the file
+        if not self._hashed:
+            self.offset = os.fstat(file.fd).st_size
+        elif self._hash is None:  # it began before our last start, or a write failed half-way: hash what is there
             running, self.offset = hashlib.sha256(), 0
             while chunk := os.pread(file.fd, WRITE_BYTES, self.offset):
                 running.update(chunk)
@@ -268,8 +276,9 @@ class Upload:
     def _absorb(self, file: _File, chunks: list[bytes]) -> None:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         running, self._hash = self._hash, None
-        assert running is not None
-        running.update(data)
+        if self._hashed:
+            assert running is not None
+            running.update(data)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(file.fd, rest):]
@@ -279,8 +288,10 @@ class Upload:
             _writeback(file.fd)
 
     def _publish(self, file: _File, digest: str) -> str:
-        assert self._hash is not None
-        actual = f"sha256:{self._hash.hexdigest()}"
+        actual = digest
+        if self._hashed:
+            assert self._hash is not None
+            actual = f"sha256:{self._hash.hexdigest()}"
         if actual == digest:
             os.fdatasync(file.fd)
             self._blobs.place(self._path, digest)
@@ -290,10 +301,15 @@ class Upload:
 
 
 class Blobs:
-    """The blobs under one directory. Raises OSError where it cannot be made or written."""
+    """The blobs under one directory, named by their SHA-256 (`sha256:` and hex digits), or unhashed by 32 hex digits.
 
-    def __init__(self, root: Path) -> None:
-        self._blobs, self._incoming, self._doomed = root / "sha256", root / "incoming", root / "doomed"
+    Raises OSError where the directory cannot be made or written.
+    """
+
+    def __init__(self, root: Path, *, hashed: bool = True) -> None:
+        self.hashed = hashed
+        self._blobs = root / ("sha256" if hashed else "files")
+        self._incoming, self._doomed = root / "incoming", root / "doomed"
         for directory in (self._blobs, self._incoming, self._doomed):
             directory.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
@@ -317,7 +333,7 @@ class Blobs:
     # ── Blobs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _path(self, digest: str) -> Path:
-        if not is_digest(digest):
+        if not (is_digest(digest) if self.hashed else _DRAWN.fullmatch(digest)):
             raise BlobMissing(digest)
         value = digest.removeprefix("sha256:")
         return self._blobs / value[:2] / value
@@ -337,11 +353,11 @@ class Blobs:
             raise BlobMissing(digest) from None
         size = os.fstat(file.fd).st_size
         start = min(start, size)
-        return Reader(self, file, start, size - start if length is None else min(length, size - start))
+        return Reader(self, file, size, start, size - start if length is None else min(length, size - start))
 
     @contextmanager
     def hold(self, digest: str) -> Iterator[None]:
-        """Keeps `discard` off a digest while it is published and until a record wants it."""
+        """Keeps `discard` off a name while it is published and until a record wants it."""
         self._held[digest] += 1
         try:
             yield
@@ -349,6 +365,10 @@ class Blobs:
             self._held[digest] -= 1
             if not self._held[digest]:
                 del self._held[digest]
+
+    def held(self, digest: str) -> bool:
+        """Whether somebody holds it."""
+        return digest in self._held
 
     def discard(self, digest: str) -> bool:
         """Takes a blob away, unless it is held. Sync, so that a check of the records just before it still holds.
@@ -370,12 +390,13 @@ class Blobs:
                 path.unlink(missing_ok=True)
         await self.run(unlink)
 
-    async def digests(self) -> list[str]:
+    async def names(self) -> list[str]:
         """All blobs there are."""
-        return await self.run(lambda: [f"sha256:{path.name}" for path in self._blobs.glob("??/*")])
+        prefix = "sha256:" if self.hashed else ""
+        return await self.run(lambda: [f"{prefix}{path.name}" for path in self._blobs.glob("??/*")])
 
     def place(self, source: Path, digest: str) -> None:
-        """Renames a synced file to its digest and syncs the directory. For `Upload`, in a thread."""
+        """Renames a synced file to its name and syncs the directory. For `Upload`, in a thread."""
         path = self._path(digest)
         if not path.parent.exists():
             path.parent.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ A transaction never awaits, so on one event loop it is serializable for free.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import apsw
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError
 from cloudlet.store import schema
+from cloudlet.store.blobs import Blobs
 from cloudlet.store.directory import Unusable
 from cloudlet.store.flush import Flusher
 from cloudlet.store.records import decode, encode, index_rows, key_of, kinds
@@ -36,12 +37,14 @@ class OutOfSpace(AwsError):
 
 
 class Tx:
-    """One transaction. `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets."""
+    """One transaction. `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets;
+    `blobs` are the store's, for what is opened in the transaction that says which file it is."""
 
-    __slots__ = ("_db", "clock", "now", "seal", "woke")
+    __slots__ = ("_db", "blobs", "clock", "now", "seal", "woke")
 
-    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal) -> None:
-        self._db, self.clock, self.seal, self.now, self.woke = db, clock, seal, clock.now(), False
+    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal, blobs: Mapping[str, Blobs]) -> None:
+        self._db, self.clock, self.seal, self.blobs = db, clock, seal, blobs
+        self.now, self.woke = clock.now(), False
 
     def token(self, length: int = 17) -> str:
         """`length` random lower-case hex digits."""
@@ -50,6 +53,10 @@ class Tx:
     def execute(self, sql: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> apsw.Cursor:
         """SQL on a service's own tables (`tables.sql`), in the subset that SQLite and PostgreSQL share."""
         return self._db.execute(sql, values)
+
+    def last_id(self) -> int:
+        """The number that the last inserted row got as its `integer primary key`."""
+        return self._db.last_insert_rowid()
 
     def get(self, cls: type[T], key: str) -> T | None:
         """The record of that key, or None."""
@@ -177,7 +184,8 @@ def _reconciled() -> list[str]:
 
 
 class Store:
-    """The file and its one connection. `on_work` is called after a commit that wrote work.
+    """The file and its one connection. `on_work` is called after a commit that wrote work; `blobs` are the files that
+    go with the records, by the service that owns them: whoever opens a service's front door puts them there.
 
     One process at a time: whoever opens it holds the data directory's lock (`directory.DataDirectory`). The kinds of
     record should be declared (imported) before, so that their indexes are brought up to date here.
@@ -188,6 +196,7 @@ class Store:
         self.clock = clock
         self.path = path
         self.on_work: Callable[[], None] = lambda: None
+        self.blobs: dict[str, Blobs] = {}
         self._flusher = Flusher(self._sync)
         self._seal = Seal(Path(path).with_name("seal.key"), clock.token)
         try:
@@ -224,7 +233,7 @@ class Store:
 
         Raises OutOfSpace when the disk is full.
         """
-        tx = Tx(self._db, self.clock, self._seal)
+        tx = Tx(self._db, self.clock, self._seal, self.blobs)
         self._db.execute("begin")
         try:
             yield tx

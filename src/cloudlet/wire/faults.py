@@ -140,6 +140,19 @@ _REST_JSON = replace(
 
 _REST_XML = replace(_QUERY, malformed=declare("MalformedInput"), unknown_operation=declare("InvalidAction"))
 
+_S3_MALFORMED = declare("MalformedXML", "The XML you provided was not well-formed or did not validate against our"
+                        " published schema")
+_S3_ARGUMENT = declare("InvalidArgument")
+
+
+def _s3_invalid(violations: list[Violation]) -> AwsError:
+    """Of a document S3 says no more than that it is wrong; of a header or parameter, what."""
+    first = violations[0]
+    if "." in first.path:
+        return _S3_MALFORMED()
+    return _first(_S3_ARGUMENT, _S3_ARGUMENT, "{member} is required", "{path}: {reason}")(violations)
+
+
 _S3 = replace(
     _REST_XML,
     unsigned=declare("AccessDenied", "Access Denied", status=403),
@@ -156,12 +169,10 @@ _S3 = replace(
     unknown_operation=declare("MethodNotAllowed", "The specified method is not allowed against this resource.",
                               status=405),
     not_implemented=declare("NotImplemented", status=501),
-    malformed=declare("MalformedXML", "The XML you provided was not well-formed or did not validate against our"
-                      " published schema"),
+    malformed=_S3_MALFORMED,
     too_large=declare("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size."),
     bad_page=declare("InvalidArgument", "The continuation token provided is incorrect"),
-    invalid=_first(declare("InvalidArgument"), declare("InvalidArgument"), "{member} is required",
-                   "{path}: {reason}"),
+    invalid=_s3_invalid,
     demands=Demands(patterns=False),
     body_mismatch=declare("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what"
                           " was computed."),

@@ -118,7 +118,7 @@ class S3(RestXml):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
-        headers = self.headers(request_id) | {"content-type": self.content_type}
+        headers = {**self.headers(request_id), "content-type": self.content_type, **error.headers}
         if error.status == 304:
             return Response(304, headers)
         text = (f"{_DECLARATION}<Error><Code>{error.code}</Code><Message>{xml.escape(error.message)}</Message>"

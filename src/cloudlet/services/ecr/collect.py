@@ -93,7 +93,7 @@ class Collector:
     async def look(self) -> None:
         """Asks about what clients abandoned and what a crash left: uploads, and blobs without a layer."""
         await self._blobs.purge()
-        digests, uploads = await self._blobs.digests(), await self._blobs.uploads()
+        digests, uploads = await self._blobs.names(), await self._blobs.uploads()
         with self._store.tx() as tx:
             for digest in digests:
                 if not tx.find(Layer, digest=digest, limit=1):

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.ht
 import errno
 import re
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from cloudlet.kernel.call import Call, Principal
 from cloudlet.services.ecr import contents
@@ -30,24 +29,13 @@ from cloudlet.services.ecr.service import (
 )
 from cloudlet.services.ecr.tokens import Grant, issue
 from cloudlet.store import blobs as files
-from cloudlet.store.blobs import Blobs, DigestMismatch, UploadBusy
+from cloudlet.store.blobs import DigestMismatch, UploadBusy
 from cloudlet.store.db import OutOfSpace, Store, Tx
 
 PART_BYTES, PART_BYTES_MIN = 20 << 20, 5 << 20
 DOWNLOAD_S = 3600.0  # how long a download's URL is good
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ANY_DIGEST = re.compile(r"[a-zA-Z0-9_+.-]+:[a-fA-F0-9]+")
-_of_store: WeakKeyDictionary[Store, Blobs] = WeakKeyDictionary()
-
-
-def keep_in(store: Store, blobs: Blobs) -> None:
-    """Says where the layers of a store's repositories are; before that, no operation here can run on it."""
-    _of_store[store] = blobs
-
-
-def blobs_of(store: Store) -> Blobs:
-    """Where the layers of a store's repositories are."""
-    return _of_store[store]
 
 
 @ecr.write(resources=repository_arns)
@@ -95,7 +83,7 @@ async def initiate_layer_upload(call: Call, store: Store, request: dict[str, Any
     """Begins an upload."""
     with store.tx() as tx:
         name = contents.begin_upload(tx, _repository(call, tx, request).key)
-    await blobs_of(store).begin(name)
+    await store.blobs["ecr"].begin(name)
     return {"uploadId": name, "partSize": PART_BYTES}
 
 
@@ -138,7 +126,7 @@ async def complete_layer_upload(call: Call, store: Store, request: dict[str, Any
         raise EmptyUpload(f"Layer upload with id '{upload.name}' does not contain any layer parts")
     if record.too_small:
         raise LayerPartTooSmall(f"Layer parts must be at least {PART_BYTES_MIN >> 20} MiB in size, but for the last")
-    with blobs_of(store).hold(digest):
+    with store.blobs["ecr"].hold(digest):
         try:
             await upload.publish(digest)
         except UploadBusy:
@@ -169,7 +157,7 @@ def _named(repository: Repository) -> dict[str, Any]:
 def _find(call: Call, tx: Tx, store: Store, request: dict[str, Any]) -> tuple[Repository, files.Upload, Upload]:
     repository, name = _repository(call, tx, request), request["uploadId"]
     record = tx.get(Upload, name)
-    upload = blobs_of(store).upload(name) if record is not None and record.repository == repository.key else None
+    upload = store.blobs["ecr"].upload(name) if record is not None and record.repository == repository.key else None
     if upload is None or record is None:
         raise UploadNotFound(f"Layer upload with id '{name}' does not exist in the repository with name "
                              f"'{repository.name}' in the registry with id '{repository.account}'")

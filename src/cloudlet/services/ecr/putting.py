@@ -4,7 +4,6 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.services.ecr import contents, manifests
-from cloudlet.services.ecr.layers import blobs_of
 from cloudlet.services.ecr.records import Image, Tag
 from cloudlet.services.ecr.service import (
     ImageAlreadyExists,
@@ -39,7 +38,7 @@ async def put_image(call: Call, store: Store, request: dict[str, Any]) -> dict[s
             tagged = f" and tag '{tag}'" if tag is not None else ""
             raise ImageAlreadyExists(f"Image with digest '{document.digest}'{tagged} already exists in the repository "
                                      f"with name '{repository.name}' in registry with id '{repository.account}'")
-        image = contents.put_image(tx, blobs_of(store), repository, document, tag)
+        image = contents.put_image(tx, store.blobs["ecr"], repository, document, tag)
     await store.flush()
     named = {"imageDigest": image.digest, **({"imageTag": tag} if tag is not None else {})}
     return {"image": {"registryId": repository.account, "repositoryName": repository.name, "imageId": named,

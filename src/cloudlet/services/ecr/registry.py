@@ -9,7 +9,6 @@ from cloudlet.engines.ports import Upstreams
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Handler, Request, Response
 from cloudlet.kernel.identity import Identities
-from cloudlet.services.ecr import layers
 from cloudlet.services.ecr.exchange import Exchange, RegistryError, admit, json_response
 from cloudlet.services.ecr.manifests import MANIFEST_BYTES_MAX, InvalidManifest
 from cloudlet.services.ecr.pull_through import PullThrough
@@ -28,7 +27,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def registry(store: Store, blobs: Blobs, identities: Identities, upstreams: Upstreams | None = None) -> Handler:
     """The handler of every request whose path is /v2 or begins with /v2/. `upstreams`: where images may come from."""
-    layers.keep_in(store, blobs)
+    store.blobs["ecr"] = blobs
     return _Registry(store, blobs, identities, upstreams).handle
 
 

@@ -1,0 +1,11 @@
+"""S3: buckets and the objects in them."""
+
+from importlib import resources
+
+from cloudlet.services.s3 import buckets, objects, versioning
+from cloudlet.services.s3.garbage import controller
+from cloudlet.services.s3.service import s3
+
+__all__ = ["TABLES", "buckets", "controller", "objects", "s3", "versioning"]
+
+TABLES = resources.files("cloudlet.services.s3").joinpath("tables.sql").read_text()

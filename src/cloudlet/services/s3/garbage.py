@@ -1,0 +1,65 @@
+"""Files that no content has any more: removed once that is on the disk, and looked for after a crash."""
+
+from cloudlet.control.controller import Controller
+from cloudlet.control.outcome import Done, Outcome
+from cloudlet.services.s3.contents import GARBAGE
+from cloudlet.store.blobs import Blobs
+from cloudlet.store.db import Store
+
+SWEEP_S = 600.0
+BATCH = 1000  # files of one transaction
+
+
+def controller(store: Store, objects: Blobs) -> Controller:
+    """S3's loops. `objects` are the files of its objects."""
+    store.blobs["s3"] = objects
+    collector = Collector(store, objects)
+    return Controller({GARBAGE: collector.files}, workers={"s3.sweep": collector.sweep})
+
+
+class Collector:
+    """The steps."""
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store, self._blobs = store, blobs
+
+    async def files(self, key: str) -> Outcome:
+        """Removes the files whose last content has gone, which is on the disk first: no power cut undoes it."""
+        while True:
+            with self._store.tx() as tx:
+                rows = tx.execute("select file from s3_garbage limit ?", (BATCH,)).fetchall()
+            names = [str(name) for (name,) in rows]
+            if not names:
+                return Done()
+            await self._store.flush()
+            with self._store.tx() as tx:
+                for name in names:
+                    self._blobs.discard(name)
+                    tx.execute("delete from s3_garbage where file=?", (name,))
+            await self._blobs.purge()
+
+    async def sweep(self) -> None:
+        """Looks for what was left behind, now and every ten minutes."""
+        while True:
+            await self.look()
+            await self._store.clock.sleep(SWEEP_S)
+
+    async def look(self) -> None:
+        """Removes what a crash left: files that never got a content, and uploads that nobody writes to."""
+        await self._blobs.purge()
+        for name in await self._blobs.uploads():
+            upload = self._blobs.upload(name)
+            if upload is not None and not upload.busy and not self._blobs.held(name):
+                await upload.discard()
+        names = await self._blobs.names()
+        for at in range(0, len(names), BATCH):
+            await self._discard_strays(names[at:at + BATCH])
+        await self._blobs.purge()
+
+    async def _discard_strays(self, names: list[str]) -> None:
+        """Files that the database does not know though it is on the disk; those being received are held."""
+        await self._store.flush()
+        with self._store.tx() as tx:
+            for name in names:
+                if not tx.execute("select 1 from s3_content where file=?", (name,)).fetchone():
+                    self._blobs.discard(name)

@@ -1,0 +1,68 @@
+"""What S3 keeps of buckets as records, and what it keeps of a version beyond the columns of its row."""
+
+from dataclasses import field
+
+import msgspec
+
+from cloudlet.services.s3.service import bucket_arn
+from cloudlet.store.records import record
+
+
+@record("s3.bucket", indexes={"account": lambda bucket: bucket.account})
+class Bucket:
+    """A bucket, with what every request asks of it. `id` is what its objects are stored under: a bucket made again
+    starts empty. `versioning`: "", "Enabled" or "Suspended"; `block` are the switches of its public access block that
+    are on; `acl` its grants and `policy` its document, "" for none."""
+
+    name: str
+    id: int
+    account: str
+    region: str
+    created: float
+    versioning: str = ""
+    ownership: str = "BucketOwnerEnforced"
+    block: tuple[str, ...] = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    acl: str = ""
+    policy: str = ""
+    lock_enabled: bool = False
+
+    @property
+    def arn(self) -> str:
+        """`arn:aws:s3:::NAME`."""
+        return bucket_arn(self.name)
+
+
+@record("s3.bucket_configuration")
+class BucketConfiguration:
+    """What is configured of a bucket that few requests ask for: its key is `BUCKET/kind` or `BUCKET/kind/ID`; `body`
+    has the members as AWS's model names them."""
+
+    key: str
+    body: dict[str, object] = field(default_factory=dict)
+
+
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a version beyond its row. Checksums are base64, by the algorithm's name in lower case."""
+
+    content_type: str = ""
+    cache_control: str = ""
+    content_disposition: str = ""
+    content_encoding: str = ""
+    content_language: str = ""
+    expires: str = ""  # as it was sent
+    redirect: str = ""
+    metadata: dict[str, str] = {}
+    checksums: dict[str, str] = {}
+    checksum_type: str = "FULL_OBJECT"
+    encryption: str = "AES256"  # or aws:kms, aws:kms:dsse; "" with a customer's key
+    kms_key: str = ""
+    bucket_key: bool = False
+    customer_key_md5: str = ""  # base64, of a customer's key
+    tags: dict[str, str] = {}
+    acl: str = ""
+    replication: str = ""
+    parts: int = 0  # of a completed multipart upload
+
+
+encode_about = msgspec.json.Encoder().encode
+decode_about = msgspec.json.Decoder(About).decode

@@ -1,0 +1,69 @@
+"""S3's declaration: the service, its errors in AWS's words, and what its operations act on, for the policies.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import ActionOf, Service
+
+s3 = Service("s3")
+
+AccessDenied = s3.error("AccessDenied", "Access Denied")
+BucketAlreadyExists = s3.error(
+    "BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of"
+    " the system. Please select a different name and try again.")
+BucketAlreadyOwnedByYou = s3.error(
+    "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
+BucketNotEmpty = s3.error("BucketNotEmpty", "The bucket you tried to delete is not empty", status=409)
+EntityTooLarge = s3.error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", status=400)
+IllegalLocationConstraint = s3.error("IllegalLocationConstraintException", status=400)
+IllegalVersioningConfiguration = s3.error(
+    "IllegalVersioningConfigurationException",
+    "The Versioning element must be specified", status=400)
+InternalError = s3.error("InternalError", "We encountered an internal error. Please try again.", status=500)
+InvalidArgument = s3.error("InvalidArgument", status=400)
+InvalidBucketName = s3.error("InvalidBucketName", "The specified bucket is not valid.", status=400)
+InvalidBucketState = s3.error(
+    "InvalidBucketState", "The request is not valid with the current state of the bucket.", status=409)
+InvalidLocationConstraint = s3.error(
+    "InvalidLocationConstraint", "The specified location-constraint is not valid", status=400)
+InvalidRange = s3.error("InvalidRange", "The requested range is not satisfiable", status=416)
+InvalidRequest = s3.error("InvalidRequest")
+InvalidStorageClass = s3.error("InvalidStorageClass", "The storage class you specified is not valid", status=400)
+KeyTooLong = s3.error("KeyTooLongError", "Your key is too long", status=400)
+MetadataTooLarge = s3.error(
+    "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", status=400)
+MethodNotAllowed = s3.error(
+    "MethodNotAllowed", "The specified method is not allowed against this resource.", status=405)
+MissingContentLength = s3.error(
+    "MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
+NoSuchBucket = s3.error("NoSuchBucket", "The specified bucket does not exist")
+NoSuchKey = s3.error("NoSuchKey", "The specified key does not exist.")
+NoSuchVersion = s3.error("NoSuchVersion", "The specified version does not exist.", status=404)
+NotImplementedHere = s3.error(
+    "NotImplemented", "A header you provided implies functionality that is not implemented", status=501)
+NotModified = s3.error("NotModified", status=304)
+PreconditionFailed = s3.error(
+    "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", status=412)
+
+
+def bucket_arn(name: str) -> str:
+    """The ARN of a bucket, which has neither account nor region; `*` for any."""
+    return f"arn:aws:s3:::{name}"
+
+
+def bucket_arns(call: Call, request: dict[str, Any]) -> list[str]:
+    """What an operation on a bucket acts on."""
+    return [bucket_arn(request["Bucket"])]
+
+
+def object_arns(call: Call, request: dict[str, Any]) -> list[str]:
+    """What an operation on an object acts on."""
+    return [f"arn:aws:s3:::{request['Bucket']}/{request['Key']}"]
+
+
+def by_version(action: str, of_version: str) -> ActionOf:
+    """The action of an operation that needs another permission where the request names a version."""
+    return lambda call, request: of_version if request.get("VersionId") else action

@@ -1,0 +1,177 @@
+"""Versions of objects: the rows, and what putting and deleting mean in buckets with and without versioning.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
+"""
+
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from cloudlet.services.s3 import contents
+from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
+from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion, PreconditionFailed
+from cloudlet.store.db import Tx
+
+NULL = "null"  # the version of what was put while versioning was not enabled
+COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, storage_class, owner, content, upload,"
+           " mode, retain_until_ms, legal_hold, about")
+_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A row. `raw` is the JSON of `about`. `mode`: GOVERNANCE, COMPLIANCE or ""."""
+
+    id: int
+    bucket: int
+    key: str
+    version: str
+    current: int
+    marker: int
+    size: int
+    etag: str
+    modified_ms: int
+    storage_class: str
+    owner: str
+    content: int | None
+    upload: str | None
+    mode: str
+    retain_until_ms: int
+    legal_hold: int
+    raw: bytes
+
+    @property
+    def about(self) -> About:
+        """What is known beyond the row."""
+        return decode_about(self.raw)
+
+    @property
+    def modified(self) -> float:
+        """When it was put, in epoch seconds."""
+        return self.modified_ms / 1000
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """The headers that tell of a delete marker where its key was asked for."""
+        return {"x-amz-delete-marker": "true", "x-amz-version-id": self.version}
+
+    @property
+    def quoted(self) -> str:
+        """Its ETag as it stands in headers."""
+        return f'"{self.etag}"'
+
+
+def current(tx: Tx, bucket: Bucket, key: str) -> Version | None:
+    """What a request without a version sees, perhaps a marker."""
+    row = tx.execute(f"select {COLUMNS} from s3_version where bucket=? and key=? and current=1",
+                     (bucket.id, key)).fetchone()
+    return Version(*row) if row else None
+
+
+def find(tx: Tx, bucket: Bucket, key: str, version_id: str) -> Version | None:
+    """One version, perhaps a marker. Raises InvalidArgument for what can be no version's id."""
+    if not version_id or len(version_id) > 1024 or not _ID.issuperset(version_id):
+        raise InvalidArgument("Invalid version id specified", ArgumentName="versionId", ArgumentValue=version_id)
+    row = tx.execute(f"select {COLUMNS} from s3_version where bucket=? and key=? and version=?",
+                     (bucket.id, key, version_id)).fetchone()
+    return Version(*row) if row else None
+
+
+def require(tx: Tx, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+    """The version that a request for its bytes means. Raises NoSuchKey, NoSuchVersion, MethodNotAllowed for a marker.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html
+    """
+    if version_id is not None:
+        found = find(tx, bucket, key, version_id)
+        if found is None:
+            raise NoSuchVersion(Key=key, VersionId=version_id)
+        if found.marker:
+            raise MethodNotAllowed(Method="GET", ResourceType="DeleteMarker").with_headers(
+                {**found.marks, "allow": "DELETE", "last-modified": formatdate(found.modified, usegmt=True)})
+        return found
+    found = current(tx, bucket, key)
+    if found is None or found.marker:
+        raise NoSuchKey(Key=key).with_headers(found.marks if found is not None else {})
+    return found
+
+
+def check_write(found: Version | None, if_match: str | None, if_none_match: str | None, key: str) -> None:
+    """Raises unless what is there now is as a conditional write demands: PreconditionFailed, NoSuchKey.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
+    there = None if found is None or found.marker else found
+    if if_none_match is not None and there is not None:
+        raise PreconditionFailed(Condition="If-None-Match")
+    if if_match is not None:
+        if there is None:
+            raise NoSuchKey(Key=key)
+        if if_match != "*" and if_match.strip('"') != there.etag:
+            raise PreconditionFailed(Condition="If-Match")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version to be put: its bytes are those of `content` or of the parts of `upload`."""
+
+    size: int
+    etag: str
+    owner: str
+    about: About
+    content: int | None = None
+    upload: str | None = None
+    storage_class: str = "STANDARD"
+    mode: str = ""
+    retain_until_ms: int = 0
+    legal_hold: int = 0
+    marker: int = 0
+
+
+def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
+    """Makes a draft what the key is from now on. Where versioning is not enabled it replaces the null version."""
+    if bucket.versioning == "Enabled":
+        version = tx.token(32)
+    else:
+        version = NULL
+        _drop_null(tx, bucket, key)
+    if bucket.versioning:
+        tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
+    modified_ms = int(tx.now * 1000)
+    raw = encode_about(draft.about)
+    values = (bucket.id, key, version, 1, draft.marker, draft.size, draft.etag, modified_ms, draft.storage_class,
+              draft.owner, draft.content, draft.upload, draft.mode, draft.retain_until_ms, draft.legal_hold, raw)
+    tx.execute("insert into s3_version (bucket, key, version, current, marker, size, etag, modified_ms, storage_class,"
+               " owner, content, upload, mode, retain_until_ms, legal_hold, about) values"
+               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values)
+    return Version(tx.last_id(), *values)
+
+
+def add_marker(tx: Tx, bucket: Bucket, key: str, owner: str) -> Version:
+    """Deletes a key in a bucket with versioning: a marker becomes what the key is."""
+    return put_version(tx, bucket, key, Draft(0, "", owner, About(), marker=1))
+
+
+def remove(tx: Tx, version: Version) -> None:
+    """Deletes one version for good; of those left the newest becomes what the key is."""
+    tx.execute("delete from s3_version where id=?", (version.id,))
+    if version.current:
+        tx.execute("update s3_version set current=1 where id=(select max(id) from s3_version where bucket=? and key=?)",
+                   (version.bucket, version.key))
+    _release(tx, version.content, version.upload)
+
+
+def _drop_null(tx: Tx, bucket: Bucket, key: str) -> None:
+    rows: list[Any] = tx.execute("delete from s3_version where bucket=? and key=? and version=?"
+                                 " returning content, upload", (bucket.id, key, NULL)).fetchall()
+    for content, upload in rows:
+        _release(tx, content, upload)
+
+
+def _release(tx: Tx, content: int | None, upload: str | None) -> None:
+    if content is not None:
+        contents.release(tx, content)
+    if upload is not None:
+        parts: list[Any] = tx.execute("delete from s3_part where upload=? returning content", (upload,)).fetchall()
+        for (part,) in parts:
+            contents.release(tx, part)

@@ -1,0 +1,102 @@
+"""S3 over the wire, on a store and files of a test's own, without a server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from lxml import etree
+
+from cloudlet.app import SERVICES
+from cloudlet.kernel.clock import SystemClock
+from cloudlet.kernel.http import Response
+from cloudlet.kernel.service import Service
+from cloudlet.services import s3
+from cloudlet.services.iam import identities
+from cloudlet.services.s3.garbage import Collector
+from cloudlet.store.blobs import Blobs
+from cloudlet.wire.gateway import Gateway
+from tests.services.desk import Desk
+from tests.wire.exchange import HOST, signed
+
+ACCOUNT = "000000000000"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that was read to its end. `code` is that of an error, "" for none."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def xml(self) -> Any:
+        """The body's root element, without namespaces."""
+        root = etree.fromstring(self.body)
+        for element in root.iter():
+            element.tag = etree.QName(element).localname
+        return root
+
+    @property
+    def code(self) -> str:
+        return self.xml.findtext("Code") or "" if self.status >= 400 and self.body else ""
+
+
+class Counter:
+    """A gateway with S3 (and the identities of IAM), and clients of it. Calls are synchronous."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.desk = directory, Desk(directory)
+        self.desk.store.create_tables(s3.TABLES)
+        self.blobs = Blobs(directory / "objects", hashed=False)
+        self.controller = s3.controller(self.desk.store, self.blobs)
+        self.collector = Collector(self.desk.store, self.blobs)
+        services: list[Service] = list(SERVICES)
+        # Signatures are of today; the store's time stands still until a test moves it.
+        self.gateway = Gateway(services, self.desk.store, SystemClock(), identities(self.desk.site, services))
+
+    def close(self) -> None:
+        self.blobs.close()
+
+    @property
+    def store(self) -> Any:
+        return self.desk.store
+
+    def ask(self, method: str, path: str, body: bytes = b"", *, key: str = "test", region: str = "us-east-1",
+            headers: Mapping[str, str] | None = None, **query: str) -> Answer:
+        """One request, signed by the root user of an account ("test", or twelve digits as `key`). `path` is
+        `/BUCKET/KEY` unquoted; the query's names are given with `_` for `-`."""
+        pairs = {name.replace("_", "-"): value for name, value in query.items()}
+        url = f"http://{HOST}{quote(path)}" + (f"?{urlencode(pairs, quote_via=quote)}" if pairs else "")
+        return asyncio.run(self.answer(signed("s3", body, method=method, url=url, headers=headers, key=key,
+                                              region=region)))
+
+    async def answer(self, request: Any) -> Answer:
+        """What the gateway answers to a request, read to its end."""
+        response = await self.gateway.handle(request)
+        return Answer(response.status, response.headers,
+                      b"" if request.method == "HEAD" else await body_of(response))
+
+    def work(self) -> None:
+        """Runs the loops that have been asked."""
+        asyncio.run(self.collector.files("files"))
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has."""
+        with self.store.tx() as tx:
+            (count,) = tx.execute(f"select count(*) from {table}").fetchone()
+        return int(count)
+
+    def files(self) -> list[Path]:
+        """All files of objects, those on their way in or out included."""
+        return [path for path in (self.directory / "objects").rglob("*") if path.is_file()]
+
+
+async def body_of(response: Response) -> bytes:
+    if isinstance(response.body, bytes):
+        return response.body
+    chunks: AsyncIterator[bytes] = response.body
+    return b"".join([chunk async for chunk in chunks])

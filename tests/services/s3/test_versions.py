@@ -1,0 +1,69 @@
+"""Versions, by PutBucketVersioning and GetBucketVersioning: enabled, suspended, and never enabled."""
+
+from tests.services.s3.counter import Answer, Counter
+
+
+def set_versioning(counter: Counter, status: str) -> Answer:
+    return counter.ask("PUT", "/bkt", f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+                       .encode(), versioning="")
+
+
+def put(counter: Counter, data: bytes) -> str:
+    return counter.ask("PUT", "/bkt/key", data).headers.get("x-amz-version-id", "")
+
+
+def test_the_state_of_versioning(counter: Counter) -> None:
+    assert counter.ask("GET", "/bkt", versioning="").xml.find("Status") is None
+    for status in ("Enabled", "Suspended", "Enabled"):
+        assert set_versioning(counter, status).status == 200
+        assert counter.ask("GET", "/bkt", versioning="").xml.findtext("Status") == status
+    assert set_versioning(counter, "Off").code == "MalformedXML"
+    assert counter.ask("PUT", "/bkt", b"<VersioningConfiguration/>", versioning="").status == 400
+
+
+def test_versions_stay_until_they_are_deleted(counter: Counter) -> None:
+    assert put(counter, b"old") == ""
+    set_versioning(counter, "Enabled")
+    one, two = put(counter, b"one"), put(counter, b"two")
+    assert len({one, two, "null"}) == 3
+    for version, data in ((one, b"one"), (two, b"two"), ("null", b"old")):
+        got = counter.ask("GET", "/bkt/key", versionId=version)
+        assert (got.body, got.headers["x-amz-version-id"]) == (data, version)
+    assert counter.ask("GET", "/bkt/key").body == b"two"
+    counter.ask("DELETE", "/bkt/key", versionId=two)
+    assert counter.ask("GET", "/bkt/key").body == b"one"
+    assert counter.ask("GET", "/bkt/key", versionId=two).code == "NoSuchVersion"
+    assert counter.ask("GET", "/bkt/key", versionId="a b").code == "InvalidArgument"
+
+
+def test_a_marker_covers_what_was_there(counter: Counter) -> None:
+    set_versioning(counter, "Enabled")
+    one = put(counter, b"one")
+    deleted = counter.ask("DELETE", "/bkt/key")
+    marker = deleted.headers["x-amz-version-id"]
+    assert deleted.headers["x-amz-delete-marker"] == "true"
+    gone = counter.ask("GET", "/bkt/key")
+    assert (gone.code, gone.headers["x-amz-delete-marker"], gone.headers["x-amz-version-id"]) == (
+        "NoSuchKey", "true", marker)
+    refused = counter.ask("GET", "/bkt/key", versionId=marker)
+    assert (refused.status, refused.code, refused.headers["x-amz-delete-marker"]) == (405, "MethodNotAllowed", "true")
+    assert refused.headers["allow"] == "DELETE"
+    assert counter.ask("GET", "/bkt/key", versionId=one).body == b"one"
+    undeleted = counter.ask("DELETE", "/bkt/key", versionId=marker)
+    assert undeleted.headers["x-amz-delete-marker"] == "true"
+    assert counter.ask("GET", "/bkt/key").body == b"one"
+
+
+def test_what_suspended_buckets_replace_is_the_null_version(counter: Counter) -> None:
+    set_versioning(counter, "Enabled")
+    one = put(counter, b"one")
+    set_versioning(counter, "Suspended")
+    assert put(counter, b"two") == "null"
+    assert put(counter, b"three") == "null"
+    assert counter.rows("s3_version") == 2
+    deleted = counter.ask("DELETE", "/bkt/key")
+    assert (deleted.headers["x-amz-version-id"], deleted.headers["x-amz-delete-marker"]) == ("null", "true")
+    assert (counter.rows("s3_version"), counter.rows("s3_content")) == (2, 1)
+    assert counter.ask("GET", "/bkt/key", versionId=one).body == b"one"
+    counter.ask("DELETE", "/bkt/key", versionId="null")
+    assert counter.ask("GET", "/bkt/key").body == b"one"
