@@ -1,25 +1,82 @@
-"""Checksums of objects: which there are, which of them an object keeps, and as which members they are answered.
+"""Checksums of objects: which there are, of what type they may be, and what those of parts come to for the whole.
 
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+FULL_OBJECT is the checksum of all bytes, COMPOSITE the checksum of the parts' checksums, one after the other, with
+their number. https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
 
 import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from cloudlet.kernel.digests import ALGORITHMS, COMBINE, digest_of
 from cloudlet.services.s3.contents import CRC64, Received
 from cloudlet.services.s3.records import About
+from cloudlet.services.s3.service import InvalidRequest
 
-MEMBERS = {"crc32": "ChecksumCRC32", "crc32c": "ChecksumCRC32C", "crc64nvme": "ChecksumCRC64NVME",
-           "sha1": "ChecksumSHA1", "sha256": "ChecksumSHA256", "sha512": "ChecksumSHA512", "md5": "ChecksumMD5",
-           "xxhash64": "ChecksumXXHASH64", "xxhash3": "ChecksumXXHASH3", "xxhash128": "ChecksumXXHASH128"}
+DEFAULT = CRC64  # of what was put without one
+COMPOSITE, FULL_OBJECT = "COMPOSITE", "FULL_OBJECT"
+MEMBERS = {name: f"Checksum{name.upper()}" for name in ALGORITHMS}  # in requests and answers
+TYPES = {name: (FULL_OBJECT,) if name == DEFAULT else (COMPOSITE, FULL_OBJECT) if name in COMBINE else (COMPOSITE,)
+         for name in ALGORITHMS}  # that a multipart upload may have, its default first
+
+
+def text(value: bytes) -> str:
+    """A checksum as headers and XML say it."""
+    return base64.b64encode(value).decode()
 
 
 def checksums_of(received: Received) -> dict[str, str]:
     """What an object keeps: the checksum that its client sent, else CRC64NVME."""
-    name = received.checksum or CRC64
-    return {name: base64.b64encode(received.digests[name]).decode()}
+    name = received.checksum or DEFAULT
+    return {name: text(received.digests[name])}
 
 
 def members(about: About) -> dict[str, str]:
     """An object's checksums as an answer has them."""
-    found = {MEMBERS[name]: value for name, value in about.checksums.items() if name in MEMBERS}
+    found = of_part(about.checksums)
     return {**found, "ChecksumType": about.checksum_type} if found else {}
+
+
+def of_part(checksums: Mapping[str, str]) -> dict[str, str]:
+    """The same of a part, whose type nobody says."""
+    return {MEMBERS[name]: value for name, value in checksums.items()}
+
+
+def said(request: Mapping[str, Any]) -> dict[str, str]:
+    """The checksums that a request's members (of CompleteMultipartUpload, of one of its parts) have, by algorithm."""
+    return {name: request[member] for name, member in MEMBERS.items() if member in request}
+
+
+def multipart_choice(algorithm: str | None, kind: str | None) -> tuple[str, str]:
+    """The algorithm and type of a new multipart upload's checksum; ("", …) where the client leaves it to us.
+
+    Raises InvalidRequest.
+    """
+    if algorithm is None:
+        if kind is not None:
+            raise InvalidRequest("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm"
+                                 " header.")
+        return "", FULL_OBJECT
+    name = algorithm.lower()
+    if name not in TYPES:
+        raise InvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
+                             f" [{', '.join(ALGORITHMS).upper()}]")
+    if kind is not None and kind not in (COMPOSITE, FULL_OBJECT):
+        raise InvalidRequest("Value for x-amz-checksum-type header is invalid.")
+    if kind is not None and kind not in TYPES[name]:
+        raise InvalidRequest(f"The {kind} checksum type cannot be used with the {name} checksum algorithm.")
+    return name, kind or TYPES[name][0]
+
+
+def of_parts(algorithm: str, kind: str, parts: Sequence[tuple[str, int]]) -> str:
+    """The checksum of what parts (checksum, size) make together, of the one type or the other."""
+    if kind == FULL_OBJECT:
+        return text(_combined(algorithm, parts))
+    return f"{text(digest_of(algorithm, b''.join(base64.b64decode(value) for value, size in parts)))}-{len(parts)}"
+
+
+def _combined(algorithm: str, parts: Iterable[tuple[str, int]]) -> bytes:
+    combine, whole, length = COMBINE[algorithm], 0, len(digest_of(algorithm, b""))
+    for value, size in parts:
+        whole = combine(whole, int.from_bytes(base64.b64decode(value), "big"), size)
+    return whole.to_bytes(length, "big")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from cloudlet.services.s3 import contents
+from cloudlet.services.s3 import conditions, contents
 from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
-from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion, PreconditionFailed
+from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion
 from cloudlet.store.db import Tx
 
 NULL = "null"  # the version of what was put while versioning was not enabled
@@ -97,18 +97,8 @@ def require(tx: Tx, bucket: Bucket, key: str, version_id: str | None = None) -> 
 
 
 def check_write(found: Version | None, if_match: str | None, if_none_match: str | None, key: str) -> None:
-    """Raises unless what is there now is as a conditional write demands: PreconditionFailed, NoSuchKey.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-    """
-    there = None if found is None or found.marker else found
-    if if_none_match is not None and there is not None:
-        raise PreconditionFailed(Condition="If-None-Match")
-    if if_match is not None:
-        if there is None:
-            raise NoSuchKey(Key=key)
-        if if_match != "*" and if_match.strip('"') != there.etag:
-            raise PreconditionFailed(Condition="If-Match")
+    """Raises unless what is there now is as a conditional write demands (see `conditions`)."""
+    conditions.check_write(if_match, if_none_match, key, None if found is None or found.marker else found.etag)
 
 
 @dataclass(frozen=True, slots=True)

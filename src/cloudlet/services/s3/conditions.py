@@ -1,0 +1,126 @@
+"""HTTP's conditional headers and ranges as S3 reads them, for reading, for copying and for writing; pure.
+
+The order is that of RFC 9110 §13.2.2: an entity tag decides, a date only where no tag was asked about.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cloudlet.services.s3.service import (
+    InvalidArgument,
+    InvalidRange,
+    NoSuchKey,
+    NotImplementedHere,
+    NotModified,
+    PreconditionFailed,
+)
+
+COPY = "CopySource"  # what CopyObject and UploadPartCopy put before the members' names
+_RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)", re.IGNORECASE | re.ASCII)
+_COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
+_TAG = re.compile(r'\s*(?:(W/)?"([^"]*)"|([^\s,"]+))\s*(?:,|$)')
+
+
+class Range(NamedTuple):
+    """A part of an object: `length` bytes from `start` on, which are there."""
+
+    start: int
+    length: int
+
+    def header(self, size: int) -> str:
+        """The Content-Range of it."""
+        return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
+
+
+def check_read(request: Mapping[str, Any], etag: str, modified_s: float) -> None:
+    """Raises unless an object is to be answered: PreconditionFailed or NotModified. `etag` is without quotes."""
+    failed = _failed(request, "If", etag, modified_s)
+    if failed in ("If-None-Match", "If-Modified-Since"):
+        raise NotModified().with_headers({"etag": f'"{etag}"'})
+    if failed:
+        raise PreconditionFailed(Condition=failed)
+
+
+def check_copy(request: Mapping[str, Any], etag: str, modified_s: float) -> None:
+    """Raises PreconditionFailed unless an object may be copied."""
+    failed = _failed(request, f"{COPY}If", etag, modified_s)
+    if failed:
+        raise PreconditionFailed(Condition=f"x-amz-copy-source-{failed}")
+
+
+def _failed(request: Mapping[str, Any], prefix: str, etag: str, modified_s: float) -> str:
+    """The header whose demand is not met, or "". HTTP's dates have whole seconds."""
+    since = request.get(f"{prefix}UnmodifiedSince")
+    match = request.get(f"{prefix}Match")
+    if match is not None:
+        if not matches(match, etag):
+            return "If-Match"
+    elif since is not None and int(modified_s) > since:
+        return "If-Unmodified-Since"
+    since, none_match = request.get(f"{prefix}ModifiedSince"), request.get(f"{prefix}NoneMatch")
+    if none_match is not None:
+        return "If-None-Match" if matches(none_match, etag, weakly=True) else ""
+    return "If-Modified-Since" if since is not None and int(modified_s) <= since else ""
+
+
+def matches(tags: str, etag: str, weakly: bool = False) -> bool:
+    """Whether an entity tag is among those of a header, quoted or not; `*` stands for any."""
+    if tags.strip() == "*":
+        return True
+    return any((quoted or plain) == etag and (weakly or not weak) for weak, quoted, plain in _TAG.findall(tags))
+
+
+def check_write(if_match: str | None, if_none_match: str | None, key: str, etag: str | None, *,
+                of_marker: bool = False) -> None:
+    """Raises unless a key may be written or deleted: PreconditionFailed, NoSuchKey.
+
+    `etag` is that of the object that is there now, None where there is none; `of_marker`: the key is about to be
+    deleted and a marker is there, for which AWS has another word than for nothing at all.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
+    if if_none_match is not None:
+        if if_none_match.strip() != "*":
+            raise NotImplementedHere(Header="If-None-Match", additionalMessage="We don't accept the provided value of"
+                                     " If-None-Match header for this API")
+        if etag is not None:
+            raise PreconditionFailed(Condition="If-None-Match")
+    if if_match is not None:
+        if etag is None and not of_marker:
+            raise NoSuchKey(Key=key)
+        if etag is None or not matches(if_match, etag):
+            raise PreconditionFailed(Condition="If-Match")
+
+
+def byte_range(header: str | None, size: int) -> Range | None:
+    """The part of an object that a Range header asks for; None: all of it, also where the header is none that S3
+    understands or asks for several parts. Raises InvalidRange where nothing of it is there."""
+    found = _RANGE.fullmatch(header.strip()) if header else None
+    if header is None or found is None or found[1] == found[2] == "" or max(map(len, found.groups())) > 19:
+        return None
+    first, last = found.groups()
+    if not first:
+        start, end = max(0, size - int(last)), size - 1
+    else:
+        start, end = int(first), min(int(last) if last else size - 1, size - 1)
+        if last and int(last) < start:
+            return None
+    if start > end:
+        raise InvalidRange(RangeRequested=header, ActualObjectSize=str(size))
+    return Range(start, end - start + 1)
+
+
+def copy_range(header: str | None, size: int) -> Range | None:
+    """The part that x-amz-copy-source-range names, which must be there in full; None: all. Raises InvalidArgument."""
+    if header is None:
+        return None
+    found = _COPY_RANGE.fullmatch(header.strip())
+    said = {"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": header}
+    if found is None or int(found[2]) < int(found[1]):
+        raise InvalidArgument("The x-amz-copy-source-range value must be of the form bytes=first-last where first and"
+                              " last are the zero-based offsets of the first and last bytes to copy", **said)
+    start, last = int(found[1]), int(found[2])
+    if last >= size:
+        raise InvalidArgument(f"Range specified is not valid for source object of size: {size}", **said)
+    return Range(start, last - start + 1)
