@@ -30,6 +30,7 @@ Resources = Callable[[Call, Input], Iterable[str | Need]]
 ActionOf = Callable[[Call, Input], str]  # where the IAM action depends on the request
 ConditionKeys = Callable[[Call, Input], Mapping[str, str | Iterable[str] | None]]
 TagsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the resource's tags, none where there is no resource
+FactsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the condition keys that the resource itself has
 ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
 Admit = Callable[[Call, Any, Input], None]  # (call, tx, request): raises what nobody's permission changes
@@ -111,6 +112,7 @@ class Service:
         self.operations: dict[str, Operation] = {}
         self.arn_of: ArnOf | None = None
         self.tags_of: TagsOf | None = None
+        self.facts_of: FactsOf | None = None
         self.policy_of: PolicyOf | None = None
         self.access_of: AccessOf | None = None
         self.keys_of: KeysOf | None = None
@@ -155,6 +157,11 @@ class Service:
     def resource_tags(self, fn: TagsOf) -> TagsOf:
         """Declares how a resource's tags are found: what conditions on aws:ResourceTag/… are asked of."""
         self.tags_of = fn
+        return fn
+
+    def resource_keys(self, fn: FactsOf) -> FactsOf:
+        """Declares condition keys that a resource has by what it is, such as ec2:Vpc. Asked only where a policy is."""
+        self.facts_of = fn
         return fn
 
     def resource_policy(self, fn: PolicyOf) -> PolicyOf:

@@ -5,6 +5,7 @@ from cloudlet.services.ec2 import (
     acls,
     addresses,
     attachments,
+    conditions,
     dhcp,
     gateways,
     groups,
@@ -51,9 +52,9 @@ from cloudlet.services.ec2.storage import (
 )
 from cloudlet.services.ec2.storage.image_parameters import machine_images
 
-NOUNS = (absent, acls, addresses, attachments, dhcp, gateways, groups, interfaces, keypairs, places, routes, rules,
-         subnets, tags, templates, vpcs, attaching, image_attributes, images, making_images, modifications, snapshots,
-         volumes, attributes, console, launching, offerings, power, profiles, status, views)
+NOUNS = (absent, acls, addresses, attachments, conditions, dhcp, gateways, groups, interfaces, keypairs, places,
+         routes, rules, subnets, tags, templates, vpcs, attaching, image_attributes, images, making_images,
+         modifications, snapshots, volumes, attributes, console, launching, offerings, power, profiles, status, views)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",

@@ -9,19 +9,26 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError
-from cloudlet.kernel.service import ActionOf, ConditionKeys, Input, Mode, Resources, Run, Service
+from cloudlet.kernel.service import ActionOf, ConditionKeys, Input, Mode, Need, Resources, Run, Service
 from cloudlet.services.ec2.opening import open_region
 from cloudlet.store.db import Tx
 
 
 class Ec2(Service):
-    """EC2: whatever an account does first in a region, it finds its default VPC there."""
+    """EC2: whatever an account does first in a region, it finds its default VPC there; and whoever makes something with
+    tags must be allowed ec2:CreateTags too.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
+    """
 
     def _declare(self, fn: Run | None, mode: Mode, resources: Resources | None, action: str | ActionOf | None,
                  durable: bool, context: ConditionKeys | None) -> Any:
-        declare = super()._declare(None, mode, resources, action, durable, context)
+        declared = super()._declare
 
         def declare_opened(fn: Run) -> Run:
+            name = self._names.get(fn.__name__, "")
+            declare = declared(None, mode, resources and _tagging(resources), action, durable, _making(name, context))
+
             @wraps(fn)
             def run(call: Call, tx: Tx, request: Input) -> Any:
                 open_region(tx, call)
@@ -29,6 +36,25 @@ class Ec2(Service):
             declare(fn if mode == "wait" else run)  # which owns its transactions
             return fn
         return declare_opened if fn is None else declare_opened(fn)
+
+
+def _tagging(resources: Resources) -> Resources:
+    def needs(call: Call, request: Input) -> Iterable[str | Need]:
+        yield from resources(call, request)
+        yield from (Need("ec2:CreateTags", call.arn("ec2", f"{kind}/*")) for kind in _tagged(request))
+    return needs
+
+
+def _tagged(request: Input) -> list[str]:
+    """The kinds of things that a request makes with tags."""
+    return [str(each.get("ResourceType")) for each in request.get("TagSpecifications") or () if each.get("Tags")]
+
+
+def _making(operation: str, context: ConditionKeys | None) -> ConditionKeys:
+    def keys(call: Call, request: Input) -> Mapping[str, str | Iterable[str] | None]:
+        own = context(call, request) if context else {}
+        return {**own, "ec2:CreateAction": operation if _tagged(request) else None, "ec2:Region": call.region}
+    return keys
 
 
 ec2 = Ec2("ec2")

@@ -14,6 +14,12 @@ _KINDS = {"root": "Account", "user": "User", "role": "AssumedRole", "federated":
           "anonymous": "Anonymous"}
 _PRINCIPAL_TAG, _RESOURCE_TAG = "aws:principaltag/", "resourcetag/"
 TagsOf = Callable[[], Mapping[str, str]]
+FactsOf = Callable[[], Mapping[str, str]]
+
+
+def no_facts() -> Mapping[str, str]:
+    """The keys of a resource that has none of its own."""
+    return {}
 
 
 def _iso(seconds: float) -> str:
@@ -59,12 +65,13 @@ class Context:
         self._call, self._asked, self._tags = call, asked, principal_tags
         self._given: dict[str, tuple[str, ...]] | None = None
 
-    def about(self, resource: str, tags_of: TagsOf, owner: str) -> Keys:
+    def about(self, resource: str, tags_of: TagsOf, owner: str, facts_of: FactsOf = no_facts) -> Keys:
         """The keys as they are for one resource (an ARN) of the account `owner` ("" where that is not known)."""
         tags: dict[str, str] | None = None
+        facts: dict[str, str] | None = None
 
         def keys(key: str) -> tuple[str, ...] | None:
-            nonlocal tags
+            nonlocal tags, facts
             prefix, found, name = key.partition(_RESOURCE_TAG)
             if found and prefix.endswith(":"):  # aws:ResourceTag/…, ecr:ResourceTag/…, ssm:resourceTag/…
                 if tags is None:
@@ -72,7 +79,9 @@ class Context:
                 return (tags[name],) if name in tags else None
             if key == "aws:resourceaccount":
                 return (owner,) if owner else None
-            return self._of_request(key)
+            if facts is None:
+                facts = {name.lower(): value for name, value in facts_of().items()}
+            return (facts[key],) if key in facts else self._of_request(key)
         return keys
 
     def _of_request(self, key: str) -> tuple[str, ...] | None:

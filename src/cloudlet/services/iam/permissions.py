@@ -75,8 +75,9 @@ class Permissions:
 
     @staticmethod
     def _about(tx: Tx, context: Context, service: Service | None, resource: str, owner: str) -> Keys:
-        tags_of = service.tags_of if service is not None else None
-        return context.about(resource, lambda: tags_of(tx, resource) if tags_of else {}, owner)
+        tags_of, facts_of = (service.tags_of, service.facts_of) if service is not None else (None, None)
+        return context.about(resource, lambda: tags_of(tx, resource) if tags_of else {}, owner,
+                             lambda: facts_of(tx, resource) if facts_of else {})
 
 
 def trust_refusal(tx: Tx, call: Call, role: Role, action: str, keys: RequestKeys) -> bool:

@@ -260,7 +260,7 @@ def test_what_a_launch_asks_of_iam(desk: Desk) -> None:
     arns = [arn.rpartition(":")[2] for arn in operation.resources(desk.call(), request)]
     assert arns == ["instance/*", "volume/*", "network-interface/*", "launch-template/lt-1", "image/ami-1",
                     "key-pair/me", "subnet/subnet-1", "security-group/sg-1"]
-    assert operation.context(desk.call(), request) == {"ec2:instancetype": "t3.micro"}
+    assert operation.context(desk.call(), request)["ec2:instancetype"] == "t3.micro"
 
 
 TRUST = """{"Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"},
