@@ -11,7 +11,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import Need, Service
-from cloudlet.wire import payload, sigv4
+from cloudlet.wire import payload, s3_forms, sigv4
 from cloudlet.wire.faults import InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
 from cloudlet.wire.protocol import Message, Protocol
@@ -36,6 +36,8 @@ class Gateway:
         protocol: Protocol | None = None
         try:
             protocol = self.router.aim(request)                                            # 1 route
+            if (bucket := protocol.bucket_of_form(request)) is not None:
+                return await self._put_form(protocol, request, bucket, request_id)
             target = await self.router.find(protocol, request)
             operation, model = target.operation, target.operation.model
             call, message = await self._verify(request, target, request_id)                # 2 verify the signature
@@ -46,11 +48,36 @@ class Gateway:
         except AwsError as error:
             failure = error
         except (BodyTooLarge, BodyTruncated) as wrong:  # met by an operation that reads a stream
-            failure = body_fault(wrong, target.protocol)
+            assert protocol is not None
+            failure = body_fault(wrong, protocol)
         except Exception:  # One of the two places that may catch everything; the other is the control loop.
             log.exception("a bug of ours, request %s", request_id)
             failure = InternalFailure()
         return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
+
+    async def _put_form(self, protocol: Protocol, request: Request, bucket: str, request_id: str) -> Response:
+        """A browser's form: a PutObject that its signed policy allows, or that anybody may do."""
+        form, call, now = await s3_forms.read(request, bucket), self._nobody(request, request_id), self.clock.now()
+        signed = form.signed()
+        if signed is not None:
+            with self.store.tx() as tx:
+                credential = sigv4.find_credential(self.identities, tx, signed, now, protocol.faults)
+            form.verify(signed, credential, protocol.faults)
+            call = replace(call, account=credential.principal.account, principal=credential.principal,
+                           region=signed.scope.region or DEFAULT_REGION, access_key_id=credential.access_key_id)
+        form.check_policy(now)
+        operation, message = self.router.operation(protocol, "PutObject"), form.message()
+        target = Target(protocol, operation, message)
+        message = await self._checked(message, sigv4.unsigned(message.request, protocol.faults), target)
+        members = protocol.parse(operation.model, message)
+        permit = self._permit(target, call, members)
+        output = await self.invoker.invoke(operation, call, members, protocol.faults, permit)
+        return form.answer(protocol.print(operation.model, output, request_id))
+
+    def _nobody(self, request: Request, request_id: str) -> Call:
+        """A call that bears no signature."""
+        return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, self.clock.now(), request.endpoint, request.source,
+                    user_agent=request.headers.get("user-agent", ""))
 
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
@@ -61,8 +88,7 @@ class Gateway:
                 protocol.takes_unsigned and sigv4.is_unsigned(request)):
             if protocol.takes_unsigned:
                 message = await self._checked(message, sigv4.unsigned(request, faults), target)
-            return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, now, request.endpoint, request.source,
-                        user_agent=request.headers.get("user-agent", "")), message
+            return self._nobody(request, request_id), message
         signed = sigv4.read(request, faults)
         sigv4.check_time(signed, now, faults)
         with self.store.tx() as tx:

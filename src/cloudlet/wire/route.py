@@ -98,6 +98,10 @@ class Router:
             return self._by_scope.get("sts", ())  # of the services that speak so, the one that takes unsigned requests
         return self._by_scope.get("s3", ())
 
+    def operation(self, protocol: Protocol, name: str) -> Operation:
+        """A service's operation by its name. Raises its AwsErrors where there is none, or none here."""
+        return _operation(protocol, name, True)
+
     async def find(self, protocol: Protocol, request: Request) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
         request = protocol.meant(request)

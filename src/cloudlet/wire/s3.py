@@ -1,13 +1,14 @@
 """What only S3 does: virtual hosts, errors without an envelope, roots and headers of its own."""
 
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from botocore.model import OperationModel, StructureShape
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire import s3_signatures, scalars, xml
+from cloudlet.wire import s3_forms, s3_signatures, scalars, xml
 from cloudlet.wire.protocol import Message, Parse, Print
 from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
@@ -76,6 +77,11 @@ class S3(RestXml):
     def screen(self, request: Request, now: float) -> None:
         """See Protocol."""
         s3_signatures.screen(request, now)
+
+    def bucket_of_form(self, request: Request) -> str | None:
+        """See Protocol."""
+        path = self.path(request)
+        return unquote(path[1:]) if s3_forms.is_form(path, request) else None
 
     def meant(self, request: Request) -> Request:
         """See Protocol."""
