@@ -23,7 +23,7 @@ import pytest
 from cloudlet.engines import netns
 from cloudlet.engines.edge import host_address
 from cloudlet.engines.networks import FabricNetworks
-from cloudlet.engines.ports import Fabric, InterfaceSpec, Member, NetworkSpec, Rule
+from cloudlet.engines.ports import Address, Fabric, InterfaceSpec, Member, NetworkSpec, Rule
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 
@@ -65,6 +65,14 @@ def opened(*ingress: Rule) -> tuple[Rule, ...]:
     return (OUT, *ingress)
 
 
+def member(spec: InterfaceSpec, *groups: str, public: str | None = None, names: tuple[str, ...] = (),
+           internet: tuple[str, ...] = (), source_check: bool = True) -> Member:
+    """An interface in the fabric, of the group sg-a unless others are named; the public address is its last one's."""
+    *firsts, last = (Address(address, names=names) for address in spec.addresses)
+    return Member(spec.name, (*firsts, Address(last.private, public, names)), groups or ("sg-a",), internet,
+                  source_check)
+
+
 @dataclass
 class FabricGround:
     """One installation. `start` gives an adapter as a control plane that just started would have it."""
@@ -96,7 +104,7 @@ class FabricGround:
 
     def interface(self, last: int, key: str = "a") -> InterfaceSpec:
         return InterfaceSpec(self.site.installation.name("eni", f"{key} {last}"), self.network(key).name,
-                             f"10.1.0.{last}", "10.1.0.1", f"0a:00:00:00:01:{last:02x}")
+                             (f"10.1.0.{last}",), "10.1.0.1", f"0a:00:00:00:01:{last:02x}")
 
     def build(self, *lasts: int, key: str = "a") -> list[InterfaceSpec]:
         """A VPC and its interfaces, there."""
@@ -194,6 +202,18 @@ class FabricGround:
         if made is None:
             return None
         with made:
+            return made.seen_as
+
+    def seen_from(self, where: InterfaceSpec, source: str, address: str, port: int = 80) -> str | None:
+        """The address under which a server sees one of ours; None where it cannot be reached."""
+        client = self.inside(where, socket.SOCK_STREAM)
+        try:
+            client.bind((source, 0))
+            client.connect((address, port))
+        except OSError:
+            client.close()
+            return None
+        with Call(client) as made:
             return made.seen_as
 
     def udp(self, where: InterfaceSpec | None, address: str, port: int = 80) -> str | None:

@@ -31,7 +31,7 @@ class Guest:
     """`name` is that of its namespace, in which its card is `eth0`."""
 
     def __init__(self, spec: InterfaceSpec, made: Interface, directory: Path, mac: str = "") -> None:
-        self.spec, self.name = spec, f"{spec.name}-guest"
+        self.spec, self.path, self.name = spec, made.path, f"{spec.name}-guest"
         self.told = directory / f"{self.name}.told"
         self._script = directory / f"{self.name}.sh"
         self._script.write_text(_SCRIPT.format(told=self.told))

@@ -52,7 +52,7 @@ class Ground:
     async def nic(self, last: int) -> Nic:
         """A card on the interface 10.1.0.`last`, which is there."""
         address = f"10.1.0.{last}"
-        spec = InterfaceSpec(self.name("eni", address), self.network.name, address, "10.1.0.1",
+        spec = InterfaceSpec(self.name("eni", address), self.network.name, (address,), "10.1.0.1",
                              f"02:00:00:00:00:{last:02x}", "tap",
                              Lease("10.1.0.0/24", "10.1.0.2", f"ip-10-1-0-{last}.ec2.internal"))
         found = await self.networks.ensure_interface(spec)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from cloudlet.engines.ports import Fabric, InterfaceSpec, Member, Networks, NetworkSpec, Rule
+from cloudlet.engines.ports import Address, Fabric, InterfaceSpec, Member, Networks, NetworkSpec, Rule
 from cloudlet.kernel.errors import Conflict
 from cloudlet.kernel.names import Installation
 
@@ -27,8 +27,8 @@ class Ground:
 
     def interface(self, key: str, network: NetworkSpec, last: int) -> InterfaceSpec:
         """The interface 10.1.0.`last` of a VPC."""
-        return InterfaceSpec(self.installation.name("eni", f"{network.name} {key}"), network.name, f"10.1.0.{last}",
-                             "10.1.0.1", f"0a:00:00:00:00:{last:02x}")
+        return InterfaceSpec(self.installation.name("eni", f"{network.name} {key}"), network.name,
+                             (f"10.1.0.{last}",), "10.1.0.1", f"0a:00:00:00:00:{last:02x}")
 
     async def made(self, key: str, interfaces: int = 0) -> tuple[NetworkSpec, list[InterfaceSpec]]:
         """A VPC with some interfaces."""
@@ -98,6 +98,27 @@ async def an_address_has_one_interface(ground: Ground) -> None:
     await ground.networks.destroy(network.name)
 
 
+async def addresses_come_and_go(ground: Ground) -> None:
+    network, (namespace, other) = await ground.made("further", 2)
+    tap = replace(ground.interface("machine", network, 20), workload="tap")
+    for spec in (namespace, tap):
+        made = await ground.networks.ensure_interface(spec)
+        assert made.addresses == spec.addresses
+        wide = replace(spec, addresses=(*spec.addresses, "10.1.0.30", "10.1.0.31"))
+        grown = await ground.networks.ensure_interface(wide)
+        assert grown == replace(made, addresses=wide.addresses) == await ground.networks.observe(spec.name)
+        with pytest.raises(Conflict):
+            await ground.networks.ensure_interface(replace(other, addresses=(*other.addresses, "10.1.0.31")))
+        left = await ground.networks.observe(other.name)
+        assert left and left.addresses == other.addresses, "it keeps what it had"
+        narrow = replace(spec, addresses=(*spec.addresses, "10.1.0.31"))
+        assert (await ground.networks.ensure_interface(narrow)).addresses == narrow.addresses
+        assert await ground.networks.ensure_interface(replace(other, addresses=(*other.addresses, "10.1.0.30")))
+        assert await ground.networks.ensure_interface(other)
+        assert await ground.networks.ensure_interface(spec) == made == await ground.networks.observe(spec.name)
+    await ground.networks.destroy(network.name)
+
+
 async def many_at_once(ground: Ground) -> None:
     network, specs = await ground.made("many", 30)
     assert all([await ground.networks.observe(spec.name) for spec in specs])
@@ -137,7 +158,7 @@ async def a_tap_is_a_device_and_no_namespace(ground: Ground) -> None:
 
 async def fabrics_of_any_revision_are_taken(ground: Ground) -> None:
     network, specs = await ground.made("fabric", 2)
-    members = tuple(Member(spec.name, spec.address, ("sg-open",), names=(f"host-{n}.internal",))
+    members = tuple(Member(spec.name, (Address(spec.address, names=(f"host-{n}.internal",)),), ("sg-open",))
                     for n, spec in enumerate(specs))
     for revision, named in ((2, members), (2, members), (1, ()), (3, members[:1])):
         await ground.networks.apply(Fabric(network.name, revision, named, OPEN))
@@ -155,5 +176,5 @@ Check = Callable[[Ground], Awaitable[None]]
 CHECKS: tuple[Check, ...] = (
     an_interface_lives_and_is_removed, a_network_takes_its_interfaces_with_it,
     a_network_may_be_ensured_again_and_changed, what_needs_a_network_says_that_there_is_none,
-    an_address_has_one_interface, many_at_once, a_tap_is_a_device_and_no_namespace,
+    an_address_has_one_interface, addresses_come_and_go, many_at_once, a_tap_is_a_device_and_no_namespace,
     fabrics_of_any_revision_are_taken, a_socket_listens_inside, who_is_there_answers)

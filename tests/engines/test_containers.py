@@ -32,7 +32,8 @@ def test_the_fake_keeps_the_promises(check: Check) -> None:
             SLEEPER: Program(("ready",)), STUBBORN: Program(stop_code=None),
             SPEAKER: Program(tuple(f"line {n}" for n in range(1, 6)), exits_after_s=0.1, exit_code=3)}
         await world.networks.ensure_network(NetworkSpec("vpc", ("10.0.0.0/16",), ("10.0.0.1",), "10.0.0.2"))
-        await world.networks.ensure_interface(InterfaceSpec("eni", "vpc", "10.0.0.5", "10.0.0.1", "02:00:00:00:00:05"))
+        await world.networks.ensure_interface(InterfaceSpec("eni", "vpc", ("10.0.0.5",), "10.0.0.1",
+                                                              "02:00:00:00:00:05"))
         for program in world.containers.programs:
             await world.images.ensure(ImageSpec(program))
         await check(Ground(world.containers, world.images, world.containers, str, "/run/netns/eni"))

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from cloudlet.engines.links import ROUTER_MAC
-from cloudlet.engines.ports import InterfaceSpec, Lease, Member, NetworkSpec
+from cloudlet.engines.ports import InterfaceSpec, Lease, NetworkSpec
 from tests.engines.fabric_ground import (
     OUT,
     FabricGround,
     assert_nothing_is_left,
     datagram,
     fabric_ground,
+    member,
     opened,
     real,
     rule,
@@ -44,7 +45,7 @@ def machine(ground: FabricGround, last: int, subnet: str = "10.1.0.0/24") -> Int
     addresses = ip_network(subnet)
     address = str(addresses[last])
     name = f"ip-{address.replace('.', '-')}.eu-west-1.compute.internal"
-    return replace(ground.interface(last), address=address, gateway=str(addresses[1]), workload="tap",
+    return replace(ground.interface(last), addresses=(address,), gateway=str(addresses[1]), workload="tap",
                    name=ground.site.installation.name("eni", f"{subnet} {last}"),
                    lease=Lease(subnet, "10.1.0.2", name))
 
@@ -56,7 +57,7 @@ def plugged(ground: FabricGround, directory: Path, *specs: InterfaceSpec, networ
         await ground.networks.ensure_network(network or ground.network())
         return [Guest(spec, await ground.networks.ensure_interface(spec), directory) for spec in specs]
     found = ground.run(main())
-    ground.apply([Member(spec.name, spec.address, groups) for spec in specs], **GROUPS)
+    ground.apply([member(spec, *groups) for spec in specs], **GROUPS)
     return found
 
 
@@ -147,7 +148,7 @@ def test_machines_reach_each_other_and_tasks_as_their_groups_allow(ground: Fabri
     task, (one, two, shut) = ground.interface(20), (machine(ground, last) for last in (10, 11, 12))
     found = plugged(ground, directory, one, two, shut)
     ground.run(ground.networks.ensure_interface(task))
-    ground.apply([Member(spec.name, spec.address, (group,)) for spec, group in (
+    ground.apply([member(spec, group) for spec, group in (
         (task, "sg-a"), (one, "sg-a"), (two, "sg-a"), (shut, "sg-shut"))], **GROUPS)
     with guests(*found) as (first, second, third):
         for guest in found:
@@ -162,6 +163,29 @@ def test_machines_reach_each_other_and_tasks_as_their_groups_allow(ground: Fabri
             assert ground.tcp(inside[0], two.address) == one.address
             assert ground.tcp(task, two.address) == task.address
             assert ground.tcp(inside[2], two.address) is None
+    ground.run(ground.networks.destroy(ground.network().name))
+
+
+@real
+def test_a_machine_is_reached_on_each_address_that_it_configures(ground: FabricGround, directory: Path) -> None:
+    one, two = machine(ground, 10), machine(ground, 11)
+    found = plugged(ground, directory, one, two)
+    wide = replace(one, addresses=(one.address, "10.1.0.40"))
+    with guests(*found) as (first, second):
+        assert first.ask() and second.ask()
+        assert not ground.ping(spec_of(second), "10.1.0.40"), "nobody has it"
+        first.run("ip", "address", "add", "10.1.0.40/24", "dev", "eth0")
+        with ground.server(spec_of(second)):
+            assert ground.seen_from(spec_of(first), "10.1.0.40", two.address) is None, "and nobody may pretend to"
+            made = ground.run(ground.networks.ensure_interface(wide))
+            ground.apply([member(wide), member(two)], **GROUPS)
+            assert made.path == found[0].path, "the tap stays, and with it the machine's card"
+            assert ground.ping(spec_of(second), "10.1.0.40") and ground.ping(spec_of(second), one.address)
+            assert ground.seen_from(spec_of(first), "10.1.0.40", two.address) == "10.1.0.40"
+            assert first.ask("-r", one.address), "DHCP gives it the primary one, as before"
+            ground.run(ground.networks.ensure_interface(one))
+            ground.apply([member(one), member(two)], **GROUPS)
+            assert not ground.ping(spec_of(second), "10.1.0.40") and ground.ping(spec_of(second), one.address)
     ground.run(ground.networks.destroy(ground.network().name))
 
 
@@ -194,8 +218,8 @@ def test_nothing_false_passes_a_tap(ground: FabricGround, directory: Path) -> No
             first.send(arp(one.mac, one.gateway, two.address))  # "I am the router"
             assert hears(ethernet(one.mac, ROUTER_MAC, 0x0800, honest)), "no lie has changed the way to two"
             assert ground.ping(spec_of(first), two.address) and ground.ping(spec_of(second), one.address)
-        ground.apply([Member(one.name, one.address, ("sg-a",), source_check=False),
-                      Member(two.name, two.address, ("sg-shut",))], sg_a=GROUPS["sg_a"],
+        ground.apply([member(one, source_check=False),
+                      member(two, "sg-shut")], sg_a=GROUPS["sg_a"],
                      sg_shut=opened(rule("ingress")))
         with ground.inside(spec_of(second), 2) as ear:
             ear.bind(("0.0.0.0", 81))

@@ -6,6 +6,7 @@ import pytest
 
 from cloudlet.engines.fake import Faults, Program, World
 from cloudlet.engines.ports import (
+    Address,
     ContainerSpec,
     Fabric,
     GroupSpec,
@@ -18,7 +19,7 @@ from cloudlet.kernel.errors import Busy, Conflict, Refused
 from tests.simulation.virtual import VirtualClock, run
 
 VPC = NetworkSpec("vpc", ("10.0.0.0/16",), ("10.0.0.1",), "10.0.0.2")
-ENI = InterfaceSpec("eni", "vpc", "10.0.0.5", "10.0.0.1", "02:00:00:00:00:05")
+ENI = InterfaceSpec("eni", "vpc", ("10.0.0.5",), "10.0.0.1", "02:00:00:00:00:05")
 
 
 def spec(name: str = "web", image: str = "img") -> ContainerSpec:
@@ -43,8 +44,8 @@ def test_networks_live_and_die() -> None:
         made = await world.networks.ensure_interface(ENI)
         assert made == await world.networks.ensure_interface(ENI) == await world.networks.observe("eni")
         with pytest.raises(Conflict):
-            await world.networks.ensure_interface(InterfaceSpec("two", "vpc", "10.0.0.5", "10.0.0.1", "02::"))
-        member = Member("eni", "10.0.0.5", ("sg",))
+            await world.networks.ensure_interface(InterfaceSpec("two", "vpc", ("10.0.0.5",), "10.0.0.1", "02::"))
+        member = Member("eni", (Address("10.0.0.5"),), ("sg",))
         await world.networks.apply(Fabric("vpc", 2, (member,)))
         await world.networks.apply(Fabric("vpc", 1, ()))
         assert world.networks.fabrics["vpc"].members == (member,)

@@ -20,12 +20,12 @@ from cloudlet.engines import netns
 from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.fake import World
 from cloudlet.engines.machines import QemuMachines
-from cloudlet.engines.ports import DiskSpec, Fabric, LayerSource, MachineSpec, Member
+from cloudlet.engines.ports import Address, DiskSpec, Fabric, LayerSource, MachineSpec, Member
 from cloudlet.kernel.errors import Conflict
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from tests.engines import tiny_guest
-from tests.engines.fabric_ground import FabricGround, assert_nothing_is_left, fabric_ground, opened, real, rule
+from tests.engines.fabric_ground import FabricGround, assert_nothing_is_left, fabric_ground, member, opened, real, rule
 from tests.engines.machines_conformance import CHECKS, MIB, Check, Ground
 from tests.simulation.virtual import VirtualClock, run
 
@@ -90,7 +90,7 @@ class Yard:
     async def booted(self, spec: MachineSpec, *others: Member) -> None:
         """Waits for a guest that takes orders; everything in the VPC may reach everything."""
         self.fabric.revision += 1
-        members = (Member(spec.nics[0].interface, "10.1.0.10", ("sg-a",)), *others)
+        members = (Member(spec.nics[0].interface, (Address("10.1.0.10"),), ("sg-a",)), *others)
         await self.fabric.networks.apply(Fabric(spec.network, self.fabric.revision, members,
                                                 {"sg-a": opened(rule("ingress"))}))
         await self.says(spec, tiny_guest.READY, tiny_guest.LEASED)
@@ -304,7 +304,7 @@ def test_a_guest_is_in_the_fabric_and_nowhere_else(place: Yard) -> None:
     spec = place.up()
     task = place.fabric.interface(20)
     place.fabric.run(place.fabric.networks.ensure_interface(task))
-    place.fabric.run(place.booted(spec, Member(task.name, task.address, ("sg-a",))))
+    place.fabric.run(place.booted(spec, member(task)))
     assert place.fabric.ping(task, "10.1.0.10")
     asked = (spec.nics[0].interface, task.name)
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from cloudlet.engines import netns, nft
 from cloudlet.engines.edge import EDGE_LINK
 from cloudlet.engines.netlink import Netlink
 from cloudlet.engines.networks import FabricNetworks
-from cloudlet.engines.ports import InterfaceSpec, Member
+from cloudlet.engines.ports import InterfaceSpec
 from tests.engines.fabric_ground import (
     FabricGround,
     assert_nothing_is_left,
     fabric_ground,
+    member,
     opened,
     real,
     routes_of,
@@ -127,9 +129,30 @@ def test_a_crash_while_removing_is_finished(ground: FabricGround, monkeypatch: p
 
 def _works(ground: FabricGround, spec: InterfaceSpec) -> None:
     public = ground.public(0)
-    ground.apply([Member(spec.name, spec.address, ("sg-a",), public, ("0.0.0.0/0",))], sg_a=opened(rule("ingress")))
+    ground.apply([member(spec, public=public, internet=("0.0.0.0/0",))], sg_a=opened(rule("ingress")))
     with ground.server(spec):
         assert ground.tcp(None, public) == ground.host
+
+
+@real
+def test_addresses_change_whole_or_not_at_all(ground: FabricGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever instruction is the last, the next control plane brings it to what is wanted, and nobody else suffers."""
+    reaper = Reaper(monkeypatch)
+    spec = ground.build(10)[0]
+    states = [replace(spec, addresses=(spec.address, *more)) for more in (("10.1.0.30", "10.1.0.31"), ("10.1.0.31",))]
+    ends = 0
+    for after in range(60):
+        ground.run(ground.networks.ensure_interface(states[0]))
+        ends += not reaper.dies(ground, after, lambda networks: networks.ensure_interface(states[1]))
+        ground.start()
+        seen = ground.run(ground.networks.observe(spec.name))
+        assert seen and seen.addresses[0] == spec.address and "10.1.0.31" in seen.addresses
+        assert ground.run(ground.networks.ensure_interface(states[1])) == ground.run(ground.networks.observe(spec.name))
+        routes = ground.command(ground.network(), "ip", "route")
+        assert "10.1.0.31" in routes and "10.1.0.30" not in routes
+        if ends:
+            return
+    raise AssertionError("it takes more than 60 steps to take an address away?")
 
 
 def _cut_veth(ground: FabricGround, spec: InterfaceSpec) -> None:
@@ -226,20 +249,38 @@ def test_the_next_control_plane_finds_everything(ground: FabricGround) -> None:
             assert call.echoes()
 
 
+@real
+def test_a_further_address_that_is_lost_is_seen_and_repaired(ground: FabricGround) -> None:
+    spec = replace(ground.build(10)[0], addresses=("10.1.0.10", "10.1.0.30"))
+    ground.run(ground.networks.ensure_interface(spec))
+    _works(ground, spec)  # by the public address of the last of them
+    for harm in (("ip", "route", "delete", "10.1.0.30/32"), ("ip", "neighbour", "flush", "nud", "permanent", "to",
+                                                            "10.1.0.30")):
+        ground.command(ground.network(), *harm)
+        seen = ground.run(ground.networks.observe(spec.name))
+        assert seen and seen.addresses == ("10.1.0.10",), "what it has is there"
+        assert ground.run(ground.networks.ensure_interface(spec)).addresses == spec.addresses
+    ground.start()  # as after kill -9: the fabric in the ledger knows all addresses
+    subprocess.run(["nsenter", f"--net={netns.path_of(spec.network)}", "nft", "flush", "ruleset"], check=True)
+    ground.run(ground.networks.ensure_network(ground.network()))
+    with ground.server(spec):
+        assert ground.tcp(None, ground.public(0)) == ground.host
+
+
 _CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from cloudlet.engines.networks import FabricNetworks
-from cloudlet.engines.ports import Fabric, InterfaceSpec, Member, NetworkSpec, Rule
+from cloudlet.engines.ports import Address, Fabric, InterfaceSpec, Member, NetworkSpec, Rule
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 
 async def main(mark, cidr, public, vpc, eni):
     networks = FabricNetworks(Site(Installation(mark), Path("/nonexistent"), public_cidr=cidr))
     await networks.ensure_network(NetworkSpec(vpc, ("10.1.0.0/16",), ("10.1.0.1",), "10.1.0.2"))
-    await networks.ensure_interface(InterfaceSpec(eni, vpc, "10.1.0.10", "10.1.0.1", "0a:00:00:00:01:0a"))
+    await networks.ensure_interface(InterfaceSpec(eni, vpc, ("10.1.0.10",), "10.1.0.1", "0a:00:00:00:01:0a"))
     everything = tuple(Rule(way, "-1", None, None, "0.0.0.0/0") for way in ("ingress", "egress"))
-    member = Member(eni, "10.1.0.10", ("sg-a",), public, ("0.0.0.0/0",), ("web.internal",))
+    member = Member(eni, (Address("10.1.0.10", public, ("web.internal",)),), ("sg-a",), ("0.0.0.0/0",))
     await networks.apply(Fabric(vpc, 1, (member,), {"sg-a": everything}))
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main(*sys.argv[1:]))

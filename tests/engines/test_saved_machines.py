@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudlet.engines import saved_states
-from cloudlet.engines.ports import MachineSpec, Member
+from cloudlet.engines.ports import Address, MachineSpec, Member
 from tests.engines import tiny_guest
 from tests.engines.fabric_ground import real
 from tests.engines.machines_conformance import MIB
@@ -67,7 +67,7 @@ def test_copies_are_machines_of_their_own(place: Yard) -> None:
         await saved(place)
         specs = [await started(place, "one", 10), await started(place, "two", 11)]
         assert [await is_copy(place, spec) for spec in specs] == [True, True]
-        await place.booted(specs[0], Member(specs[1].nics[0].interface, "10.1.0.11", ("sg-a",)))
+        await place.booted(specs[0], Member(specs[1].nics[0].interface, (Address("10.1.0.11"),), ("sg-a",)))
         await place.says(specs[1], tiny_guest.READY, tiny_guest.LEASED)
         return specs
     specs = place.fabric.run(main())

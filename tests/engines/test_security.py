@@ -3,15 +3,16 @@
 import pytest
 
 from cloudlet.engines.nft import Document, whole
-from cloudlet.engines.ports import Fabric, Member, Rule
+from cloudlet.engines.ports import Address, Fabric, Member, Rule
 from cloudlet.engines.security import NOBODY, Place, document
 from cloudlet.kernel.errors import Refused
 
 RANGE = "203.0.113.0/24"
 
 
-def place(last: int, *groups: str, **more: object) -> Place:
-    return Place(Member(f"eni-{last}", f"10.0.0.{last}", groups, **more),  # type: ignore[arg-type]
+def place(last: int, *groups: str, public: str | None = None, internet: tuple[str, ...] = (),
+          more: tuple[Address, ...] = ()) -> Place:
+    return Place(Member(f"eni-{last}", (Address(f"10.0.0.{last}", public), *more), groups, internet),
                  f"e{last}", f"0a:00:00:00:00:{last:02x}")
 
 
@@ -49,7 +50,7 @@ def test_what_cannot_be_expressed_is_refused(bad: tuple[str, str]) -> None:
 @pytest.mark.parametrize("bad", [
     place(1, "sg 1"), place(1, "sg-1; drop"), place(1, ""), place(1, "sg-1", public="x"),
     place(1, "sg-1", public="203.0.113.7", internet=("nowhere",)),
-    Place(Member("eni", "10.0.0.256", ("sg-1",)), "e1", "0a:00:00:00:00:01")])
+    Place(Member("eni", (Address("10.0.0.256"),), ("sg-1",)), "e1", "0a:00:00:00:00:01")])
 def test_bad_members_are_refused(bad: Place) -> None:
     with pytest.raises(Refused):
         rendered(bad)
@@ -87,3 +88,15 @@ def test_an_empty_fabric_lets_nothing_pass() -> None:
     assert "policy drop" in made.chains["forward-all"].hook
     assert made.sets["sources"].elements == {}
     assert whole(made).startswith("table ip cloudlet\ndelete table ip cloudlet\n")
+
+
+def test_groups_and_sources_know_every_address() -> None:
+    more = (Address("10.0.0.8", "203.0.113.8"), Address("10.0.0.9"))
+    made = rendered(place(1, "sg-1", public="203.0.113.7", more=more), place(2, "sg-2"), sg_1=(),
+                    sg_2=(Rule("ingress", "-1", None, None, "sg-1"),))
+    assert set(made.sets["members-sg-1"].elements) == {"10.0.0.1", "10.0.0.8", "10.0.0.9"}
+    assert {source for source in made.sets["sources"].elements if source.startswith("e1 ")} == {
+        f"e1 . 0a:00:00:00:00:01 . {address}" for address in ("10.0.0.1", "10.0.0.8", "10.0.0.9")}
+    assert made.sets["private-of"].elements == {"203.0.113.7": "10.0.0.1", "203.0.113.8": "10.0.0.8"}
+    with pytest.raises(Refused):
+        rendered(place(1, "sg-1", more=(Address("10.0.0.256"),)))

@@ -262,7 +262,8 @@ class Checker:
             size = 1 << 32 - int(subnet["CidrBlock"].rpartition("/")[2])
             taken = sum(i["SubnetId"] == subnet["SubnetId"] for i in interfaces.values())
             assert subnet["AvailableIpAddressCount"] == size - 5 - taken, f"{subnet['SubnetId']} lost addresses"
-        members = {(m.address, m.groups, m.public) for fabric in networks.fabrics.values() for m in fabric.members}
+        members = {(address.private, member.groups, address.public) for fabric in networks.fabrics.values()
+                   for member in fabric.members for address in member.addresses}
         igw = {a["VpcId"] for g in self.customer.ask(ec2.ec2, "DescribeInternetGateways")["InternetGateways"]
                for a in g["Attachments"]}
         expected = {(i["PrivateIpAddress"], tuple(g["GroupId"] for g in i["Groups"]),

@@ -43,29 +43,55 @@ class Links:
         if netns.inode(vpc) is None or spec.network not in self._ledger.networks():
             raise Conflict(f"the network {spec.network} does not exist")
         known = self._ledger.interface(spec.name)
-        if known is not None and replace(known, lease=None) != replace(spec, lease=None):
+        if known is not None and _core(known) != _core(spec):
             self.remove(spec.name)
             known = None
-        self._ledger.add_interface(spec)
+        former = tuple(a for a in known.addresses if a not in spec.addresses) if known else ()
+        self._ledger.add_interface(replace(spec, addresses=(*spec.addresses, *former)))
         try:
             with netns.inside(vpc):
                 outer = Netlink()
             with outer:
+                self._withdraw(outer, spec, former)
                 self._refuse_taken(outer, spec)
                 if spec.workload == "namespace":
                     self._build_namespace(outer, spec)
                 else:
                     self._build_tap(outer, spec)
+            if former:
+                self._ledger.add_interface(spec)
         except (OSError, EngineError):
             if known is None:
                 self.remove(spec.name)
             raise
         return self._interface(spec)
 
+    def _withdraw(self, outer: Netlink, spec: InterfaceSpec, addresses: tuple[str, ...]) -> None:
+        """Addresses that are no longer the interface's lead to it no more, and their connections are cut: once, since
+        they may be another's by the time that this is tried again."""
+        link = outer.link(self.port(spec.name))
+        if not addresses or link is None:
+            return
+        ours = frozenset(address for address in addresses if outer.neighbour(address, link.index))
+        for address in ours:
+            outer.delete_route(f"{address}/32", link=link.index)
+        if ours:
+            with netns.inside(netns.path_of(spec.network)):
+                conntrack.forget(ours)
+        for address in ours:
+            outer.delete_neighbour(address, link.index)
+        if spec.workload == "namespace" and netns.inode(netns.path_of(spec.name)) is not None:
+            with netns.inside(netns.path_of(spec.name)), Netlink() as inner:
+                if eth := inner.link(INNER):
+                    for address in addresses:
+                        inner.delete_address(eth.index, address)
+
     def _refuse_taken(self, outer: Netlink, spec: InterfaceSpec) -> None:
-        route, ours = outer.route_to(spec.address), outer.link(self.port(spec.name))
-        if route and route.destination.prefixlen == 32 and (ours is None or route.link != ours.index):
-            raise Conflict(f"{spec.address} belongs to another interface of {spec.network}")
+        ours = outer.link(self.port(spec.name))
+        for address in spec.addresses:
+            route = outer.route_to(address)
+            if route and route.destination.prefixlen == 32 and (ours is None or route.link != ours.index):
+                raise Conflict(f"{address} belongs to another interface of {spec.network}")
 
     def _build_namespace(self, outer: Netlink, spec: InterfaceSpec) -> None:
         path, port = netns.create(spec.name), self.port(spec.name)
@@ -82,8 +108,9 @@ class Links:
             if link is None or eth is None:
                 raise Busy(f"{spec.name} went away while it was made")
             inner.set_link(LO)
-            inner.set_link(eth.index, spec.mac)
-            inner.add_address(eth.index, spec.address)
+            _raise(inner, eth, spec.mac)
+            for address in spec.addresses:
+                inner.add_address(eth.index, address)
             inner.set_neighbour(spec.gateway, eth.index, ROUTER_MAC)
             inner.set_route(ANYWHERE, eth.index, gateway=spec.gateway)
             self._attach(outer, link, spec)
@@ -105,21 +132,25 @@ class Links:
     def _attach(self, outer: Netlink, link: Link, spec: InterfaceSpec) -> None:
         with netns.inside(netns.path_of(spec.network)):
             sysctl.answer_at_once(link.name)
-        outer.set_link(link.index, ROUTER_MAC, GROUP)
-        outer.set_neighbour(spec.address, link.index, spec.mac)
-        outer.set_route(f"{spec.address}/32", link.index)
+        _raise(outer, link, ROUTER_MAC, GROUP)
+        for address in spec.addresses:
+            outer.set_neighbour(address, link.index, spec.mac)
+            outer.set_route(f"{address}/32", link.index)
 
     def observe(self, name: str) -> Interface | None:
-        """The interface, if nothing of it is missing."""
+        """The interface with the addresses that lead to it, if nothing else of it is missing."""
         spec = self._ledger.interface(name)
         if spec is None or netns.inode(netns.path_of(spec.network)) is None:
             return None
         with netns.inside(netns.path_of(spec.network)), Netlink() as outer:
-            link, route = outer.link(self.port(name)), outer.route_to(spec.address)
-            if (link is None or not link.up or route is None or route.link != link.index
-                    or outer.neighbour(spec.address, link.index) != spec.mac.lower()):
+            link = outer.link(self.port(name))
+            if link is None or not link.up:
                 return None
-        return self._interface(spec) if spec.workload == "tap" or _is_furnished(spec, link) else None
+            found = [address for address in spec.addresses if _leads(outer, address, link, spec.mac)]
+        if spec.workload == "namespace":
+            present = _furnished(spec, link)
+            found = [address for address in found if address in present]
+        return self._interface(replace(spec, addresses=tuple(found))) if spec.address in found else None
 
     def remove(self, name: str) -> None:
         """Removes whatever there is of an interface, and the connections it had."""
@@ -131,7 +162,7 @@ class Links:
                     with Netlink() as outer:
                         outer.delete_link(self.port(name))
                     if spec:
-                        conntrack.forget(frozenset({spec.address}))
+                        conntrack.forget(frozenset(spec.addresses))
         netns.remove(name)
         self._ledger.remove_interface(name)
 
@@ -146,24 +177,44 @@ class Links:
             self._ledger.remove_interface(name)
 
     def _interface(self, spec: InterfaceSpec) -> Interface:
-        return Interface(spec.name, netns.path_of(spec.name) if spec.workload == "namespace" else self.port(spec.name))
+        path = netns.path_of(spec.name) if spec.workload == "namespace" else self.port(spec.name)
+        return Interface(spec.name, path, spec.addresses)
+
+
+def _raise(namespace: Netlink, link: Link, mac: str, group: int | None = None) -> None:
+    """Up, with that hardware address: said only where it is not so, since whoever says it has the kernel forget the
+    device's neighbours."""
+    if not link.up or link.mac != mac.lower():
+        namespace.set_link(link.index, mac, group)
+
+
+def _core(spec: InterfaceSpec) -> InterfaceSpec:
+    """What of an interface cannot change while its workload has it."""
+    return replace(spec, addresses=spec.addresses[:1], lease=None)
+
+
+def _leads(outer: Netlink, address: str, link: Link, mac: str) -> bool:
+    """Whether an address leads by that device to that hardware address."""
+    route = outer.route_to(address)
+    return route is not None and route.link == link.index and outer.neighbour(address, link.index) == mac.lower()
 
 
 def _is_pair(link: Link | None, eth: Link | None) -> bool:
     return link is not None and eth is not None and (link.peer, eth.peer) == (eth.index, link.index)
 
 
-def _is_furnished(spec: InterfaceSpec, link: Link) -> bool:
-    """Whether the workload's namespace has its device, address and way out."""
+def _furnished(spec: InterfaceSpec, link: Link) -> set[str]:
+    """The addresses in the workload's namespace; none, where it lacks its device or way out."""
     path = netns.path_of(spec.name)
     if netns.inode(path) is None:
-        return False
+        return set()
     with netns.inside(path), Netlink() as inner:
         eth = inner.link(INNER)
-        return (eth is not None and eth.up and _is_pair(link, eth) and eth.mac == spec.mac.lower()
-                and spec.address in inner.addresses(eth.index)
-                and any((route.destination.prefixlen, route.link, route.gateway) == (0, eth.index, spec.gateway)
-                        for route in inner.routes()))
+        if eth is None or not eth.up or not _is_pair(link, eth) or eth.mac != spec.mac.lower():
+            return set()
+        leaves = any((route.destination.prefixlen, route.link, route.gateway) == (0, eth.index, spec.gateway)
+                     for route in inner.routes())
+        return inner.addresses(eth.index) if leaves else set()
 
 
 def _make_tap(name: str) -> None:

@@ -216,6 +216,15 @@ class Netlink:
         self.ask(_NEIGHBOUR + _NEW, struct.pack("=BxxxiHBB", socket.AF_INET, link, PERMANENT, 0, 0)
                  + attribute(1, socket.inet_aton(address)) + attribute(2, _mac(mac)), _CREATE | _REPLACE)
 
+    def delete_neighbour(self, address: str, link: int) -> None:
+        """Nothing is known of what is behind an address any more. What is gone already is fine."""
+        try:
+            self.ask(_NEIGHBOUR + _DEL, struct.pack("=BxxxiHBB", socket.AF_INET, link, 0, 0, 0)
+                     + attribute(1, socket.inet_aton(address)))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+                raise
+
     def neighbour(self, address: str, link: int) -> str | None:
         """The hardware address that was set for good, if one was."""
         try:

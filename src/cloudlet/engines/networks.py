@@ -8,7 +8,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -22,7 +22,7 @@ from cloudlet.engines.edge import Edge
 from cloudlet.engines.ledger import Ledger
 from cloudlet.engines.links import ROUTER_MAC, Links
 from cloudlet.engines.netlink import LO, Netlink
-from cloudlet.engines.ports import Fabric, Interface, InterfaceSpec, NetworkSpec
+from cloudlet.engines.ports import Address, Fabric, Interface, InterfaceSpec, NetworkSpec
 from cloudlet.engines.resolver import AMAZON_DNS, Resolver
 from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused, Unavailable
 from cloudlet.kernel.site import Site
@@ -42,8 +42,8 @@ class Applied:
     inode: int
     fabric: Fabric | None = None
     document: nft.Document | None = None
-    public: frozenset[str] | None = None
-    names: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    public: Mapping[str, str] | None = None
+    names: tuple[Address, ...] | None = None
     specs: dict[str, InterfaceSpec] = field(default_factory=dict)
 
 
@@ -203,21 +203,25 @@ class FabricNetworks:
         applied.document = document
 
     async def _publish(self, applied: Applied, places: list[security.Place], fabric: Fabric) -> None:
-        """The edge sends the members' public addresses here, and no others."""
-        public = frozenset(place.member.public for place in places if place.member.public)
+        """The edge sends the members' public addresses here, and no others. Whoever talked to one that stands for
+        another private address now is cut off."""
+        public = {a.public: a.private for place in places for a in place.member.addresses if a.public}
         if public != applied.public:
-            await self._run(self._route_public, fabric.network, public)
+            members = applied.fabric.members if applied.fabric else ()
+            before = {a.public: a.private for member in members for a in member.addresses if a.public}
+            moved = frozenset(a for a, private in before.items() if public.get(a, private) != private)
+            await self._run(self._route_public, fabric.network, frozenset(public), moved)
             applied.public = public
 
-    def _route_public(self, network: str, public: frozenset[str]) -> None:
-        withdrawn = self._edge.publish(network, public)
+    def _route_public(self, network: str, public: frozenset[str], moved: frozenset[str]) -> None:
+        withdrawn = self._edge.publish(network, public) | moved
         if withdrawn:
             with netns.inside(netns.path_of(network)):
                 conntrack.forget(withdrawn)
 
     async def _name(self, applied: Applied, fabric: Fabric) -> None:
         """DNS answers the members' names, and no others."""
-        names = tuple((member.address, member.names) for member in fabric.members)
+        names = tuple(address for member in fabric.members for address in member.addresses)
         if names != applied.names:
             await self._run(self._resolver(fabric.network).write, fabric.members)
             applied.names = names

@@ -47,10 +47,11 @@ class Resolver:
 
     def write(self, members: Sequence[Member]) -> None:
         """Exactly these names are answered from now on. Raises Refused for one that cannot be a host's."""
-        for name in (name for member in members for name in member.names):
+        addresses = [address for member in members for address in member.addresses]
+        for name in (name for address in addresses for name in address.names):
             if not _HOST_NAME.fullmatch(name):
                 raise Refused(f"{name!r} cannot be a host's name")
-        lines = sorted(f"{member.address} {' '.join(member.names)}\n" for member in members if member.names)
+        lines = sorted(f"{address.private} {' '.join(address.names)}\n" for address in addresses if address.names)
         text = "".join(lines)
         text += f"{_MARKER_ADDRESS} {_marker(text)}\n"
         if self._hosts.exists() and self._hosts.read_text() == text:

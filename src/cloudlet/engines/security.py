@@ -55,7 +55,7 @@ NOBODY = Fabric("", 0, ())  # of a VPC in which nothing may pass
 
 
 def _check(member: Member) -> None:
-    for address in (member.address, member.public):
+    for address in (each for of in member.addresses for each in (of.private, of.public)):
         if address and not _is_address(address):
             raise Refused(f"{member.interface}: {address!r} is not an IPv4 address")
     for group in member.groups:
@@ -68,7 +68,7 @@ def _bearers(places: Iterable[Place]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for place in places:
         for group in place.member.groups:
-            found.setdefault(group, []).append(place.member.address)
+            found.setdefault(group, []).extend(address.private for address in place.member.addresses)
     return found
 
 
@@ -78,12 +78,12 @@ def _bearers(places: Iterable[Place]) -> dict[str, list[str]]:
 def _ports(places: list[Place]) -> dict[str, Set]:
     """Devices in the fabric, and the source addresses that may come from each: where sources are not checked, any but
     those of other interfaces, since groups name their members by address."""
-    own = {f"{p.link} . {p.mac} . {p.member.address}": "" for p in places}
+    own = {f"{p.link} . {p.mac} . {address.private}": "" for p in places for address in p.member.addresses}
     unchecked = {f"{p.link} . {p.mac}": "" for p in places if not p.member.source_check}
     return {
         "ports": Set("ifname", {EDGE_LINK: "", **{place.link: "" for place in places}}),
         "sources": Set("ifname . ether_addr . ipv4_addr", own),
-        "members": Set("ipv4_addr", {p.member.address: "" for p in places}),
+        "members": Set("ipv4_addr", {address.private: "" for p in places for address in p.member.addresses}),
         "relays": Set("ifname . ether_addr", unchecked),
         "leased": Set("ifname . ether_addr", {f"{p.link} . {p.mac}": "" for p in places if p.leased}),
     }
@@ -181,7 +181,8 @@ def _routes(places: list[Place]) -> tuple[dict[str, Set], dict[str, Chain]]:
     arrivals: dict[str, str] = {}
     chains: dict[str, Chain] = {}
     for place in places:
-        ranges = _collapsed(place.member.internet) if place.member.public else ()
+        is_public = any(address.public for address in place.member.addresses)
+        ranges = _collapsed(place.member.internet) if is_public else ()
         if _ANYWHERE in ranges:
             departures[place.link] = arrivals[place.link] = "continue"
             continue
@@ -198,7 +199,7 @@ def _routes(places: list[Place]) -> tuple[dict[str, Set], dict[str, Chain]]:
 
 def _translations(places: list[Place]) -> dict[str, Set]:
     """Public addresses, one to one."""
-    pairs = [(p.member.public, p.member.address) for p in places if p.member.public]
+    pairs = [(a.public, a.private) for p in places for a in p.member.addresses if a.public]
     return {"private-of": Set("ipv4_addr", dict(pairs), "ipv4_addr"),
             "public-of": Set("ipv4_addr", {private: public for public, private in pairs}, "ipv4_addr")}
 

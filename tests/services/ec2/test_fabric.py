@@ -15,10 +15,11 @@ def test_a_public_task_of_the_default_vpc(region: Region) -> None:
     task = region.task(public=True)
     region.settle()
     seen = member(region, task)
-    assert (seen.address, seen.public, seen.groups) == (task.private_ip, task.public_ip, task.groups)
+    (address,) = seen.addresses
+    assert (address.private, address.public, seen.groups) == (task.private_ip, task.public_ip, task.groups)
     assert seen.internet == ("0.0.0.0/0",)
     dashed = (task.public_ip or "").replace(".", "-")
-    assert seen.names == (task.private_dns_name, f"ec2-{dashed}.compute-1.amazonaws.com")
+    assert address.names == (task.private_dns_name, f"ec2-{dashed}.compute-1.amazonaws.com")
     assert seen.source_check
     assert list(region.fabric().groups) == list(task.groups)
     assert set(region.fabric().groups[task.groups[0]]) == {
@@ -55,11 +56,11 @@ def test_no_gateway_no_way_out_and_no_public_address(region: Region) -> None:
     subnet_id = region.subnet(vpc_id)
     task = region.task(subnet_id=subnet_id, public=True)
     region.settle()
-    assert (member(region, task).public, member(region, task).internet) == (None, ())
+    assert (member(region, task).addresses[0].public, member(region, task).internet) == (None, ())
     gateway = region("CreateInternetGateway")["InternetGateway"]["InternetGatewayId"]
     region("AttachInternetGateway", InternetGatewayId=gateway, VpcId=vpc_id)
     region.settle()
-    assert (member(region, task).public, member(region, task).internet) == (task.public_ip, ())
+    assert (member(region, task).addresses[0].public, member(region, task).internet) == (task.public_ip, ())
     main = region("DescribeRouteTables", Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["RouteTables"][0]
     region("CreateRoute", RouteTableId=main["RouteTableId"], DestinationCidrBlock="198.51.100.0/24", GatewayId=gateway)
     region.settle()
@@ -77,10 +78,10 @@ def test_names_follow_the_vpcs_attributes(region: Region) -> None:
     task = region.task(public=True)
     region("ModifyVpcAttribute", VpcId=task.vpc_id, EnableDnsHostnames={"Value": False})
     region.settle()
-    assert member(region, task).names == (task.private_dns_name,)
+    assert member(region, task).addresses[0].names == (task.private_dns_name,)
     region("ModifyVpcAttribute", VpcId=task.vpc_id, EnableDnsSupport={"Value": False})
     region.settle()
-    assert member(region, task).names == ()
+    assert member(region, task).addresses[0].names == ()
 
 
 def test_groups_that_name_each_other(region: Region) -> None:

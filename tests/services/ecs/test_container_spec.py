@@ -8,6 +8,7 @@ from cloudlet.engines.ports import GroupSpec
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import NetworkInterface
+from cloudlet.services.ec2.records import PrivateAddress
 from cloudlet.services.ecs.container_spec import container_name, container_spec, handle_in
 from cloudlet.services.ecs.definition_rules import normalized
 from cloudlet.services.ecs.records import Attachment, Definition, Task, TaskContainer, handle
@@ -28,8 +29,8 @@ def task(**more: Any) -> Task:
                 1024, 0.0, "family:web", **more)
 
 
-INTERFACE = NetworkInterface("k", "eni-1", "1", "eu-west-1", "vpc-1", "subnet-1", "10.0.0.0/24", "z", "10.0.0.5",
-                             "ip-10-0-0-5.eu-west-1.compute.internal", "10.0.0.2", "m", (), "cl-abcdef-vpc-1", "e", 0.0,
+INTERFACE = NetworkInterface("k", "eni-1", "1", "eu-west-1", "vpc-1", "subnet-1", "10.0.0.0/24", "z",
+                             (PrivateAddress("10.0.0.5"),), "10.0.0.2", "m", (), "cl-abcdef-vpc-1", "e", 0.0,
                              path="/run/netns/e")
 
 

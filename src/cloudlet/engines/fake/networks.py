@@ -32,8 +32,9 @@ class FakeNetworks:
             if spec.network not in self.networks:
                 raise Conflict(f"the network {spec.network} does not exist")
             for other in self.interfaces.values():
-                if (other.network, other.address) == (spec.network, spec.address) and other.name != spec.name:
-                    raise Conflict(f"{spec.address} belongs to {other.name}")
+                shared = set(other.addresses) & set(spec.addresses)
+                if other.network == spec.network and shared and other.name != spec.name:
+                    raise Conflict(f"{min(shared)} belongs to {other.name}")
             self.interfaces[spec.name] = spec
             return self._interface(spec)
         return await self._world.verb("ensure_interface", spec.name, effect, makes=True)
@@ -91,7 +92,8 @@ class FakeNetworks:
 
     @staticmethod
     def _interface(spec: InterfaceSpec) -> Interface:
-        return Interface(spec.name, f"/run/netns/{spec.name}" if spec.workload == "namespace" else spec.name)
+        path = f"/run/netns/{spec.name}" if spec.workload == "namespace" else spec.name
+        return Interface(spec.name, path, spec.addresses)
 
 
 class FakeDoors:

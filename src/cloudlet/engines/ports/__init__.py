@@ -52,25 +52,32 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceSpec:
-    """An elastic network interface. With `workload` "namespace" it gets a namespace of its own, in which the address,
-    the default route by `gateway` and lo are up; with "tap" a tap device that a machine opens, on which DHCP tells it
-    all this where there is a `lease`."""
+    """An elastic network interface with its private addresses, the primary one first. With `workload` "namespace" it
+    gets a namespace of its own, in which the addresses, the default route by `gateway` and lo are up; with "tap" a tap
+    device that a machine opens, on which DHCP tells it the primary one and the rest where there is a `lease`."""
 
     name: str
     network: str
-    address: str
+    addresses: tuple[str, ...]
     gateway: str
     mac: str
     workload: Literal["namespace", "tap"] = "namespace"
     lease: Lease | None = None
 
+    @property
+    def address(self) -> str:
+        """The primary one."""
+        return self.addresses[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface as observed. `path` is the namespace's path, or the tap's device name."""
+    """An interface as observed, with the addresses that lead to it. `path` is the namespace's path, or the tap's device
+    name."""
 
     name: str
     path: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +93,24 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """One of an interface's private addresses, the public address that stands for it (1:1 NAT), and the names that the
+    VPC's DNS answers with it."""
+
+    private: str
+    public: str | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """An interface's place in the fabric: its address, groups, public address (1:1 NAT), the destinations that its
-    route table sends to an internet gateway, and the names that the VPC's DNS answers for it."""
+    """An interface's place in the fabric: its addresses, its groups, and the destinations that its route table sends to
+    an internet gateway."""
 
     interface: str
-    address: str
+    addresses: tuple[Address, ...]
     groups: tuple[str, ...]
-    public: str | None = None
     internet: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
     source_check: bool = True
 
 
@@ -117,7 +132,8 @@ class Networks(Protocol):
         ...
 
     async def ensure_interface(self, spec: InterfaceSpec) -> Interface:
-        """The interface, routed in its network. Until a fabric names it, nothing passes."""
+        """The interface, routed in its network by exactly these addresses; a workload keeps its device when others than
+        the primary one change. Until a fabric names it, nothing passes."""
         ...
 
     async def apply(self, fabric: Fabric) -> None:

@@ -14,6 +14,7 @@ from cloudlet.services.ec2 import (
     places,
     routes,
     rules,
+    secondary_addresses,
     subnets,
     tags,
     templates,
@@ -53,8 +54,9 @@ from cloudlet.services.ec2.storage import (
 from cloudlet.services.ec2.storage.image_parameters import machine_images
 
 NOUNS = (absent, acls, addresses, attachments, conditions, dhcp, gateways, groups, interfaces, keypairs, places,
-         routes, rules, subnets, tags, templates, vpcs, attaching, image_attributes, images, making_images,
-         modifications, snapshots, volumes, attributes, console, launching, offerings, power, profiles, status, views)
+         routes, rules, secondary_addresses, subnets, tags, templates, vpcs, attaching, image_attributes, images,
+         making_images, modifications, snapshots, volumes, attributes, console, launching, offerings, power, profiles,
+         status, views)
 
 __all__ = ["NOUNS", "NetworkInterface", "authorized_key", "controller", "create_interface", "ec2", "find_instance",
            "find_interface", "find_interface_by_address", "give_key", "infrastructure", "instance_metadata",

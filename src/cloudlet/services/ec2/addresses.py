@@ -10,7 +10,7 @@ from cloudlet.services.ec2 import api, pool, quotas
 from cloudlet.services.ec2.api import ec2, refuse, touches
 from cloudlet.services.ec2.fabric import refresh_fabric
 from cloudlet.services.ec2.instances.records import Instance
-from cloudlet.services.ec2.interfaces import detach_address, drop_public, find_interface, own_interface, vpc_key
+from cloudlet.services.ec2.interfaces import detach_address, drop_public, find_interface, mapped, own_interface, vpc_key
 from cloudlet.services.ec2.nouns import described, find
 from cloudlet.services.ec2.records import ElasticIp, InternetGateway, NetworkInterface
 from cloudlet.services.ec2.tags import tag_set, tags_for
@@ -79,27 +79,31 @@ def allocate_address(call: Call, tx: Tx, request: Input) -> Output:
 
 @ec2.write(resources=_parties)
 def associate_address(call: Call, tx: Tx, request: Input) -> Output:
-    """Gives an interface a public address, in place of the one it had."""
+    """Has a public address stand for one of an interface's private ones, in place of the one that did."""
     elastic = _named(tx, call, request)
     interface = _meant(tx, call, request)
-    if request.get("PrivateIpAddress") not in (None, "", interface.private_ip):
-        raise api.InvalidParameterValue(f"The private IP address {request['PrivateIpAddress']} is not assigned to "
-                                        f"network interface {interface.id}.")
+    private_ip = request.get("PrivateIpAddress") or interface.private_ip
+    if private_ip not in {address.ip for address in interface.addresses}:
+        raise api.InvalidParameterValue(f"The private IP address {private_ip} is not assigned to network interface "
+                                        f"{interface.id}.")
     if not tx.count(InternetGateway, vpc=interface.vpc_id):
         raise api.GatewayNotAttached(f"Network {interface.vpc_id} is not attached to any internet gateway")
-    if elastic.interface_id == interface.id:
+    if (elastic.interface_id, elastic.private_ip) == (interface.id, private_ip):
         return {"AssociationId": elastic.association_id}
     if elastic.association_id:
         if not request.get("AllowReassociation"):
             raise api.AlreadyAssociated(f"resource {elastic.id} is already associated with associate-id "
                                         f"{elastic.association_id}")
         _disassociate(tx, elastic)
+        interface = find(tx, call, NetworkInterface, interface.id)
     for other in tx.find(ElasticIp, interface=interface.id):
-        interface = detach_address(tx, interface, other)
-    interface = drop_public(tx, interface)
+        if other.private_ip == private_ip:
+            interface = detach_address(tx, interface, other)
+    if private_ip == interface.private_ip:
+        interface = drop_public(tx, interface)
     association_id = f"eipassoc-{tx.token(17)}"
-    tx.put(replace(elastic, association_id=association_id, interface_id=interface.id, private_ip=interface.private_ip))
-    tx.put(replace(interface, public_ip=elastic.public_ip))
+    tx.put(replace(elastic, association_id=association_id, interface_id=interface.id, private_ip=private_ip))
+    tx.put(mapped(interface, private_ip, elastic.public_ip))
     refresh_fabric(tx, vpc_key(interface))
     return {"AssociationId": association_id}
 

@@ -133,6 +133,7 @@ InvalidInterfaceNotFound = error("InvalidNetworkInterfaceID.NotFound")
 InvalidInterfaceMalformed = error("InvalidNetworkInterfaceId.Malformed")
 InvalidAttachmentIdNotFound = error("InvalidAttachmentID.NotFound")
 InvalidIpAddressInUse = error("InvalidIPAddress.InUse")
+PrivateIpAddressLimitExceeded = error("PrivateIpAddressLimitExceeded")
 
 InvalidAllocationNotFound = error("InvalidAllocationID.NotFound")
 InvalidAddressNotFound = error("InvalidAddress.NotFound")

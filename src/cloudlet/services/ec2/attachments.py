@@ -14,6 +14,7 @@ from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.instances.types import catalogue
 from cloudlet.services.ec2.interfaces import own_interface
 from cloudlet.services.ec2.nouns import find
+from cloudlet.services.ec2.private_addresses import require_room
 from cloudlet.services.ec2.records import NetworkInterface, Vpc
 from cloudlet.store.db import Tx
 
@@ -50,6 +51,7 @@ def _require_place(tx: Tx, instance: Instance, interface: NetworkInterface, inde
         raise api.InvalidParameterValue(f"Value ({index}) for parameter deviceIndex is invalid.")
     if len(there) >= type.interfaces:
         raise api.InterfaceLimitExceeded(f"Interface count {len(there) + 1} exceeds the limit for {type.name}")
+    require_room(len(interface.addresses), type.addresses, interface.id)
 
 
 @ec2.write(resources=touches(instance="", network_interface=""))

@@ -3,19 +3,20 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from cloudlet.engines.ports import Fabric, InterfaceSpec, Lease, Member, NetworkSpec, Rule
+from cloudlet.engines.ports import Address, Fabric, InterfaceSpec, Lease, Member, NetworkSpec, Rule
 from cloudlet.services.ec2.ranges import gateway_of, resolver_of
 from cloudlet.services.ec2.records import (
     FabricRevision,
     InternetGateway,
     Network,
     NetworkInterface,
+    PrivateAddress,
     RouteTable,
     SecurityGroupRule,
     Subnet,
     Vpc,
 )
-from cloudlet.services.ec2.regions import public_dns_name
+from cloudlet.services.ec2.regions import private_dns_name, public_dns_name
 from cloudlet.store.db import Tx
 
 # ── What asks for a new look at the world ────────────────────────────────────────────────────────────────────────────
@@ -87,14 +88,18 @@ def render(seen: Snapshot) -> Fabric:
 
 
 def _member(seen: Snapshot, interface: NetworkInterface, internet: tuple[str, ...]) -> Member:
-    public = interface.public_ip if seen.gateway else None
+    addresses = tuple(_address(seen, interface.region, address) for address in interface.addresses)
+    return Member(interface.fabric_name, addresses, interface.groups, internet, interface.source_check)
+
+
+def _address(seen: Snapshot, region: str, address: PrivateAddress) -> Address:
+    public = address.public_ip if seen.gateway else None
     names: tuple[str, ...] = ()
     if seen.vpc.dns_support:
-        names = (interface.private_dns_name,)
+        names = (private_dns_name(region, address.ip),)
         if seen.vpc.dns_hostnames and public:  # inside the VPC, a public name means the private address
-            names += (public_dns_name(interface.region, public),)
-    return Member(interface.fabric_name, interface.private_ip, interface.groups, public, internet, names,
-                  interface.source_check)
+            names += (public_dns_name(region, public),)
+    return Address(address.ip, public, names)
 
 
 def _internet(seen: Snapshot, subnet_id: str) -> tuple[str, ...]:
@@ -124,5 +129,5 @@ def interface_spec(interface: NetworkInterface) -> InterfaceSpec:
     lease = None
     if interface.workload == "tap":
         lease = Lease(interface.subnet_cidr, interface.resolver, interface.private_dns_name)
-    return InterfaceSpec(interface.fabric_name, interface.network, interface.private_ip,
+    return InterfaceSpec(interface.fabric_name, interface.network, tuple(each.ip for each in interface.addresses),
                          gateway_of(interface.subnet_cidr), interface.mac, interface.workload, lease)

@@ -53,7 +53,7 @@ def detach_internet_gateway(call: Call, tx: Tx, request: Input) -> Output:
     vpc = find(tx, call, Vpc, request["VpcId"])
     if gateway.vpc_id != vpc.id:
         raise api.GatewayNotAttached(f"resource {gateway.id} is not attached to network {vpc.id}")
-    if any(i.public_ip and not i.releasing for i in tx.find(NetworkInterface, vpc=vpc.id)):
+    if any(i.public_ips and not i.releasing for i in tx.find(NetworkInterface, vpc=vpc.id)):
         raise api.DependencyViolation(f"Network {vpc.id} has some mapped public address(es). "
                                       "Please unmap those public address(es) before detaching the gateway.")
     tx.put(replace(gateway, vpc_id=None))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 from typing import Any
 
 from cloudlet.kernel.call import Call
@@ -14,11 +13,13 @@ from cloudlet.services.ec2.api import ec2, refuse, touches
 from cloudlet.services.ec2.fabric import join_network, refresh_fabric
 from cloudlet.services.ec2.groups import default_group
 from cloudlet.services.ec2.nouns import described, find
-from cloudlet.services.ec2.ranges import parse_address, resolver_of, usable
+from cloudlet.services.ec2.private_addresses import ANY, Wish, choose, read_wish, require_room
+from cloudlet.services.ec2.ranges import resolver_of
 from cloudlet.services.ec2.records import (
     ElasticIp,
     InterfaceAttachment,
     NetworkInterface,
+    PrivateAddress,
     SecurityGroup,
     Subnet,
     Vpc,
@@ -26,9 +27,6 @@ from cloudlet.services.ec2.records import (
 from cloudlet.services.ec2.regions import private_dns_name, public_dns_name, zone_id
 from cloudlet.services.ec2.tags import tag_set, tags_for
 from cloudlet.store.db import Tx
-
-_PROBES = 16
-
 
 # ── What other services use ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -43,9 +41,11 @@ def create_interface(tx: Tx, call: Call, *, subnet_id: str, group_ids: Sequence[
     """
     subnet = find(tx, call, Subnet, subnet_id)
     vpc = find(tx, call, Vpc, subnet.vpc_id)
-    interface = new_interface(tx, call, vpc, subnet, group_ids, None, description, dict(tags or {}))
+    interface = new_interface(tx, call, vpc, subnet, group_ids, ANY, description, dict(tags or {}))
     requester = f"amazon-{notify[0].partition('.')[0]}" if notify else "amazon-aws"
-    interface = replace(interface, requester=requester, notify=notify, public_ip=pool.take(tx) if public else None)
+    interface = replace(interface, requester=requester, notify=notify)
+    if public:
+        interface = mapped(interface, interface.private_ip, pool.take(tx))
     tx.put(interface)
     join_network(tx, vpc)
     return interface
@@ -85,14 +85,22 @@ def vpc_key(interface: NetworkInterface) -> str:
 # ── Public addresses of an interface ─────────────────────────────────────────────────────────────────────────────────
 
 
+def mapped(interface: NetworkInterface, private_ip: str, public_ip: str | None) -> NetworkInterface:
+    """The interface with a public address that stands for one of its private ones, or none (not yet kept)."""
+    return replace(interface, addresses=tuple(
+        replace(address, public_ip=public_ip) if address.ip == private_ip else address
+        for address in interface.addresses))
+
+
 def drop_public(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
-    """Gives the public address that came with the interface back; the interface without it (not yet kept)."""
+    """Gives the public address that came with the interface, for its primary one, back; the interface without it (not
+    yet kept)."""
     if interface.public_ip is None:
         return interface
     if interface.real:
         pool.unmap(tx, interface.public_ip, vpc_key(interface))
     pool.give_back(tx, interface.public_ip)
-    return replace(interface, public_ip=None)
+    return mapped(interface, interface.private_ip, None)
 
 
 def detach_address(tx: Tx, interface: NetworkInterface, elastic: ElasticIp) -> NetworkInterface:
@@ -100,23 +108,23 @@ def detach_address(tx: Tx, interface: NetworkInterface, elastic: ElasticIp) -> N
     tx.put(replace(elastic, association_id=None, interface_id=None, private_ip=None))
     if interface.real:  # one that is not in the world is in no fabric either
         pool.unmap(tx, elastic.public_ip, vpc_key(interface))
-    return replace(interface, public_ip=None)
+    return mapped(interface, elastic.private_ip or "", None)
 
 
 # ── Making one ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def new_interface(tx: Tx, call: Call, vpc: Vpc, subnet: Subnet, group_ids: Sequence[str], address: str | None,
+def new_interface(tx: Tx, call: Call, vpc: Vpc, subnet: Subnet, group_ids: Sequence[str], wish: Wish,
                   description: str, tags: dict[str, str]) -> NetworkInterface:
     """The record of a new interface, not yet kept."""
     groups = groups_for(tx, call, subnet, group_ids)
-    private_ip = _wanted_address(tx, subnet, address) if address else _free_address(tx, subnet)
+    addresses = choose(tx, subnet, wish)
     installation = Installation(pool.ground(tx).installation)
     id = f"eni-{tx.token(17)}"
     key, digits = f"{call.scope}/{id}", id[4:14]
     return NetworkInterface(
-        key, id, call.account, call.region, vpc.id, subnet.id, subnet.cidr, subnet.zone, private_ip,
-        private_dns_name(call.region, private_ip), resolver_of(vpc.cidr),
+        key, id, call.account, call.region, vpc.id, subnet.id, subnet.cidr, subnet.zone, addresses,
+        resolver_of(vpc.cidr),
         ":".join(("02", *(digits[i:i + 2] for i in range(0, 10, 2)))), groups, installation.name("vpc", vpc.key),
         installation.name("eni", key), tx.now, description, tags=tags)
 
@@ -135,30 +143,6 @@ def groups_for(tx: Tx, call: Call, subnet: Subnet, ids: Sequence[str]) -> tuple[
     return groups
 
 
-def _free_address(tx: Tx, subnet: Subnet) -> str:
-    """A private address that no interface has: guessed, as most subnets are nearly empty; else searched for."""
-    addresses = usable(subnet.cidr)
-    for _ in range(_PROBES):
-        address = str(IPv4Address(addresses[int(tx.token(8), 16) % len(addresses)]))
-        if not tx.count(NetworkInterface, address=f"{subnet.id}/{address}"):
-            return address
-    taken = {int(IPv4Address(other.private_ip)) for other in tx.find(NetworkInterface, subnet=subnet.id)}
-    for number in addresses:
-        if number not in taken:
-            return str(IPv4Address(number))
-    raise api.InsufficientFreeAddresses(f"The specified subnet '{subnet.id}' does not have enough free addresses "
-                                        "to satisfy the request.")
-
-
-def _wanted_address(tx: Tx, subnet: Subnet, address: str) -> str:
-    if int(parse_address(address, "privateIpAddress")) not in usable(subnet.cidr):
-        raise api.InvalidParameterValue(f"Address {address} does not fall within the subnet's address range or is "
-                                        "reserved.")
-    if tx.count(NetworkInterface, address=f"{subnet.id}/{address}"):
-        raise api.InvalidIpAddressInUse(f"The address '{address}' is in use.")
-    return address
-
-
 # ── Views ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -169,18 +153,26 @@ def _status(interface: NetworkInterface) -> str:
     return "in-use" if interface.ready or interface.attachment else "attaching"
 
 
-def association_view(tx: Tx, interface: NetworkInterface) -> dict[str, Any] | None:
-    """An interface's public address as answers show it."""
-    if interface.public_ip is None:
+def association_view(tx: Tx, interface: NetworkInterface, address: PrivateAddress) -> dict[str, Any] | None:
+    """The public address that stands for one of an interface's addresses, as answers show it."""
+    if address.public_ip is None:
         return None
     vpc = tx.get(Vpc, vpc_key(interface))
     hostnames = vpc is not None and vpc.dns_hostnames and vpc.dns_support
-    view = {"IpOwnerId": "amazon", "PublicIp": interface.public_ip,
-            "PublicDnsName": public_dns_name(interface.region, interface.public_ip) if hostnames else ""}
+    view = {"IpOwnerId": "amazon", "PublicIp": address.public_ip,
+            "PublicDnsName": public_dns_name(interface.region, address.public_ip) if hostnames else ""}
     for elastic in tx.find(ElasticIp, interface=interface.id):
-        view |= {"IpOwnerId": elastic.account, "AllocationId": elastic.id,
-                 "AssociationId": elastic.association_id or ""}
+        if elastic.private_ip == address.ip:
+            view |= {"IpOwnerId": elastic.account, "AllocationId": elastic.id,
+                     "AssociationId": elastic.association_id or ""}
     return view
+
+
+def _address_view(tx: Tx, interface: NetworkInterface, address: PrivateAddress) -> dict[str, Any]:
+    view: dict[str, Any] = {"PrivateIpAddress": address.ip, "Primary": address.ip == interface.private_ip,
+                            "PrivateDnsName": private_dns_name(interface.region, address.ip)}
+    association = association_view(tx, interface, address)
+    return view | {"Association": association} if association else view
 
 
 def attachment_status(attachment: InterfaceAttachment) -> str:
@@ -208,8 +200,7 @@ def _view(tx: Tx, interface: NetworkInterface, names: dict[str, str]) -> dict[st
         if id not in names:
             group = tx.get(SecurityGroup, f"{interface.account}/{interface.region}/{id}")
             names[id] = group.name if group else ""
-    address: dict[str, Any] = {"PrivateIpAddress": interface.private_ip, "Primary": True,
-                               "PrivateDnsName": interface.private_dns_name}
+    addresses = [_address_view(tx, interface, address) for address in interface.addresses]
     view: dict[str, Any] = {
         "NetworkInterfaceId": interface.id, "OwnerId": interface.account, "VpcId": interface.vpc_id,
         "SubnetId": interface.subnet_id, "AvailabilityZone": interface.availability_zone,
@@ -217,16 +208,16 @@ def _view(tx: Tx, interface: NetworkInterface, names: dict[str, str]) -> dict[st
         "Groups": [{"GroupId": id, "GroupName": names[id]} for id in interface.groups],
         "InterfaceType": "interface", "Ipv6Addresses": [], "MacAddress": interface.mac,
         "PrivateDnsName": interface.private_dns_name, "PrivateIpAddress": interface.private_ip,
-        "PrivateIpAddresses": [address], "RequesterManaged": interface.requester is not None,
+        "PrivateIpAddresses": addresses, "RequesterManaged": interface.requester is not None,
         "SourceDestCheck": interface.source_check, "Status": _status(interface), "TagSet": tag_set(interface.tags),
     }
     if interface.requester:
         view["RequesterId"] = interface.requester
     if interface.real:
         view["Attachment"] = _attachment_view(interface)
-    association = association_view(tx, interface)
+    association = addresses[0].get("Association")
     if association:
-        view["Association"] = address["Association"] = association
+        view["Association"] = association
         if association["PublicDnsName"]:
             view["PublicDnsName"] = association["PublicDnsName"]
     return view
@@ -237,19 +228,14 @@ def _view(tx: Tx, interface: NetworkInterface, names: dict[str, str]) -> dict[st
 
 @ec2.write(resources=touches(network_interface="", subnet="SubnetId", security_group="Groups"))
 def create_network_interface(call: Call, tx: Tx, request: Input) -> Output:
-    """An interface of the customer's own, with one private address."""
+    """An interface of the customer's own."""
     refuse(request, "Ipv4Prefixes", "Ipv4PrefixCount", "Ipv6Prefixes", "Ipv6PrefixCount", "InterfaceType", "Operator",
-           "EnablePrimaryIpv6", "ConnectionTrackingSpecification", "Ipv6Addresses", "Ipv6AddressCount",
-           "SecondaryPrivateIpAddressCount")
-    address, listed = request.get("PrivateIpAddress"), request.get("PrivateIpAddresses") or []
-    if len(listed) > 1 or any(item.get("Primary") is False for item in listed):
-        raise api.UnsupportedOperation("Secondary private addresses are not supported.")
-    if listed and address:
-        raise api.InvalidParameterCombination("The parameter privateIpAddress may not be used with privateIpAddresses")
-    address = address or (listed[0].get("PrivateIpAddress") if listed else None)
+           "EnablePrimaryIpv6", "ConnectionTrackingSpecification", "Ipv6Addresses", "Ipv6AddressCount")
+    wish = read_wish(request)
+    require_room(wish.size, quotas.ADDRESSES_PER_INTERFACE)
     subnet = find(tx, call, Subnet, request["SubnetId"])
     interface = new_interface(tx, call, find(tx, call, Vpc, subnet.vpc_id), subnet, request.get("Groups") or (),
-                              address, request.get("Description") or "", tags_for(request, "network-interface"))
+                              wish, request.get("Description") or "", tags_for(request, "network-interface"))
     tx.put(interface)
     return {"NetworkInterface": {**_view(tx, interface, {}), "Status": "pending"},
             "ClientToken": request.get("ClientToken")}
@@ -273,16 +259,22 @@ def _of(*path: str) -> Any:
     return value
 
 
+def _of_any(*path: str) -> Any:
+    """A filter's field: what the view has of each of its addresses."""
+    each = _of(*path)
+    return lambda view: [value for address in view["PrivateIpAddresses"] if (value := each(address)) is not None]
+
+
 _FILTERS: dict[str, Any] = {
-    "addresses.association.owner-id": _of("Association", "IpOwnerId"),
-    "addresses.association.public-ip": _of("Association", "PublicIp"),
-    "addresses.primary": lambda v: True,
-    "addresses.private-ip-address": _of("PrivateIpAddress"),
-    "association.allocation-id": _of("Association", "AllocationId"),
-    "association.association-id": _of("Association", "AssociationId"),
-    "association.ip-owner-id": _of("Association", "IpOwnerId"),
-    "association.public-dns-name": _of("Association", "PublicDnsName"),
-    "association.public-ip": _of("Association", "PublicIp"),
+    "addresses.association.owner-id": _of_any("Association", "IpOwnerId"),
+    "addresses.association.public-ip": _of_any("Association", "PublicIp"),
+    "addresses.primary": lambda v: ["true" if address["Primary"] else "false" for address in v["PrivateIpAddresses"]],
+    "addresses.private-ip-address": _of_any("PrivateIpAddress"),
+    "association.allocation-id": _of_any("Association", "AllocationId"),
+    "association.association-id": _of_any("Association", "AssociationId"),
+    "association.ip-owner-id": _of_any("Association", "IpOwnerId"),
+    "association.public-dns-name": _of_any("Association", "PublicDnsName"),
+    "association.public-ip": _of_any("Association", "PublicIp"),
     "attachment.attachment-id": _of("Attachment", "AttachmentId"),
     "attachment.delete-on-termination": _of("Attachment", "DeleteOnTermination"),
     "attachment.device-index": _of("Attachment", "DeviceIndex"),
@@ -300,8 +292,8 @@ _FILTERS: dict[str, Any] = {
     "mac-address": _of("MacAddress"),
     "network-interface-id": _of("NetworkInterfaceId"),
     "owner-id": _of("OwnerId"),
-    "private-dns-name": _of("PrivateDnsName"),
-    "private-ip-address": _of("PrivateIpAddress"),
+    "private-dns-name": _of_any("PrivateDnsName"),
+    "private-ip-address": _of_any("PrivateIpAddress"),
     "requester-id": _of("RequesterId"),
     "requester-managed": _of("RequesterManaged"),
     "source-dest-check": _of("SourceDestCheck"),

@@ -143,13 +143,14 @@ class Loops:
         if not seen.real:
             return await self._withdraw(seen) if seen.path else Done()
         found = await self.networks.observe(seen.fabric_name) if seen.path else None
-        if found is None:
-            if seen.path:
-                return self._lost(seen)
+        if found is None and seen.path:
+            return self._lost(seen)
+        spec = interface_spec(seen)
+        if found is None or found.addresses != spec.addresses:
             if network is None or not network.up:
                 return Done()  # the network's step wakes everything that waits for it
             try:
-                found = await self.networks.ensure_interface(interface_spec(seen))
+                found = await self.networks.ensure_interface(spec)
             except EngineError:
                 self._suspect(vpc_key(seen))
                 raise
@@ -218,7 +219,7 @@ class Loops:
             self._suspect(key)
             raise
         with self.store.tx() as tx:
-            pool.drained(tx, key, frozenset(i.public_ip for i in seen.interfaces if i.public_ip))
+            pool.drained(tx, key, frozenset(public for i in seen.interfaces for public in i.public_ips))
             for interface in seen.interfaces:
                 if not interface.ready:
                     _ready(tx, interface)

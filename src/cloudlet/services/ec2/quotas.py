@@ -12,6 +12,7 @@ INTERNET_GATEWAYS = 100  # goes with VPCs
 SECURITY_GROUPS = 2500
 RULES_PER_GROUP = 60  # in each direction; IPv4 and IPv6 counted apart
 GROUPS_PER_INTERFACE = 5
+ADDRESSES_PER_INTERFACE = 50  # that no instance has: as many as any type allows
 ELASTIC_IPS = 100  # granted on request; 5 by default
 VCPUS = 1152  # of instances that are not stopped; granted on request, 5 by default
 LAUNCH_TEMPLATES = 5000

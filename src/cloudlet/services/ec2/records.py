@@ -1,8 +1,9 @@
 """What EC2's network keeps. Keys are `account/region/id`, so a prefix lists one account's region and no more."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from cloudlet.services.ec2.regions import private_dns_name
 from cloudlet.store.records import record
 
 Direction = Literal["ingress", "egress"]
@@ -171,13 +172,29 @@ class InterfaceAttachment:
     plugged: bool = False
 
 
-@record("ec2.interface", reconciled=True, indexes={
+@dataclass(frozen=True, slots=True)
+class PrivateAddress:
+    """One of an interface's private addresses, and the public one that stands for it."""
+
+    ip: str
+    public_ip: str | None = None
+
+
+def _with_addresses(version: int, fields: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew one address an interface."""
+    fields["addresses"] = [{"ip": fields.pop("private_ip"), "public_ip": fields.pop("public_ip", None)}]
+    fields.pop("private_dns_name", None)
+    return fields
+
+
+@record("ec2.interface", version=2, upgrade=_with_addresses, reconciled=True, indexes={
     "id": lambda i: i.id,
     "vpc": lambda i: i.vpc_id,
     "subnet": lambda i: i.subnet_id,
+    "several": lambda i: i.subnet_id if len(i.addresses) > 1 else None,
     "group": lambda i: i.groups,
-    "address": lambda i: f"{i.subnet_id}/{i.private_ip}",
-    "at": lambda i: None if i.releasing else f"{i.network}/{i.private_ip}",
+    "address": lambda i: [f"{i.subnet_id}/{address.ip}" for address in i.addresses],
+    "at": lambda i: [] if i.releasing else [f"{i.network}/{address.ip}" for address in i.addresses],
     "world": lambda i: i.vpc_id if i.requester or i.attachment else None,
     "instance": lambda i: i.attachment.instance_id if i.attachment else None,
     "attachment": lambda i: i.attachment.id if i.attachment else None,
@@ -189,7 +206,7 @@ class NetworkInterface:
     that a customer made and nothing uses is an address that is taken. `network` and `fabric_name` are the engine names
     of its VPC and itself; `path` (of its namespace or its tap, "" until it was seen) and `ready` (it exists and its
     network's fabric names it) are observed. `releasing`: nobody knows it any more, and its addresses stay taken until
-    it is gone from the world.
+    it is gone from the world. Of its `addresses` the first is the primary one, which it has for life.
     """
 
     key: str
@@ -200,8 +217,7 @@ class NetworkInterface:
     subnet_id: str
     subnet_cidr: str
     availability_zone: str
-    private_ip: str
-    private_dns_name: str
+    addresses: tuple[PrivateAddress, ...]
     resolver: str
     mac: str
     groups: tuple[str, ...]
@@ -210,7 +226,6 @@ class NetworkInterface:
     created: float
     description: str = ""
     source_check: bool = True
-    public_ip: str | None = None
     requester: str | None = None
     notify: tuple[str, str] | None = None
     path: str = ""
@@ -219,6 +234,26 @@ class NetworkInterface:
     tags: dict[str, str] = field(default_factory=dict)
     attachment: InterfaceAttachment | None = None
     workload: Literal["namespace", "tap"] = "namespace"
+
+    @property
+    def private_ip(self) -> str:
+        """The primary address."""
+        return self.addresses[0].ip
+
+    @property
+    def private_dns_name(self) -> str:
+        """The name of the primary address."""
+        return private_dns_name(self.region, self.private_ip)
+
+    @property
+    def public_ip(self) -> str | None:
+        """The public address that stands for the primary one."""
+        return self.addresses[0].public_ip
+
+    @property
+    def public_ips(self) -> tuple[str, ...]:
+        """All its public addresses."""
+        return tuple(address.public_ip for address in self.addresses if address.public_ip)
 
     @property
     def real(self) -> bool:

@@ -37,7 +37,8 @@ def subnet_view(tx: Tx, subnet: Subnet, *, state: str = "available") -> dict[str
 
 def available(tx: Tx, subnet: Subnet) -> int:
     """How many addresses interfaces may still take."""
-    return len(usable(subnet.cidr)) - tx.count(NetworkInterface, subnet=subnet.id)
+    further = sum(len(interface.addresses) - 1 for interface in tx.find(NetworkInterface, several=subnet.id))
+    return len(usable(subnet.cidr)) - tx.count(NetworkInterface, subnet=subnet.id) - further
 
 
 def _zone(call: Call, request: Input) -> Zone:

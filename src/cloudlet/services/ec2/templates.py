@@ -316,7 +316,8 @@ def get_launch_template_data(call: Call, tx: Tx, request: Input) -> Output:
         "NetworkInterfaces": [
             {"DeviceIndex": i.attachment.device_index, "SubnetId": i.subnet_id, "Groups": list(i.groups),
              "DeleteOnTermination": i.attachment.delete_on_termination, "Description": i.description,
-             "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": i.private_ip}],
+             "PrivateIpAddresses": [{"Primary": each.ip == i.private_ip, "PrivateIpAddress": each.ip}
+                                    for each in i.addresses],
              "AssociatePublicIpAddress": i.public_ip is not None}
             for i in interfaces_of(tx, instance.id) if i.attachment],
         "MetadataOptions": {name: value for name, value in view["MetadataOptions"].items() if name != "State"},

@@ -67,6 +67,23 @@ def test_the_hop_limit_is_that_of_the_instance(town: Town) -> None:
     assert guest.ask("/latest/meta-data/").hops is None
 
 
+def test_an_instance_is_told_of_all_its_addresses_and_may_ask_from_each(town: Town) -> None:
+    guest, region = town.guest(), town.region
+    region("AssignPrivateIpAddresses", NetworkInterfaceId=guest.interface.id, PrivateIpAddresses=["172.31.0.77"])
+    elastic = region("AllocateAddress")
+    region("AssociateAddress", AllocationId=elastic["AllocationId"], NetworkInterfaceId=guest.interface.id,
+           PrivateIpAddress="172.31.0.77")
+    card = f"meta-data/network/interfaces/macs/{guest.interface.mac}"
+    assert guest.read(f"{card}/local-ipv4s") == f"{guest.interface.private_ip}\n172.31.0.77"
+    assert guest.read(f"{card}/ipv4-associations/{elastic['PublicIp']}") == "172.31.0.77"
+    assert elastic["PublicIp"] in guest.read(f"{card}/public-ipv4s").splitlines()
+    assert guest.read("meta-data/local-ipv4") == guest.interface.private_ip
+    asked = guest.ask("/latest/meta-data/instance-id", source="172.31.0.77")
+    assert asked.body == guest.instance.id.encode()
+    region("UnassignPrivateIpAddresses", NetworkInterfaceId=guest.interface.id, PrivateIpAddresses=["172.31.0.77"])
+    assert guest.ask("/latest/meta-data/instance-id", source="172.31.0.77").status == 404
+
+
 def test_nobody_is_told_of_another(town: Town) -> None:
     mine, other = town.guest(1), town.guest(2)
     assert mine.read("meta-data/local-ipv4") == mine.interface.private_ip != other.read("meta-data/local-ipv4")

@@ -7,9 +7,9 @@ import pytest
 from cloudlet.services.ec2.metadata.facts import Card, Facts
 from cloudlet.services.ec2.metadata.tree import VERSIONS, look_up, tree
 
-CARD = Card(0, "eni-1", "02:aa:00:00:00:01", "123456789012", ("10.0.0.5",), "ip-10-0-0-5.ec2.internal",
+CARD = Card(0, "eni-1", "02:aa:00:00:00:01", "123456789012", ("10.0.0.5", "10.0.0.9"), "ip-10-0-0-5.ec2.internal",
             ("sg-1", "sg-2"), ("default", "web"), "subnet-1", "10.0.0.0/24", "vpc-1", ("10.0.0.0/16", "10.1.0.0/16"),
-            "203.0.113.9", "ec2-203-0-113-9.compute-1.amazonaws.com")
+            {"203.0.113.9": "10.0.0.5", "203.0.113.10": "10.0.0.9"}, "ec2-203-0-113-9.compute-1.amazonaws.com")
 SECOND = Card(1, "eni-2", "02:aa:00:00:00:02", "123456789012", ("10.0.0.6",), "ip-10-0-0-6.ec2.internal", ("sg-1",),
               ("default",), "subnet-1", "10.0.0.0/24", "vpc-1", ("10.0.0.0/16",))
 FACTS = Facts("i-1", "123456789012", "us-east-1", "us-east-1a", "use1-az1", "t3.nano", "ami-1", "/dev/xvda",
@@ -33,6 +33,10 @@ def read(path: str) -> str | None:
     ("security-groups", "default\nweb"), ("services/domain", "amazonaws.com"),
     ("iam/security-credentials/worker", "credentials"), ("events/maintenance/scheduled", "[]"),
     ("network/interfaces/macs/02:aa:00:00:00:01/ipv4-associations/203.0.113.9", "10.0.0.5"),
+    ("network/interfaces/macs/02:aa:00:00:00:01/ipv4-associations/203.0.113.10", "10.0.0.9"),
+    ("network/interfaces/macs/02:aa:00:00:00:01/ipv4-associations", "203.0.113.10\n203.0.113.9"),
+    ("network/interfaces/macs/02:aa:00:00:00:01/local-ipv4s", "10.0.0.5\n10.0.0.9"),
+    ("network/interfaces/macs/02:aa:00:00:00:01/public-ipv4s", "203.0.113.9\n203.0.113.10"),
     ("network/interfaces/macs/02:aa:00:00:00:01/vpc-ipv4-cidr-blocks", "10.0.0.0/16\n10.1.0.0/16"),
     ("network/interfaces/macs/02%3Aaa:00:00:00:02/device-number", "1"),
     ("network/interfaces/macs/02:aa:00:00:00:02/public-ipv4s", None),

@@ -22,6 +22,7 @@ from cloudlet.services.ec2.instances.types import catalogue
 from cloudlet.services.ec2.instances.views import instance_view, metadata_view, surroundings
 from cloudlet.services.ec2.interfaces import groups_for, vpc_key
 from cloudlet.services.ec2.nouns import described, find
+from cloudlet.services.ec2.private_addresses import require_room
 from cloudlet.services.ec2.records import NetworkInterface, Subnet
 from cloudlet.services.ec2.storage.attachments import set_delete_on_termination
 from cloudlet.store.db import Tx
@@ -108,8 +109,11 @@ def _flag(value: Any) -> bool:
 def _type(tx: Tx, call: Call, instance: Instance, value: Any) -> Instance:
     _require_stopped(instance, "instanceType")
     type = find_type(str(value or ""))
-    if len(interfaces_of(tx, instance.id)) > type.interfaces:
+    interfaces = interfaces_of(tx, instance.id)
+    if len(interfaces) > type.interfaces:
         raise api.InvalidParameterCombination(f"The instance has more network interfaces than {type.name} may have.")
+    for interface in interfaces:
+        require_room(len(interface.addresses), type.addresses, interface.id)
     ebs_optimized(type, instance.ebs_optimized)
     same = bool(instance.credits) and bool(type.credits)
     return replace(instance, type=type.name, credits=instance.credits if same else type.credits)

@@ -11,8 +11,9 @@ from cloudlet.services.ec2.fabric import join_network, refresh_fabric
 from cloudlet.services.ec2.groups import by_name
 from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.instances.types import InstanceType
-from cloudlet.services.ec2.interfaces import groups_for, new_interface, own_interface, vpc_key
+from cloudlet.services.ec2.interfaces import groups_for, mapped, new_interface, own_interface, vpc_key
 from cloudlet.services.ec2.nouns import find
+from cloudlet.services.ec2.private_addresses import ANY, Wish, read_wish, require_room
 from cloudlet.services.ec2.records import InterfaceAttachment, NetworkInterface, Subnet, Vpc
 from cloudlet.services.ec2.vpcs import default_vpc
 from cloudlet.store.db import Tx
@@ -20,13 +21,14 @@ from cloudlet.store.db import Tx
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One card: an interface that is there already, or a new one. `public`: it gets a public address."""
+    """One card: an interface that is there already, or a new one with the addresses wished for. `public`: it gets a
+    public address."""
 
     index: int
     subnet: Subnet
     existing: NetworkInterface | None = None
     groups: tuple[str, ...] = ()
-    address: str | None = None
+    wish: Wish = ANY
     description: str = ""
     public: bool = False
     delete_on_termination: bool = True
@@ -47,12 +49,14 @@ def read_cards(tx: Tx, call: Call, request: Input, type: InstanceType, zone: str
     cards = _listed(tx, call, request, listed, zone) if listed else (_simple(tx, call, request, zone),)
     if len(cards) > type.interfaces:
         raise api.InterfaceLimitExceeded(f"Interface count {len(cards)} exceeds the limit for {type.name}")
+    for card in cards:
+        require_room(len(card.existing.addresses) if card.existing else card.wish.size, type.addresses)
     if zone and cards[0].subnet.zone != zone:
         raise api.InvalidParameterValue(f"The subnet {cards[0].subnet.id} is in the Availability Zone "
                                         f"{cards[0].subnet.zone}, and the launch asks for {zone}.")
     if any(card.subnet.vpc_id != cards[0].subnet.vpc_id or card.subnet.zone != cards[0].subnet.zone for card in cards):
         raise api.InvalidParameterCombination("All network interfaces must be in the same VPC and Availability Zone.")
-    if request["MaxCount"] > 1 and any(card.existing or card.address for card in cards):
+    if request["MaxCount"] > 1 and any(card.existing or card.wish.names_some for card in cards):
         raise api.InvalidParameterCombination("Only one instance may be launched with a given network interface or "
                                               "private IP address.")
     return cards
@@ -65,8 +69,8 @@ def _simple(tx: Tx, call: Call, request: Input, zone: str | None) -> Card:
         raise api.InvalidParameterCombination("The parameter groupName cannot be used with the parameter subnet")
     subnet = find(tx, call, Subnet, id) if id else _default_subnet(tx, call, zone)
     groups = (*(request.get("SecurityGroupIds") or ()), *(by_name(tx, call, name).id for name in names))
-    return Card(0, subnet, groups=groups_for(tx, call, subnet, groups), address=request.get("PrivateIpAddress") or None,
-                public=subnet.map_public_ip)
+    return Card(0, subnet, groups=groups_for(tx, call, subnet, groups),
+                wish=Wish(request.get("PrivateIpAddress") or None), public=subnet.map_public_ip)
 
 
 def _default_subnet(tx: Tx, call: Call, zone: str | None) -> Subnet:
@@ -102,8 +106,8 @@ def _listed(tx: Tx, call: Call, request: Input, listed: Sequence[Mapping[str, An
     return tuple(cards)
 
 
-_REFUSED = ("Ipv6AddressCount", "Ipv6Addresses", "SecondaryPrivateIpAddressCount", "AssociateCarrierIpAddress",
-            "Ipv4Prefixes", "Ipv4PrefixCount", "Ipv6Prefixes", "Ipv6PrefixCount", "PrimaryIpv6", "EnaSrdSpecification",
+_REFUSED = ("Ipv6AddressCount", "Ipv6Addresses", "AssociateCarrierIpAddress", "Ipv4Prefixes",
+            "Ipv4PrefixCount", "Ipv6Prefixes", "Ipv6PrefixCount", "PrimaryIpv6", "EnaSrdSpecification",
             "ConnectionTrackingSpecification", "EnaQueueCount", "NetworkCardIndex")
 
 
@@ -118,15 +122,15 @@ def _card(tx: Tx, call: Call, item: Mapping[str, Any], zone: str | None, *, alon
         return _existing(tx, call, item, index)
     subnet = find(tx, call, Subnet, item["SubnetId"]) if item.get("SubnetId") else _default_subnet(tx, call, zone)
     public, delete = item.get("AssociatePublicIpAddress"), item.get("DeleteOnTermination")
-    return Card(index, subnet, None, groups_for(tx, call, subnet, item.get("Groups") or ()), _address(item),
+    return Card(index, subnet, None, groups_for(tx, call, subnet, item.get("Groups") or ()), read_wish(item),
                 item.get("Description") or "", (alone and subnet.map_public_ip) if public is None else bool(public),
                 True if delete is None else bool(delete))
 
 
 def _existing(tx: Tx, call: Call, item: Mapping[str, Any], index: int) -> Card:
     """An interface that is there already, with its own subnet, groups and addresses."""
-    if any(item.get(name) for name in ("SubnetId", "Groups", "PrivateIpAddress", "PrivateIpAddresses", "Description",
-                                       "AssociatePublicIpAddress")):
+    if any(item.get(name) for name in ("SubnetId", "Groups", "PrivateIpAddress", "PrivateIpAddresses",
+                                       "SecondaryPrivateIpAddressCount", "Description", "AssociatePublicIpAddress")):
         raise api.InvalidParameterCombination("A network interface that is there already cannot be given a subnet, "
                                               "groups, addresses or a description.")
     interface = own_interface(tx, call, item["NetworkInterfaceId"])
@@ -136,24 +140,15 @@ def _existing(tx: Tx, call: Call, item: Mapping[str, Any], index: int) -> Card:
                 delete_on_termination=bool(item.get("DeleteOnTermination")))
 
 
-def _address(item: Mapping[str, Any]) -> str | None:
-    """The one private address that is wished for."""
-    address, listed = item.get("PrivateIpAddress"), item.get("PrivateIpAddresses") or ()
-    if len(listed) > 1 or any(each.get("Primary") is False for each in listed):
-        raise api.UnsupportedOperation("Secondary private addresses are not supported.")
-    if address and listed:
-        raise api.InvalidParameterCombination("The parameter privateIpAddress may not be used with privateIpAddresses")
-    return address or (listed[0].get("PrivateIpAddress") if listed else None) or None
-
-
 # ── Joining and leaving ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def make_card(tx: Tx, call: Call, instance: Instance, vpc: Vpc, card: Card, tags: dict[str, str]) -> NetworkInterface:
     """The interface of a card, in its place in the instance."""
-    interface = card.existing or replace(
-        new_interface(tx, call, vpc, card.subnet, card.groups, card.address, card.description, dict(tags)),
-        public_ip=pool.take(tx) if card.public else None)
+    interface = card.existing or new_interface(tx, call, vpc, card.subnet, card.groups, card.wish, card.description,
+                                               dict(tags))
+    if card.public:
+        interface = mapped(interface, interface.private_ip, pool.take(tx))
     return plug(tx, interface, instance, vpc, card.index, delete_on_termination=card.delete_on_termination)
 
 
@@ -169,7 +164,7 @@ def plug(tx: Tx, interface: NetworkInterface, instance: Instance, vpc: Vpc, inde
 
 def unplug(tx: Tx, interface: NetworkInterface) -> None:
     """The machine has the card no more, or there is none: the interface stays as a record, with its addresses."""
-    if interface.public_ip:
-        pool.unmap(tx, interface.public_ip, vpc_key(interface))
+    for public in interface.public_ips:
+        pool.unmap(tx, public, vpc_key(interface))
     tx.put(replace(interface, attachment=None, notify=None, workload="namespace", ready=False))
     refresh_fabric(tx, vpc_key(interface))

@@ -171,7 +171,8 @@ class InstanceLoop:
 
     @staticmethod
     def _without_public(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
-        if interface.public_ip is None or tx.count(ElasticIp, interface=interface.id):
+        elastic = {each.public_ip for each in tx.find(ElasticIp, interface=interface.id)}
+        if interface.public_ip is None or interface.public_ip in elastic:
             return interface
         dropped = drop_public(tx, interface)
         tx.put(dropped, wake=False)

@@ -18,7 +18,7 @@ from cloudlet.services.ec2.instances.plan import BY_USER, by_user, ending, start
 from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.instances.types import catalogue
 from cloudlet.services.ec2.instances.views import state_view
-from cloudlet.services.ec2.interfaces import vpc_key
+from cloudlet.services.ec2.interfaces import mapped, vpc_key
 from cloudlet.services.ec2.nouns import described
 from cloudlet.store.db import Tx
 
@@ -68,7 +68,7 @@ def _give_address(tx: Tx, instance: Instance) -> None:
     """A public address for the primary interface, where it was launched with one and has none now."""
     primary = next(iter(interfaces_of(tx, instance.id)), None)
     if instance.public and primary and primary.public_ip is None:
-        tx.put(replace(primary, public_ip=pool.take(tx)))
+        tx.put(mapped(primary, primary.private_ip, pool.take(tx)))
         refresh_fabric(tx, vpc_key(primary))
 
 

@@ -15,7 +15,7 @@ from cloudlet.services.ec2.instances.records import CODES, Instance, MetadataOpt
 from cloudlet.services.ec2.instances.types import catalogue
 from cloudlet.services.ec2.interfaces import attachment_status
 from cloudlet.services.ec2.nouns import described
-from cloudlet.services.ec2.records import ElasticIp, NetworkInterface, SecurityGroup, Vpc
+from cloudlet.services.ec2.records import ElasticIp, NetworkInterface, PrivateAddress, SecurityGroup, Vpc
 from cloudlet.services.ec2.regions import private_dns_name, public_dns_name, zone_id
 from cloudlet.services.ec2.storage.attachments import device_views
 from cloudlet.services.ec2.storage.records import Volume
@@ -60,11 +60,11 @@ def surroundings(tx: Tx, instances: Iterable[Instance]) -> Surroundings:
     for id in {id for interface in seen for id in interface.groups}:
         group = tx.get(SecurityGroup, f"{scope}{id}")
         around.groups[id] = group.name if group else ""
-    for id in {interface.vpc_id for interface in seen if interface.public_ip}:
+    for id in {interface.vpc_id for interface in seen if interface.public_ips}:
         vpc = tx.get(Vpc, f"{scope}{id}")
         if vpc and vpc.dns_hostnames and vpc.dns_support:
             around.named.add(id)
-    if any(interface.public_ip for interface in seen):
+    if any(interface.public_ips for interface in seen):
         around.elastic = {elastic.public_ip: elastic.account for elastic in tx.find(ElasticIp, scope)}
     return around
 
@@ -90,30 +90,31 @@ def monitoring_view(instance: Instance) -> View:
     return {"State": "enabled" if instance.monitoring else "disabled"}
 
 
-def _association(interface: NetworkInterface, around: Surroundings) -> View | None:
-    if not interface.public_ip:
-        return None
-    name = public_dns_name(interface.region, interface.public_ip) if interface.vpc_id in around.named else ""
-    return {"IpOwnerId": around.elastic.get(interface.public_ip, "amazon"), "PublicIp": interface.public_ip,
-            "PublicDnsName": name}
+def _address(interface: NetworkInterface, address: PrivateAddress, around: Surroundings) -> View:
+    view: View = {"PrivateIpAddress": address.ip, "PrivateDnsName": private_dns_name(interface.region, address.ip),
+                  "Primary": address.ip == interface.private_ip}
+    if address.public_ip:
+        name = public_dns_name(interface.region, address.public_ip) if interface.vpc_id in around.named else ""
+        view["Association"] = {"IpOwnerId": around.elastic.get(address.public_ip, "amazon"),
+                               "PublicIp": address.public_ip, "PublicDnsName": name}
+    return view
 
 
 def _interface(interface: NetworkInterface, around: Surroundings) -> View:
-    address: View = {"PrivateIpAddress": interface.private_ip, "PrivateDnsName": interface.private_dns_name,
-                     "Primary": True}
+    addresses = [_address(interface, address, around) for address in interface.addresses]
     view: View = {
         "NetworkInterfaceId": interface.id, "Description": interface.description, "OwnerId": interface.account,
         "SubnetId": interface.subnet_id, "VpcId": interface.vpc_id, "MacAddress": interface.mac,
         "PrivateIpAddress": interface.private_ip, "PrivateDnsName": interface.private_dns_name,
-        "PrivateIpAddresses": [address], "Ipv6Addresses": [], "SourceDestCheck": interface.source_check,
+        "PrivateIpAddresses": addresses, "Ipv6Addresses": [], "SourceDestCheck": interface.source_check,
         "Status": "in-use", "InterfaceType": "interface", "Groups": _groups(interface, around)}
     attachment = interface.attachment
     if attachment:
         view["Attachment"] = {"AttachmentId": attachment.id, "AttachTime": attachment.at,
                               "DeleteOnTermination": attachment.delete_on_termination, "NetworkCardIndex": 0,
                               "DeviceIndex": attachment.device_index, "Status": attachment_status(attachment)}
-    if association := _association(interface, around):
-        view["Association"] = address["Association"] = association
+    if association := addresses[0].get("Association"):
+        view["Association"] = association
     return view
 
 
@@ -167,7 +168,7 @@ def _place(instance: Instance, primary: NetworkInterface, around: Surroundings) 
         "SecurityGroups": _groups(primary, around), "SourceDestCheck": primary.source_check,
         "PrivateDnsNameOptions": {"HostnameType": "ip-name", "EnableResourceNameDnsARecord": False,
                                   "EnableResourceNameDnsAAAARecord": False}}
-    if association := _association(primary, around):
+    if association := _address(primary, primary.addresses[0], around).get("Association"):
         place |= {"PublicIpAddress": association["PublicIp"], "PublicDnsName": association["PublicDnsName"]}
     return place
 
@@ -285,14 +286,14 @@ _FILTERS: dict[str, Any] = {
     "metadata-options.http-tokens": _shown("MetadataOptions", "HttpTokens"),
     "metadata-options.instance-metadata-tags": _shown("MetadataOptions", "InstanceMetadataTags"),
     "monitoring-state": _shown("Monitoring", "State"),
-    "network-interface.addresses.association.ip-owner-id": _card("Association", "IpOwnerId"),
-    "network-interface.addresses.association.public-ip": _card("Association", "PublicIp"),
+    "network-interface.addresses.association.ip-owner-id": _card("PrivateIpAddresses", "Association", "IpOwnerId"),
+    "network-interface.addresses.association.public-ip": _card("PrivateIpAddresses", "Association", "PublicIp"),
     "network-interface.addresses.primary": _card("PrivateIpAddresses", "Primary"),
     "network-interface.addresses.private-ip-address": _card("PrivateIpAddresses", "PrivateIpAddress"),
     "network-interface.association.allocation-id": _nothing,
     "network-interface.association.association-id": _nothing,
-    "network-interface.association.ip-owner-id": _card("Association", "IpOwnerId"),
-    "network-interface.association.public-ip": _card("Association", "PublicIp"),
+    "network-interface.association.ip-owner-id": _card("PrivateIpAddresses", "Association", "IpOwnerId"),
+    "network-interface.association.public-ip": _card("PrivateIpAddresses", "Association", "PublicIp"),
     "network-interface.attachment.attachment-id": _card("Attachment", "AttachmentId"),
     "network-interface.attachment.delete-on-termination": _card("Attachment", "DeleteOnTermination"),
     "network-interface.attachment.device-index": _card("Attachment", "DeviceIndex"),
@@ -307,7 +308,7 @@ _FILTERS: dict[str, Any] = {
     "network-interface.network-interface-id": _card("NetworkInterfaceId"),
     "network-interface.owner-id": _card("OwnerId"),
     "network-interface.private-dns-name": _card("PrivateDnsName"),
-    "network-interface.private-ip-address": _card("PrivateIpAddress"),
+    "network-interface.private-ip-address": _card("PrivateIpAddresses", "PrivateIpAddress"),
     "network-interface.requester-id": _nothing,
     "network-interface.requester-managed": lambda pair: False if pair[1]["NetworkInterfaces"] else None,
     "network-interface.source-dest-check": _card("SourceDestCheck"),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Card:
     """One of its interfaces; the first is its primary one. `public_name` is "" where the VPC gives none. `ranges` are
-    the VPC's, the primary one first. `associations`: private addresses by public one."""
+    the VPC's, the primary one first. `addresses` are its private ones, the primary one first, and `associations` the
+    private addresses that public ones stand for, by these."""
 
     device_index: int
     id: str
@@ -20,8 +21,13 @@ class Card:
     subnet_range: str
     vpc_id: str
     ranges: tuple[str, ...]
-    public_ip: str = ""
+    associations: dict[str, str] = field(default_factory=dict)
     public_name: str = ""
+
+    @property
+    def public_ip(self) -> str:
+        """The public address that stands for the primary one, "" where none does."""
+        return next((public for public, private in self.associations.items() if private == self.addresses[0]), "")
 
 
 @dataclass(frozen=True, slots=True)

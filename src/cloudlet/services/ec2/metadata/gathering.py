@@ -50,13 +50,13 @@ def _card(tx: Tx, interface: NetworkInterface) -> Card:
     scope = f"{interface.account}/{interface.region}"
     groups = [(id, tx.get(SecurityGroup, f"{scope}/{id}")) for id in interface.groups]
     vpc = tx.get(Vpc, f"{scope}/{interface.vpc_id}")
-    public = association_view(tx, interface) or {}
+    public = association_view(tx, interface, interface.addresses[0]) or {}
     return Card(
         interface.attachment.device_index if interface.attachment else 0, interface.id, interface.mac,
-        interface.account, (interface.private_ip,), interface.private_dns_name, interface.groups,
+        interface.account, tuple(each.ip for each in interface.addresses), interface.private_dns_name, interface.groups,
         tuple(group.name if group else id for id, group in groups), interface.subnet_id, interface.subnet_cidr,
         interface.vpc_id, tuple(each.cidr for each in vpc.cidrs) if vpc else (interface.subnet_cidr,),
-        public.get("PublicIp", ""), public.get("PublicDnsName", ""))
+        {each.public_ip: each.ip for each in interface.addresses if each.public_ip}, public.get("PublicDnsName", ""))
 
 
 def profile_of(tx: Tx, instance: Instance) -> Profile | None:

@@ -82,9 +82,10 @@ def _card(card: Card) -> dict[str, Node]:
         "security-group-ids": "\n".join(card.group_ids), "security-groups": "\n".join(card.group_names),
         "subnet-id": card.subnet_id, "subnet-ipv4-cidr-block": card.subnet_range, "vpc-id": card.vpc_id,
         "vpc-ipv4-cidr-block": card.ranges[0], "vpc-ipv4-cidr-blocks": "\n".join(card.ranges)}
+    if card.associations:
+        found |= {"ipv4-associations": dict(card.associations), "public-ipv4s": "\n".join(card.associations)}
     if card.public_ip:
-        found |= {"ipv4-associations": {card.public_ip: card.addresses[0]}, "public-hostname": card.public_name,
-                  "public-ipv4s": card.public_ip}
+        found["public-hostname"] = card.public_name
     return found
 
 
