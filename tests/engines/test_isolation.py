@@ -16,8 +16,8 @@ import pytest
 
 from cloudlet.engines import netns
 from cloudlet.engines.links import ROUTER_MAC
-from cloudlet.engines.ports import InterfaceSpec, Lease, Member
-from tests.engines.fabric_ground import OUT, FabricGround, checksum, datagram, fabric_ground, opened, real, rule
+from cloudlet.engines.ports import InterfaceSpec, Lease
+from tests.engines.fabric_ground import OUT, FabricGround, checksum, datagram, fabric_ground, member, opened, real, rule
 from tests.engines.guest import Guest, arp, ethernet, guests
 from tests.engines.test_dhcp import machine, plugged, spec_of
 
@@ -44,7 +44,7 @@ def pair(ground: FabricGround, directory: Path) -> Iterator[tuple[Guest, Guest]]
     """Two neighbours whose groups let everything in."""
     with guests(*plugged(ground, directory, machine(ground, 10), machine(ground, 11))) as (one, two):
         assert one.ask() and two.ask()
-        ground.apply([Member(guest.spec.name, guest.spec.address, ("sg-a",)) for guest in (one, two)], **OPEN)
+        ground.apply([member(guest.spec) for guest in (one, two)], **OPEN)
         yield one, two
     ground.run(ground.networks.destroy(ground.network().name))
 
@@ -160,8 +160,8 @@ def _lies(one: InterfaceSpec, two: InterfaceSpec) -> list[bytes]:
 def test_no_frame_but_an_honest_packet_comes_to_a_neighbour(ground: FabricGround, pair: tuple[Guest, Guest],
                                                             checked: bool) -> None:
     one, two = pair
-    ground.apply([Member(one.spec.name, one.spec.address, ("sg-a",), source_check=checked),
-                  Member(two.spec.name, two.spec.address, ("sg-a",))], **OPEN)
+    ground.apply([member(one.spec, source_check=checked),
+                  member(two.spec)], **OPEN)
     lies = _lies(one.spec, two.spec)
     with listening(two) as ear:
         one.send(says(one, two, b"before"))
@@ -270,8 +270,8 @@ def doors(ground: FabricGround, *keys: str) -> Iterator[list[tuple[str, str]]]:
 def test_metadata_is_told_to_nobody_who_asks_as_another(ground: FabricGround, pair: tuple[Guest, Guest],
                                                         checked: bool) -> None:
     one, two = pair
-    ground.apply([Member(one.spec.name, one.spec.address, ("sg-a",), source_check=checked),
-                  Member(two.spec.name, two.spec.address, ("sg-a",))], **OPEN)
+    ground.apply([member(one.spec, source_check=checked),
+                  member(two.spec)], **OPEN)
     one.run("ip", "addr", "add", f"{two.spec.address}/32", "dev", "lo")
     with doors(ground, "a") as heard, listening(one) as ear:
         with ground.inside(spec_of(one), socket.SOCK_STREAM) as asks:
@@ -292,7 +292,7 @@ def test_metadata_is_told_to_nobody_who_asks_as_another(ground: FabricGround, pa
 def test_a_vpc_has_metadata_and_names_of_its_own(ground: FabricGround, pair: tuple[Guest, Guest],
                                                  directory: Path) -> None:
     one, _ = pair
-    far = replace(machine(ground, 10), name=ground.site.installation.name("eni", "far"), address="10.9.0.10",
+    far = replace(machine(ground, 10), name=ground.site.installation.name("eni", "far"), addresses=("10.9.0.10",),
                   gateway="10.9.0.1", network=ground.network("b").name, mac="0a:00:00:00:09:10",
                   lease=Lease("10.9.0.0/24", "10.9.0.2", "far.internal"))
     network = replace(ground.network("b"), cidrs=("10.9.0.0/16",), gateways=("10.9.0.1",), resolver="10.9.0.2")
@@ -301,7 +301,7 @@ def test_a_vpc_has_metadata_and_names_of_its_own(ground: FabricGround, pair: tup
         await ground.networks.ensure_network(network)
         return Guest(far, await ground.networks.ensure_interface(far), directory)
     with guests(ground.run(build())) as (other,):
-        ground.apply([Member(far.name, far.address, ("sg-a",))], key="b", **OPEN)
+        ground.apply([member(far)], key="b", **OPEN)
         assert other.ask()
         with doors(ground, "b") as heard, ground.server(spec_of(other)):
             assert ground.tcp(spec_of(other), IMDS) == f"b {far.address}"
@@ -334,8 +334,8 @@ def test_no_socket_of_the_host_is_reached(ground: FabricGround, pair: tuple[Gues
                                           checked: bool) -> None:
     one, two = pair
     given = {"public": ground.public(0), "internet": ("0.0.0.0/0",)} if public else {}
-    ground.apply([Member(one.spec.name, one.spec.address, ("sg-a",), source_check=checked, **given),  # type: ignore[arg-type]
-                  Member(two.spec.name, two.spec.address, ("sg-a",))], sg_a=(OUT, rule("ingress")))
+    ground.apply([member(one.spec, source_check=checked, **given),  # type: ignore[arg-type]
+                  member(two.spec)], sg_a=(OUT, rule("ingress")))
     edge = addresses_of(f"{ground.site.installation.prefix}edge")
     targets = addresses_of() | edge | {"127.0.0.1", "127.0.0.53", ground.host, "169.254.0.1", "169.254.0.2",
                                        one.spec.gateway, "10.1.0.2", "255.255.255.255", "0.0.0.0"}

@@ -260,7 +260,8 @@ def test_an_address_moves_between_running_instances(fleet: Fleet) -> None:
     region.settle()
     region("AssignPrivateIpAddresses", NetworkInterfaceId=two, PrivateIpAddresses=["172.31.0.10"],
            AllowReassignment=True)
-    fleet.later(5)
+    region.settle()
+    fleet.later(5)  # whoever came first has waited for the other to let go
 
     def at(id: str) -> tuple[str, ...]:
         record = region.interface(id)
