@@ -104,9 +104,10 @@ class Protocol(ABC):
             self._checks[name] = self._validator.of(shape) if shape else None
         try:
             request = parser(message)
-        except (Malformed, RecursionError) as wrong:
-            text = str(wrong) if isinstance(wrong, Malformed) else "The request is nested too deeply"
-            raise self.faults.malformed(text) from None
+        except Malformed as wrong:
+            raise self.malformed(wrong) from None
+        except RecursionError:
+            raise self.faults.malformed("The request is nested too deeply") from None
         check = self._checks[name]
         if check is not None:
             violations: list[Violation] = []
@@ -121,6 +122,10 @@ class Protocol(ABC):
         if printer is None:
             printer = self._printers[operation.name] = self.compile_printer(operation)
         return printer(output, request_id)
+
+    def malformed(self, wrong: Malformed) -> AwsError:
+        """What is said of a request that does not fit its shape."""
+        return self.faults.malformed(str(wrong))
 
     def error_shape(self, error: AwsError) -> StructureShape | None:
         """The modelled shape of an error, where it has one."""

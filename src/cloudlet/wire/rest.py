@@ -17,7 +17,7 @@ from cloudlet.wire import json, scalars, tree, xml
 from cloudlet.wire.eventstream import CONTENT_TYPE, compile_events
 from cloudlet.wire.protocol import MIB, Located, Message, Parse, Print, Protocol
 from cloudlet.wire.query import error_text, parameters, query_failure
-from cloudlet.wire.scalars import Malformed
+from cloudlet.wire.scalars import Malformed, MalformedParameter
 
 Put = Callable[[Message, dict[str, Any]], None]  # finds one member in a message
 ReadBody = Callable[[bytes], Any]
@@ -157,8 +157,11 @@ def _parameter_finder(name: str, at: str, shape: Shape) -> Put:
 
     def parameter(message: Message, out: dict[str, Any]) -> None:
         found = [value for key, value in message.parameters if key == at]
-        if found:
-            out[name] = [convert(value) for value in found] if many else convert(found[0])
+        try:
+            if found:
+                out[name] = [convert(value) for value in found] if many else convert(found[0])
+        except Malformed as wrong:
+            raise MalformedParameter(at, found[0], str(wrong)) from None
     return parameter
 
 

@@ -5,13 +5,14 @@ from urllib.parse import unquote
 
 from botocore.model import OperationModel, StructureShape
 
-from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import s3_forms, s3_signatures, scalars, xml
 from cloudlet.wire.protocol import Message, Parse, Print
 from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
+from cloudlet.wire.scalars import Malformed, MalformedParameter
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -33,6 +34,7 @@ _ROOTS = {
     "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
     "GetObjectAttributes": "GetObjectAttributesResponse",
 }
+InvalidArgument = declare("InvalidArgument")
 _HOSTS = (".s3.", ".s3-")
 
 
@@ -110,6 +112,13 @@ class S3(RestXml):
                     out["ContentEncoding"] = ",".join(kept)
             return out
         return parse_unchunked
+
+    def malformed(self, wrong: Malformed) -> AwsError:
+        """See Protocol."""
+        if not isinstance(wrong, MalformedParameter):
+            return super().malformed(wrong)
+        return InvalidArgument(f"Provided {wrong.name} not an integer or within integer range",
+                               ArgumentName=wrong.name, ArgumentValue=wrong.value[:1024])
 
     def compile_printer(self, operation: OperationModel) -> Print:
         """See Protocol. GetBucketLocation alone has its value in the root itself."""

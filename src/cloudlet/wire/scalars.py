@@ -19,6 +19,14 @@ class Malformed(Exception):
     """A request that does not fit its protocol or its shape's types; the text is for the customer."""
 
 
+class MalformedParameter(Malformed):
+    """The same of a parameter in the query string, by its name and what it was."""
+
+    def __init__(self, name: str, value: str, text: str) -> None:
+        super().__init__(text)
+        self.name, self.value = name, value
+
+
 def epoch(value: float) -> float:
     """A number as a time. Raises Malformed outside the years 1 to 9999."""
     if not _TIME_MIN <= value < _TIME_MAX:

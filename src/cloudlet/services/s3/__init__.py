@@ -2,10 +2,10 @@
 
 from importlib import resources
 
-from cloudlet.services.s3 import buckets, objects, versioning
+from cloudlet.services.s3 import buckets, listing, objects, versioning
 from cloudlet.services.s3.garbage import controller
 from cloudlet.services.s3.service import s3
 
-__all__ = ["TABLES", "buckets", "controller", "objects", "s3", "versioning"]
+__all__ = ["TABLES", "buckets", "controller", "listing", "objects", "s3", "versioning"]
 
 TABLES = resources.files("cloudlet.services.s3").joinpath("tables.sql").read_text()

@@ -42,6 +42,11 @@ def of_part(checksums: Mapping[str, str]) -> dict[str, str]:
     return {MEMBERS[name]: value for name, value in checksums.items()}
 
 
+def listed(about: About) -> str:
+    """The algorithms and the type of an object's checksums, as its row keeps them for listings."""
+    return f"{','.join(about.checksums).upper()} {about.checksum_type}" if about.checksums else ""
+
+
 def said(request: Mapping[str, Any]) -> dict[str, str]:
     """The checksums that a request's members (of CompleteMultipartUpload, of one of its parts) have, by algorithm."""
     return {name: request[member] for name, member in MEMBERS.items() if member in request}

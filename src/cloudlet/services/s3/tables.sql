@@ -1,14 +1,17 @@
 -- Versions of objects; ids grow with time, so that a key's newest version has its greatest id. Times are milliseconds since the epoch.
--- `current`: what a request without a version sees, be it a marker; `version` is 'null' or 32 characters; `about` is the JSON of an About.
+-- `current`: what a request without a version sees, be it a marker; `version` is 'null' or 32 characters; `about` is the JSON of an About,
+-- `checksum` the algorithms and the type of its checksum, for listings: they read nothing but their index.
 -- The bytes are those of `content`, or of the parts of `upload`, one after the other.
 create table if not exists s3_version (
   id integer primary key, bucket bigint not null, key text not null, version text not null, current integer not null,
   marker integer not null, size bigint not null, etag text not null, modified_ms bigint not null,
   storage_class text not null, owner text not null, content bigint, upload text, mode text not null,
-  retain_until_ms bigint not null, legal_hold integer not null, about blob not null);
+  retain_until_ms bigint not null, legal_hold integer not null, about blob not null, checksum text not null);
 create index if not exists s3_version_key on s3_version (bucket, key, id desc);
 create unique index if not exists s3_version_current on s3_version (bucket, key) where current = 1;
-create index if not exists s3_version_listed on s3_version (bucket, key) where current = 1 and marker = 0;
+create index if not exists s3_version_listed on s3_version (bucket, key, size, etag, modified_ms, storage_class, checksum)
+  where current = 1 and marker = 0;
+create index if not exists s3_version_upload on s3_version (upload) where upload is not null;
 -- Bytes, in the row itself or in a file, and how many versions and parts they are of. `crc64` (CRC-64/NVME) is that of the bytes
 -- as they are stored; those with a `nonce` are encrypted with a customer's key.
 create table if not exists s3_content (

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from cloudlet.services.s3 import conditions, contents
+from cloudlet.services.s3 import checksums, conditions, contents
 from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
 from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion
 from cloudlet.store.db import Tx
 
 NULL = "null"  # the version of what was put while versioning was not enabled
 COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, storage_class, owner, content, upload,"
-           " mode, retain_until_ms, legal_hold, about")
+           " mode, retain_until_ms, legal_hold, about, checksum")
 _ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A row. `raw` is the JSON of `about`. `mode`: GOVERNANCE, COMPLIANCE or ""."""
+    """A row. `raw` is the JSON of `about`. `mode`: GOVERNANCE, COMPLIANCE or "". `checksum`: the algorithms and the
+    type, as listings have them."""
 
     id: int
     bucket: int
@@ -39,6 +40,7 @@ class Version:
     retain_until_ms: int
     legal_hold: int
     raw: bytes
+    checksum: str
 
     @property
     def about(self) -> About:
@@ -130,10 +132,11 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     modified_ms = int(tx.now * 1000)
     raw = encode_about(draft.about)
     values = (bucket.id, key, version, 1, draft.marker, draft.size, draft.etag, modified_ms, draft.storage_class,
-              draft.owner, draft.content, draft.upload, draft.mode, draft.retain_until_ms, draft.legal_hold, raw)
+              draft.owner, draft.content, draft.upload, draft.mode, draft.retain_until_ms, draft.legal_hold, raw,
+              checksums.listed(draft.about))
     tx.execute("insert into s3_version (bucket, key, version, current, marker, size, etag, modified_ms, storage_class,"
-               " owner, content, upload, mode, retain_until_ms, legal_hold, about) values"
-               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values)
+               " owner, content, upload, mode, retain_until_ms, legal_hold, about, checksum) values"
+               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values)
     return Version(tx.last_id(), *values)
 
 
