@@ -267,3 +267,74 @@ def test_configured_as_for_aws_and_changed(terraform: Terraform, cloudlet: Cloud
     terraform("plan", "-detailed-exitcode", "-input=false")
     terraform("destroy", "-auto-approve", "-input=false")
     assert set(left(cloudlet).values()) == {0}
+
+
+ADDRESSES = """
+resource "aws_vpc" "main" { cidr_block = "10.30.0.0/16" }
+resource "aws_internet_gateway" "main" { vpc_id = aws_vpc.main.id }
+resource "aws_subnet" "main" {
+  vpc_id     = aws_vpc.main.id
+  cidr_block = "10.30.0.0/24"
+}
+
+resource "aws_network_interface" "named" {
+  subnet_id   = aws_subnet.main.id
+  private_ips = [%(named)s]
+}
+
+resource "aws_network_interface" "counted" {
+  subnet_id         = aws_subnet.main.id
+  private_ips_count = %(count)s
+}
+
+resource "aws_network_interface" "listed" {
+  subnet_id               = aws_subnet.main.id
+  private_ip_list_enabled = true
+  private_ip_list         = ["10.30.0.30", "10.30.0.31"]
+}
+
+resource "aws_eip" "named" {
+  count                     = 2
+  domain                    = "vpc"
+  network_interface         = aws_network_interface.named.id
+  associate_with_private_ip = "10.30.0.1${count.index}"
+  depends_on                = [aws_internet_gateway.main]
+}
+
+output "seen" {
+  value = {
+    named   = sort(aws_network_interface.named.private_ips)
+    counted = length(aws_network_interface.counted.private_ips)
+    listed  = aws_network_interface.listed.private_ip_list
+    behind  = aws_eip.named[*].private_ip
+  }
+}
+"""
+
+
+@pytest.mark.slow
+def test_interfaces_with_several_addresses(terraform: Terraform, cloudlet: Cloudlet) -> None:
+    provider = PROVIDER % {"url": cloudlet.url, "skips": SKIPS}
+
+    def brought(count: int, *last: int) -> dict[str, Any]:
+        named = ", ".join(f'"10.30.0.{each}"' for each in last)
+        terraform.write(provider + ADDRESSES % {"named": named, "count": count})
+        terraform("apply", "-auto-approve", "-input=false")
+        terraform("plan", "-detailed-exitcode", "-input=false")
+        seen: dict[str, Any] = terraform.output("seen")
+        return seen
+    terraform.write(provider + ADDRESSES % {"named": "", "count": 0})
+    terraform("init", "-input=false")
+    first = brought(2, 10, 11, 12)
+    assert first["named"] == ["10.30.0.10", "10.30.0.11", "10.30.0.12"]
+    assert (first["counted"], first["listed"]) == (3, ["10.30.0.30", "10.30.0.31"])
+    assert first["behind"] == ["10.30.0.10", "10.30.0.11"]
+    mine: list[Any] = [{"Name": "addresses.private-ip-address", "Values": ["10.30.0.11"]}]
+    (shown,) = cloudlet.client("ec2").describe_network_interfaces(Filters=mine)["NetworkInterfaces"]
+    assert ["Association" in each for each in shown["PrivateIpAddresses"]] == [True, True, False]
+    more = brought(4, 10, 11, 13)
+    assert (more["named"], more["counted"]) == (["10.30.0.10", "10.30.0.11", "10.30.0.13"], 5)
+    fewer = brought(1, 10, 11)
+    assert (fewer["named"], fewer["counted"]) == (["10.30.0.10", "10.30.0.11"], 2)
+    terraform("destroy", "-auto-approve", "-input=false")
+    assert set(left(cloudlet).values()) == {0}
