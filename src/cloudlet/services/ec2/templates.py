@@ -320,6 +320,7 @@ def get_launch_template_data(call: Call, tx: Tx, request: Input) -> Output:
                                     for each in i.addresses],
              "AssociatePublicIpAddress": i.public_ip is not None}
             for i in interfaces_of(tx, instance.id) if i.attachment],
+        "MaintenanceOptions": view["MaintenanceOptions"],
         "MetadataOptions": {name: value for name, value in view["MetadataOptions"].items() if name != "State"},
     }
     if instance.key_name:

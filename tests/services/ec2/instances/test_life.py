@@ -101,6 +101,53 @@ def test_a_poweroff_inside(fleet: Fleet, behavior: str, state: str) -> None:
     assert fleet.world.machines.boxes == {}
 
 
+def test_a_machine_that_is_lost_recovers_where_that_is_wanted(fleet: Fleet) -> None:
+    id = fleet.run(MaintenanceOptions={"AutoRecovery": "default"})
+    before = fleet.shown(id)
+    assert before["MaintenanceOptions"] == {"AutoRecovery": "default"}
+    for starts in (2, 3, 4):
+        fleet.end(id, "lost")
+        fleet.later(2)
+        assert fleet.world.machines.starts[fleet.record(id).machine] == starts
+        after = fleet.shown(id)
+        assert (after["State"]["Name"], after["PublicIpAddress"]) == ("running", before["PublicIpAddress"])
+        assert after["BlockDeviceMappings"][0]["Ebs"]["VolumeId"] == before["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    fleet.end(id, "lost")
+    assert (fleet.state(id), fleet.shown(id)["StateReason"]["Code"]) == ("stopped", "Server.InternalError"), (
+        "three times a day are enough")
+    fleet.region("StartInstances", InstanceIds=[id])
+    fleet.later(86_400)
+    fleet.end(id, "lost")
+    fleet.later(2)
+    assert fleet.state(id) == "running"
+    fleet.end(id, "guest")
+    assert fleet.state(id) == "stopped", "whoever powers off means it"
+
+
+def test_modify_instance_maintenance_options(fleet: Fleet) -> None:
+    id = fleet.run()
+    change = "ModifyInstanceMaintenanceOptions"
+    assert fleet.shown(id)["MaintenanceOptions"] == {"AutoRecovery": "disabled"}
+    assert fleet.region(change, InstanceId=id, AutoRecovery="default") == {"InstanceId": id, "AutoRecovery": "default"}
+    assert fleet.shown(id)["MaintenanceOptions"] == {"AutoRecovery": "default"}
+    found = fleet.region("DescribeInstances", Filters=[{"Name": "maintenance-options.auto-recovery",
+                                                        "Values": ["default"]}])
+    assert len(found["Reservations"]) == 1
+    data = fleet.region("GetLaunchTemplateData", InstanceId=id)["LaunchTemplateData"]
+    assert data["MaintenanceOptions"] == {"AutoRecovery": "default"}
+    assert fleet.region(change, InstanceId=id)["AutoRecovery"] == "default", "nothing is asked"
+    assert fleet.region(change, InstanceId=id, AutoRecovery="disabled")["AutoRecovery"] == "disabled"
+    assert fleet.region.fails(change, InstanceId=id, AutoRecovery="perhaps")[0] == "InvalidParameterValue"
+    assert fleet.region.fails(change, InstanceId=id, RebootMigration="default")[0] == "UnsupportedOperation"
+    assert fleet.refuses(MaintenanceOptions={"AutoRecovery": "perhaps"})[0] == "UnsupportedOperation"
+    fleet.region("CreateLaunchTemplate", LaunchTemplateName="recovers", LaunchTemplateData={
+        "MaintenanceOptions": {"AutoRecovery": "default"}})
+    (other,) = fleet.launch(LaunchTemplate={"LaunchTemplateName": "recovers"})
+    assert fleet.shown(other)["MaintenanceOptions"] == {"AutoRecovery": "default"}
+    fleet.region("TerminateInstances", InstanceIds=[id])
+    assert fleet.region.fails(change, InstanceId=id, AutoRecovery="default")[0] == "IncorrectInstanceState"
+
+
 def test_a_machine_that_is_lost_is_stopped_with_a_reason(fleet: Fleet) -> None:
     id = fleet.run()
     fleet.end(id, "lost")

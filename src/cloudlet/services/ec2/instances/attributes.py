@@ -19,7 +19,7 @@ from cloudlet.services.ec2.instances.offerings import find_type
 from cloudlet.services.ec2.instances.orders import credit_option, ebs_optimized, metadata_options, read_user_data
 from cloudlet.services.ec2.instances.records import Instance
 from cloudlet.services.ec2.instances.types import catalogue
-from cloudlet.services.ec2.instances.views import instance_view, metadata_view, surroundings
+from cloudlet.services.ec2.instances.views import auto_recovery_view, instance_view, metadata_view, surroundings
 from cloudlet.services.ec2.interfaces import groups_for, vpc_key
 from cloudlet.services.ec2.nouns import described, find
 from cloudlet.services.ec2.private_addresses import require_room
@@ -206,6 +206,21 @@ def modify_instance_metadata_options(call: Call, tx: Tx, request: Input) -> Outp
     options = metadata_options(instance.metadata, request)
     tx.put(replace(instance, metadata=options), wake=False)
     return {"InstanceId": instance.id, "InstanceMetadataOptions": metadata_view(options, "pending")}
+
+
+@ec2.write(resources=_INSTANCE)
+def modify_instance_maintenance_options(call: Call, tx: Tx, request: Input) -> Output:
+    """Whether the instance starts again by itself when its machine is lost."""
+    api.refuse(request, "RebootMigration")
+    instance = find(tx, call, Instance, request["InstanceId"])
+    if instance.desired == "terminated":
+        raise api.IncorrectInstanceState(f"The instance '{instance.id}' is not in a state in which it can be changed.")
+    if asked := request.get("AutoRecovery"):
+        if asked not in ("default", "disabled"):
+            raise api.InvalidParameterValue(f"Value ({asked}) for parameter AutoRecovery is invalid.")
+        instance = replace(instance, auto_recovery=asked == "default")
+        tx.put(instance, wake=False)
+    return {"InstanceId": instance.id, "AutoRecovery": auto_recovery_view(instance)}
 
 
 # ── CPU credits ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -84,6 +84,7 @@ def _template(tx: Tx, call: Call, request: Input, order: Order, image: Image, ca
         user_data=order.user_data, profile=profiles.associated(tx, call, request.get("IamInstanceProfile")),
         metadata=_metadata(order, image, request), shutdown_behavior=order.shutdown_behavior,
         termination_protection=order.termination_protection, stop_protection=order.stop_protection,
+        auto_recovery=order.auto_recovery,
         monitoring=order.monitoring, ebs_optimized=order.ebs_optimized, credits=order.credits,
         client_token=request.get("ClientToken") or "", public=primary.public)
 

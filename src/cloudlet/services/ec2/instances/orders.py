@@ -32,6 +32,7 @@ class Order:
     shutdown_behavior: Literal["stop", "terminate"]
     termination_protection: bool
     stop_protection: bool
+    auto_recovery: bool
     monitoring: bool
     ebs_optimized: bool
     credits: Literal["", "standard", "unlimited"]
@@ -61,6 +62,7 @@ def read_order(call: Call, request: Input) -> Order:
     return Order(type, low, min(high, COUNT_MAX), read_user_data(request.get("UserData")),
                  metadata_options(MetadataOptions(), request.get("MetadataOptions") or {}), behavior,
                  bool(request.get("DisableApiTermination")), bool(request.get("DisableApiStop")),
+                 (request.get("MaintenanceOptions") or {}).get("AutoRecovery") == "default",
                  bool((request.get("Monitoring") or {}).get("Enabled")),
                  ebs_optimized(type, request.get("EbsOptimized")),
                  credit_option(type, (request.get("CreditSpecification") or {}).get("CpuCredits")),
@@ -75,7 +77,7 @@ _REFUSED = (
 _ONLY: dict[str, dict[str, tuple[Any, ...]]] = {
     "HibernationOptions": {"Configured": (False,)},
     "EnclaveOptions": {"Enabled": (False,)},
-    "MaintenanceOptions": {"AutoRecovery": ("disabled",)},
+    "MaintenanceOptions": {"AutoRecovery": ("default", "disabled")},
     "NetworkPerformanceOptions": {"BandwidthWeighting": ("default",)},
     "CapacityReservationSpecification": {"CapacityReservationPreference": ("open", "none")},
     "PrivateDnsNameOptions": {"HostnameType": ("ip-name",), "EnableResourceNameDnsARecord": (False,),

@@ -18,6 +18,7 @@ BOOT_LOOK_S = 2.0  # between two looks at a console on which the boot has not fi
 BOOT_LOOKS_END_S = 1800.0  # from then on, a look a minute is enough: the sweep's
 SILENT_BOOT_S = 120.0  # a guest that was heard on its network and says nothing on its console has booted by then
 START_AGAIN_S = 1.0
+DAY_S, RECOVERIES_PER_DAY = 86_400.0, 3
 TERMINATED_KEPT_S = 3600.0  # "terminated instances remain visible … approximately one hour"
 
 _UP = re.compile(rb"^(?!Last )[\w.-]+ login:|^.{0,40}Cloud-init v\.[^\n]* finished at ", re.MULTILINE)
@@ -92,8 +93,20 @@ def note(instance: Instance, machine: Machine | None, now: float) -> Instance:
             "terminated" if instance.shutdown_behavior == "terminate" else "stopped")
         return replace(ending(instance, desired, now, BY_GUEST), on=True)
     if machine.ended == "lost" and instance.on:
-        return ending(instance, "stopped", now, LOST)
+        return _recovering(instance, now) or ending(instance, "stopped", now, LOST)
     return instance
+
+
+def _recovering(instance: Instance, now: float) -> Instance | None:
+    """The instance as it is from the moment that it starts again by itself, with all that it is and has but what was in
+    its memory; None where it does not, or did so too often ("up to three recovery attempts per day").
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-recover.html
+    """
+    recent = tuple(at for at in instance.recoveries if at > now - DAY_S)
+    if not instance.auto_recovery or len(recent) >= RECOVERIES_PER_DAY:
+        return None
+    return replace(_note_none(instance), recoveries=(*recent, now))
 
 
 def _note_none(instance: Instance) -> Instance:

@@ -80,7 +80,8 @@ class Instance:
     the key pair it was launched with, which may be gone since. `user_data` is base64. `public`: its primary interface
     gets a public address whenever it is started. Wanted is `desired`; `stopping_at` is when it was told to stop,
     `force` that it gets no time for that; `rebooting_at` when it was told to reboot, until it was seen to be off.
-    `starts` counts how often it was to be powered on.
+    `starts` counts how often it was to be powered on. `auto_recovery`: it starts again by itself when its
+    machine is lost; `recoveries` are the times of the last day when it did.
 
     Observed are `on` (its machine was seen running, and not yet seen gone), `on_since`, `booted_at` (the guest was seen
     to have finished its boot), `heard_at` (it asked for its metadata, or answered on its network), `health` and
@@ -110,6 +111,8 @@ class Instance:
     shutdown_behavior: Literal["stop", "terminate"] = "stop"
     termination_protection: bool = False
     stop_protection: bool = False
+    auto_recovery: bool = False
+    recoveries: tuple[float, ...] = ()
     monitoring: bool = False
     ebs_optimized: bool = False
     credits: Literal["", "standard", "unlimited"] = ""

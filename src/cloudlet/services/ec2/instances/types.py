@@ -99,6 +99,6 @@ def view(of: InstanceType) -> dict[str, Any]:
             "EfaSupported": False, "EncryptionInTransitSupported": False, "EnaSrdSupported": False},
         "PlacementGroupInfo": {"SupportedStrategies": []}, "HibernationSupported": False,
         "BurstablePerformanceSupported": of.burstable, "DedicatedHostsSupported": False,
-        "AutoRecoverySupported": False, "SupportedBootModes": ["legacy-bios"], "NitroEnclavesSupport": "unsupported",
+        "AutoRecoverySupported": True, "SupportedBootModes": ["legacy-bios"], "NitroEnclavesSupport": "unsupported",
         "NitroTpmSupport": "unsupported",
     }

@@ -85,6 +85,11 @@ def metadata_view(options: MetadataOptions, state: str = "applied") -> View:
             "InstanceMetadataTags": "enabled" if options.tags else "disabled"}
 
 
+def auto_recovery_view(instance: Instance) -> str:
+    """Whether it recovers by itself, in AWS's words."""
+    return "default" if instance.auto_recovery else "disabled"
+
+
 def monitoring_view(instance: Instance) -> View:
     """Whether it is monitored in detail."""
     return {"State": "enabled" if instance.monitoring else "disabled"}
@@ -126,8 +131,7 @@ _ALIKE: View = {  # what every instance shows
     "Architecture": "x86_64", "EnaSupport": False, "Hypervisor": "xen", "RootDeviceType": "ebs",
     "VirtualizationType": "hvm", "HibernationOptions": {"Configured": False}, "EnclaveOptions": {"Enabled": False},
     "CapacityReservationSpecification": {"CapacityReservationPreference": "open"}, "PlatformDetails": "Linux/UNIX",
-    "UsageOperation": "RunInstances", "MaintenanceOptions": {"AutoRecovery": "disabled"},
-    "CurrentInstanceBootMode": "legacy-bios"}
+    "UsageOperation": "RunInstances", "CurrentInstanceBootMode": "legacy-bios"}
 
 
 def instance_view(instance: Instance, around: Surroundings) -> View:
@@ -147,6 +151,7 @@ def instance_view(instance: Instance, around: Surroundings) -> View:
         "Tags": tag_set(instance.tags),
         "CpuOptions": {"CoreCount": type.cores, "ThreadsPerCore": type.vcpus // type.cores},
         "MetadataOptions": metadata_view(instance.metadata),
+        "MaintenanceOptions": {"AutoRecovery": auto_recovery_view(instance)},
         "UsageOperationUpdateTime": instance.created,
     }
     if instance.key_name:
