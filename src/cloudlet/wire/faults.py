@@ -143,13 +143,16 @@ _REST_XML = replace(_QUERY, malformed=declare("MalformedInput"), unknown_operati
 _S3_MALFORMED = declare("MalformedXML", "The XML you provided was not well-formed or did not validate against our"
                         " published schema")
 _S3_ARGUMENT = declare("InvalidArgument")
+_S3_STORAGE_CLASS = declare("InvalidStorageClass", "The storage class you specified is not valid")
 
 
 def _s3_invalid(violations: list[Violation]) -> AwsError:
     """Of a document S3 says no more than that it is wrong; of a header or parameter, what."""
     first = violations[0]
-    if "." in first.path:
+    if "." in first.path and not first.path.startswith(("objectAttributes.", "optionalObjectAttributes.")):  # headers
         return _S3_MALFORMED()
+    if first.member == "storageClass":
+        return _S3_STORAGE_CLASS()
     return _first(_S3_ARGUMENT, _S3_ARGUMENT, "{member} is required", "{path}: {reason}")(violations)
 
 

@@ -57,7 +57,9 @@ class _Template:
         required = [members[name].serialization for name in
                     (operation.input_shape.required_members if operation.input_shape else ())]
         self._parameters = [at["name"] for at in required if at.get("location") == "querystring"]
-        self._headers = [at["name"].lower() for at in required if at.get("location") == "header"]
+        # A header tells CopyObject from PutObject; where the query string names the operation, it is merely missing.
+        self._headers = [at["name"].lower() for at in required
+                         if at.get("location") == "header" and not self._literals]
         self._labels = [name.rstrip("+") for name in re.findall(r"\{(.*?)\}", path)]
         pattern = "".join(
             ("(.+)" if part.endswith("+}") else "([^/]+)") if part.startswith("{") else re.escape(part)

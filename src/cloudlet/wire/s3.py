@@ -1,5 +1,6 @@
 """What only S3 does: virtual hosts, errors without an envelope, roots and headers of its own."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -121,9 +122,16 @@ class S3(RestXml):
                                ArgumentName=wrong.name, ArgumentValue=wrong.value[:1024])
 
     def compile_printer(self, operation: OperationModel) -> Print:
-        """See Protocol. GetBucketLocation alone has its value in the root itself."""
+        """See Protocol. GetBucketLocation alone has its value in the root itself; a part of an object says that it is
+        one."""
+        whole = super().compile_printer(operation)
+        if operation.name in ("GetObject", "HeadObject"):
+            def print_object(output: Any, request_id: str) -> Response:
+                response = whole(output, request_id)
+                return response if "content-range" not in response.headers else replace(response, status=206)
+            return print_object
         if operation.name != "GetBucketLocation":
-            return super().compile_printer(operation)
+            return whole
 
         def print_(output: Any, request_id: str) -> Response:
             where = xml.escape((output or {}).get("LocationConstraint") or "")

@@ -11,7 +11,7 @@ from lxml import etree
 
 from cloudlet.app import SERVICES
 from cloudlet.kernel.clock import SystemClock
-from cloudlet.kernel.http import Response
+from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.services import s3
 from cloudlet.services.iam import identities
@@ -69,12 +69,17 @@ class Counter:
             headers: Mapping[str, str] | None = None, **query: str) -> Answer:
         """One request, signed by the root user of an account ("test", or twelve digits as `key`). `path` is
         `/BUCKET/KEY` unquoted; the query's names are given with `_` for `-`."""
+        return asyncio.run(self.answer(self.signed(method, path, body, key=key, region=region, headers=headers,
+                                                   **query)))
+
+    def signed(self, method: str, path: str, body: bytes = b"", *, key: str = "test", region: str = "us-east-1",
+               headers: Mapping[str, str] | None = None, **query: str) -> Request:
+        """The request of `ask`."""
         pairs = {name.replace("_", "-"): value for name, value in query.items()}
         url = f"http://{HOST}{quote(path)}" + (f"?{urlencode(pairs, quote_via=quote)}" if pairs else "")
-        return asyncio.run(self.answer(signed("s3", body, method=method, url=url, headers=headers, key=key,
-                                              region=region)))
+        return signed("s3", body, method=method, url=url, headers=headers, key=key, region=region)
 
-    async def answer(self, request: Any) -> Answer:
+    async def answer(self, request: Request) -> Answer:
         """What the gateway answers to a request, read to its end."""
         response = await self.gateway.handle(request)
         return Answer(response.status, response.headers,

@@ -1,13 +1,14 @@
 """Objects: PutObject, GetObject, HeadObject, DeleteObject."""
 
 import asyncio
+import errno
 import hashlib
 import os
 
 import pytest
 
 from cloudlet.services.s3.contents import INLINE_BYTES
-from tests.services.s3.counter import Counter
+from tests.services.s3.counter import Counter, body_of
 
 SIZES = (0, 1, 1000, INLINE_BYTES, INLINE_BYTES + 1, 3 << 20)
 
@@ -37,7 +38,7 @@ def test_any_character_may_stand_in_a_key(counter: Counter, key: str) -> None:
 
 def test_what_is_said_of_an_object_is_said_again(counter: Counter) -> None:
     said = {"content-type": "text/x", "cache-control": "no-store", "content-disposition": "inline",
-            "content-encoding": "gzip", "content-language": "de", "expires": "Thu, 01 Dec 2094 16:00:00 GMT",
+            "content-encoding": "gzip", "content-language": "de", "expires": "Wed, 01 Dec 2094 16:00:00 GMT",
             "x-amz-meta-one": "1", "x-amz-meta-two": "zwei"}
     counter.ask("PUT", "/bkt/key", b"x", headers=said)
     headers = counter.ask("GET", "/bkt/key").headers
@@ -100,3 +101,139 @@ def test_a_sweep_takes_what_a_crash_left(counter: Counter) -> None:
     asyncio.run(counter.collector.look())
     assert len(counter.files()) == 1
     assert counter.ask("GET", "/bkt/key").body == bytes(INLINE_BYTES + 1)
+
+
+@pytest.mark.parametrize(("wanted", "first", "end"), [
+    ("bytes=0-0", 0, 1), ("bytes=5-", 5, None), ("bytes=-7", -7, None), ("bytes=100-1000000000", 100, None),
+    ("bytes=17-40000", 17, 40001)])
+@pytest.mark.parametrize("size", [5000, INLINE_BYTES + 5000])
+def test_a_range_is_a_part(counter: Counter, size: int, wanted: str, first: int, end: int | None) -> None:
+    data = os.urandom(size)
+    counter.ask("PUT", "/bkt/key", data)
+    for method in ("GET", "HEAD"):
+        got = counter.ask(method, "/bkt/key", headers={"range": wanted, "x-amz-checksum-mode": "ENABLED"})
+        part = data[first:end]
+        at = first % size
+        assert (got.status, got.headers["content-range"]) == (206, f"bytes {at}-{at + len(part) - 1}/{size}")
+        assert got.headers["content-length"] == str(len(part))
+        assert not [name for name in got.headers if name.startswith("x-amz-checksum")]
+        assert got.body == (part if method == "GET" else b"")
+
+
+def test_a_range_that_is_not_there(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    answer = counter.ask("GET", "/bkt/key", headers={"range": "bytes=4-"})
+    assert (answer.status, answer.code, answer.xml.findtext("ActualObjectSize")) == (416, "InvalidRange", "4")
+
+
+def test_part_numbers_of_an_object_that_came_whole(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    got = counter.ask("GET", "/bkt/key", partNumber="1")
+    assert (got.status, got.body, got.headers["content-range"]) == (206, b"data", "bytes 0-3/4")
+    assert "x-amz-mp-parts-count" not in got.headers
+    assert counter.ask("GET", "/bkt/key", partNumber="2").code == "InvalidPartNumber"
+    assert counter.ask("GET", "/bkt/key", partNumber="0").code == "InvalidArgument"
+    assert counter.ask("GET", "/bkt/key", partNumber="1", headers={"range": "bytes=0-0"}).code == "InvalidRequest"
+
+
+def test_conditional_reads(counter: Counter) -> None:
+    etag = counter.ask("PUT", "/bkt/key", b"data").headers["etag"]
+    assert counter.ask("GET", "/bkt/key", headers={"if-match": etag}).status == 200
+    assert counter.ask("GET", "/bkt/key", headers={"if-match": '"other"'}).code == "PreconditionFailed"
+    same = counter.ask("GET", "/bkt/key", headers={"if-none-match": etag})
+    assert (same.status, same.body, same.headers["etag"]) == (304, b"", etag)
+
+
+def test_answers_as_the_request_wants_them(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"data", headers={"content-type": "text/plain", "cache-control": "no-store"})
+    got = counter.ask("GET", "/bkt/key", response_content_type="image/png", response_content_disposition="attachment",
+                      response_expires="Wed, 01 Dec 2094 16:00:00 GMT")
+    assert (got.headers["content-type"], got.headers["content-disposition"]) == ("image/png", "attachment")
+    assert (got.headers["expires"], got.headers["cache-control"]) == ("Wed, 01 Dec 2094 16:00:00 GMT", "no-store")
+
+
+def test_metadata_has_a_limit_and_any_character(counter: Counter) -> None:
+    fits = {"x-amz-meta-a": "x" * 2047}
+    assert counter.ask("PUT", "/bkt/key", b"", headers=fits).status == 200
+    assert counter.ask("PUT", "/bkt/key", b"", headers={"x-amz-meta-ab": "x" * 2047}).code == "MetadataTooLarge"
+    counter.ask("PUT", "/bkt/key", b"", headers={"x-amz-meta-u": "=?UTF-8?Q?=C3=84M?="})
+    assert counter.ask("HEAD", "/bkt/key").headers["x-amz-meta-u"] == "=?UTF-8?B?w4RN?="
+    counter.ask("PUT", "/bkt/key", b"", headers={"x-amz-meta-u": "=?what?="})
+    assert counter.ask("HEAD", "/bkt/key").headers["x-amz-meta-u"] == "=?what?="
+
+
+def test_storage_classes(counter: Counter) -> None:
+    assert counter.ask("PUT", "/bkt/key", b"", headers={"x-amz-storage-class": "TAPE"}).code == "InvalidStorageClass"
+    counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-storage-class": "STANDARD_IA"})
+    assert counter.ask("GET", "/bkt/key").headers["x-amz-storage-class"] == "STANDARD_IA"
+    counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-storage-class": "GLACIER"})
+    assert counter.ask("GET", "/bkt/key").code == "InvalidObjectState"
+    assert counter.ask("HEAD", "/bkt/key").headers["x-amz-storage-class"] == "GLACIER"
+    counter.ask("PUT", "/bkt/key", b"x")
+    assert "x-amz-storage-class" not in counter.ask("GET", "/bkt/key").headers
+
+
+def test_a_redirect_of_a_website(counter: Counter) -> None:
+    where = {"x-amz-website-redirect-location": "/elsewhere"}
+    counter.ask("PUT", "/bkt/key", b"x", headers=where)
+    assert counter.ask("GET", "/bkt/key").headers["x-amz-website-redirect-location"] == "/elsewhere"
+    where = {"x-amz-website-redirect-location": "elsewhere"}
+    assert counter.ask("PUT", "/bkt/key", b"x", headers=where).code == "InvalidRedirectLocation"
+
+
+def test_conditional_deletes(counter: Counter) -> None:
+    etag = counter.ask("PUT", "/bkt/key", b"data").headers["etag"]
+    assert counter.ask("DELETE", "/bkt/key", headers={"if-match": '"other"'}).code == "PreconditionFailed"
+    assert counter.ask("DELETE", "/bkt/none", headers={"if-match": "*"}).code == "NoSuchKey"
+    assert counter.ask("DELETE", "/bkt/key", headers={"x-amz-if-match-size": "4"}).status == 501
+    assert counter.ask("DELETE", "/bkt/key", headers={"if-match": etag}).status == 204
+    assert counter.ask("GET", "/bkt/key").code == "NoSuchKey"
+
+
+def test_what_is_not_here(counter: Counter) -> None:
+    for header, value in (("x-amz-server-side-encryption", "aws:kms"), ("x-amz-write-offset-bytes", "5"),
+                          ("x-amz-server-side-encryption-aws-kms-key-id", "alias/x"),
+                          ("x-amz-object-lock-legal-hold", "ON")):
+        assert counter.ask("PUT", "/bkt/key", b"data", headers={header: value}).status == 501
+    assert counter.ask("HEAD", "/bkt/key").status == 404
+    assert counter.ask("PUT", "/bkt/key", b"data", headers={"x-amz-server-side-encryption": "AES256"}).headers[
+        "x-amz-server-side-encryption"] == "AES256"
+
+
+def test_rotten_bytes_are_never_answered(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/small", b"data")
+    counter.ask("PUT", "/bkt/large", bytes(INLINE_BYTES + 1))
+    with counter.store.tx() as tx:
+        tx.execute("update s3_content set body=? where body is not null", (b"date",))
+    (file,) = counter.files()
+    file.write_bytes(bytes(INLINE_BYTES))
+    for key in ("small", "large"):
+        assert counter.ask("GET", f"/bkt/{key}").code == "InternalError"
+    file.unlink()
+    assert counter.ask("GET", "/bkt/large").code == "InternalError"
+
+
+def test_what_is_read_stays_whole(counter: Counter) -> None:
+    data = os.urandom(2 << 20)
+    counter.ask("PUT", "/bkt/key", data)
+
+    async def read_while_deleting() -> bytes:
+        response = await counter.gateway.handle(counter.signed("GET", "/bkt/key"))
+        await counter.gateway.handle(counter.signed("DELETE", "/bkt/key"))
+        await counter.collector.files("files")
+        assert counter.files() == []
+        return await body_of(response)
+    assert asyncio.run(read_while_deleting()) == data
+
+
+def test_a_full_disk_loses_nothing(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    counter.ask("PUT", "/bkt/key", b"old")
+
+    def full(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("cloudlet.store.blobs.os.write", full)
+    answer = counter.ask("PUT", "/bkt/key", bytes(INLINE_BYTES + 1))
+    monkeypatch.undo()
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable")
+    assert (counter.ask("GET", "/bkt/key").body, counter.files()) == (b"old", [])
+    assert counter.ask("PUT", "/bkt/key", bytes(INLINE_BYTES + 1)).status == 200

@@ -1,19 +1,20 @@
-"""Bytes of objects: received whole and verified, kept once however many versions share them, and read again.
+"""Bytes of objects: received whole and verified, and kept once however many versions share them.
 
 Small ones lie in the database, so that they cost neither an inode nor a sync of their own; others are files.
 """
 
 import errno
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from cloudlet.kernel.digests import digest_of
+from cryptography.hazmat.primitives.ciphers import CipherContext
+
+from cloudlet.kernel.digests import ALGORITHMS, Digest, digest_of
 from cloudlet.kernel.http import Body
-from cloudlet.services.s3.service import EntityTooLarge, InternalError, MissingContentLength
-from cloudlet.store.blobs import BlobMissing, Blobs, Reader
+from cloudlet.services.s3.encryption import NONCE_BYTES, CustomerKey
+from cloudlet.services.s3.service import EntityTooLarge, MissingContentLength
+from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import OutOfSpace, Store, Tx
 
 INLINE_BYTES = 32 << 10  # up to which bytes lie in the database
@@ -22,30 +23,36 @@ GARBAGE = "s3.garbage"  # kind of work: files to remove
 CRC64 = "crc64nvme"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Bytes that came whole: in `body`, or in the file of that name, on the disk. `digests` are theirs, by algorithm;
-    `checksum` is the algorithm of the one that the client sent, and which was right, "" for none."""
+    """Bytes that came whole: in `body`, or in the file of that name, on the disk. `digests` are those of what the
+    customer sent, by algorithm, and `crc64` that of what is kept, which is something else where `nonce` says that it
+    is encrypted. `checksum` is the algorithm of the checksum that the client sent, and which was right, "" for none."""
 
     size: int
     digests: Mapping[str, bytes]
     checksum: str
+    crc64: bytes
+    nonce: bytes | None
     body: bytes | None
     file: str | None
 
     @property
-    def md5(self) -> str:
-        """In hex, as an ETag has it."""
-        return self.digests["md5"].hex()
+    def etag(self) -> str:
+        """Its MD5 in hex; of encrypted bytes something else, as on AWS.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+        """
+        md5 = self.digests["md5"]
+        return md5.hex() if self.nonce is None else digest_of("md5", self.nonce + md5).hex()
 
 
 @asynccontextmanager
-async def receive(store: Store, body: Body, wanted: Sequence[str] = ()) -> AsyncIterator[Received]:
+async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
+                  key: CustomerKey | None = None) -> AsyncIterator[Received]:
     """The bytes of a body with their digests (MD5, CRC64NVME and those wanted), to be kept within this context: a file
-    that no content has at its end is removed.
+    that no content has at its end is removed. They are kept encrypted where there is a key.
 
     Raises MissingContentLength, EntityTooLarge, OutOfSpace, and what the body does where it is not what was announced.
     """
@@ -54,28 +61,40 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = ()) -> Async
     if body.length > UPLOAD_BYTES_MAX:
         raise EntityTooLarge(ProposedSize=str(body.length), MaxSizeAllowed=str(UPLOAD_BYTES_MAX))
     body.want("md5", CRC64, *wanted)
+    nonce = None if key is None else bytes.fromhex(store.clock.token(2 * NONCE_BYTES))
+    cipher = None if key is None or nonce is None else key.cipher(nonce)
     if body.length <= INLINE_BYTES:
         data = await body.read(INLINE_BYTES)
-        yield Received(len(data), body.digests, body.checksum, data, None)
+        kept = data if cipher is None else cipher.update(data)
+        crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
+        yield Received(len(data), body.digests, body.checksum, crc64, nonce, kept, None)
         return
-    blobs, name = store.blobs["s3"], store.clock.token(32)
-    with blobs.hold(name):
-        size = await _write(blobs, name, body)
-        try:
-            yield Received(size, body.digests, body.checksum, None, name)
-        finally:
-            with store.tx() as tx:
-                known = tx.execute("select 1 from s3_content where file=?", (name,)).fetchone()
-            if not known:
+    blobs, name, running = store.blobs["s3"], store.clock.token(32), ALGORITHMS[CRC64]()
+    try:
+        with blobs.hold(name):
+            chunks = aiter(body) if cipher is None else _encrypted(aiter(body), cipher, running)
+            size = await _write(blobs, name, chunks)
+            crc64 = body.digests[CRC64] if cipher is None else running.digest()
+            yield Received(size, body.digests, body.checksum, crc64, nonce, None, name)
+    finally:
+        with store.tx() as tx:
+            if not tx.execute("select 1 from s3_content where file=?", (name,)).fetchone():
                 blobs.discard(name)
 
 
-async def _write(blobs: Blobs, name: str, body: Body) -> int:
-    """Writes a body to a file that survives a power cut; its size."""
+async def _encrypted(chunks: AsyncIterator[bytes], cipher: CipherContext, crc64: Digest) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        kept = cipher.update(chunk)
+        crc64.update(kept)
+        yield kept
+
+
+async def _write(blobs: Blobs, name: str, chunks: AsyncIterator[bytes]) -> int:
+    """Writes bytes to a file that survives a power cut; how many there were."""
     upload = None
     try:
         upload = await blobs.begin(name)
-        size = await upload.write(aiter(body))
+        size = await upload.write(chunks)
         await upload.publish(name)
     except BaseException as error:
         if upload is not None:
@@ -88,8 +107,8 @@ async def _write(blobs: Blobs, name: str, body: Body) -> int:
 
 def keep(tx: Tx, received: Received) -> int:
     """A new content, of one version or part; its id."""
-    tx.execute("insert into s3_content (refs, size, body, file, crc64, nonce, scrubbed_ms) values (1,?,?,?,?,null,?)",
-               (received.size, received.body, received.file, received.digests[CRC64], int(tx.now * 1000)))
+    tx.execute("insert into s3_content (refs, size, body, file, crc64, nonce, scrubbed_ms) values (1,?,?,?,?,?,?)",
+               (received.size, received.body, received.file, received.crc64, received.nonce, int(tx.now * 1000)))
     return tx.last_id()
 
 
@@ -104,33 +123,5 @@ def release(tx: Tx, content: int) -> None:
     if row is not None and row[0] <= 0:
         tx.execute("delete from s3_content where id=?", (content,))
         if row[1] is not None:
-            tx.execute("insert or ignore into s3_garbage values (?)", (row[1],))
+            tx.execute("insert into s3_garbage values (?) on conflict do nothing", (row[1],))
             tx.enqueue(GARBAGE, "files")
-
-
-def read(tx: Tx, content: int, start: int = 0, length: int | None = None) -> bytes | Reader:
-    """The bytes of a content, or a range of them; a file is open, whatever becomes of it later.
-
-    Raises InternalError where they are not what they were: wrong bytes are never answered.
-    """
-    row: Any = tx.execute("select size, body, file, crc64 from s3_content where id=?", (content,)).fetchone()
-    if row is None:
-        raise _lost(content, "it has no row")
-    size, body, file, crc64 = row
-    inline: bytes | None = body
-    if inline is not None:
-        if len(inline) != size or digest_of(CRC64, inline) != crc64:
-            raise _lost(content, "its checksum is another")
-        return inline if not start and length is None else inline[start:None if length is None else start + length]
-    try:
-        reader = tx.blobs["s3"].open(file, start, length)
-    except (BlobMissing, OSError) as error:
-        raise _lost(content, f"its file {file} cannot be opened: {error}") from None
-    if reader.size != size:
-        raise _lost(content, f"its file {file} has {reader.size} bytes instead of {size}")
-    return reader
-
-
-def _lost(content: int, why: str) -> Exception:
-    log.error("the bytes of content %d are lost: %s", content, why)
-    return InternalError()

@@ -1,12 +1,12 @@
 """Files that no content has any more: removed once that is on the disk, and looked for after a crash."""
 
 from cloudlet.control.controller import Controller
-from cloudlet.control.outcome import Done, Outcome
+from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.s3.contents import GARBAGE
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
-SWEEP_S = 600.0
+SWEEP_S, HELD_RETRY_S = 600.0, 10.0
 BATCH = 1000  # files of one transaction
 
 
@@ -25,18 +25,23 @@ class Collector:
 
     async def files(self, key: str) -> Outcome:
         """Removes the files whose last content has gone, which is on the disk first: no power cut undoes it."""
+        after = ""
         while True:
             with self._store.tx() as tx:
-                rows = tx.execute("select file from s3_garbage limit ?", (BATCH,)).fetchall()
-            names = [str(name) for (name,) in rows]
+                rows = tx.execute("select file from s3_garbage where file>? order by file limit ?", (after, BATCH))
+                names = [str(name) for (name,) in rows.fetchall()]
             if not names:
-                return Done()
+                break
             await self._store.flush()
             with self._store.tx() as tx:
                 for name in names:
-                    self._blobs.discard(name)
-                    tx.execute("delete from s3_garbage where file=?", (name,))
+                    if self._blobs.discard(name):
+                        tx.execute("delete from s3_garbage where file=?", (name,))
             await self._blobs.purge()
+            after = names[-1]
+        with self._store.tx() as tx:
+            left = tx.execute("select 1 from s3_garbage limit 1").fetchone()
+        return Again(HELD_RETRY_S, "some are still being read") if left else Done()
 
     async def sweep(self) -> None:
         """Looks for what was left behind, now and every ten minutes."""

@@ -3,15 +3,22 @@
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, contents, versions
+from cloudlet.kernel.service import Input
+from cloudlet.services.s3 import checksums, conditions, contents, encryption, metadata, reading, versions
 from cloudlet.services.s3.buckets import require_bucket
+from cloudlet.services.s3.conditions import Range
 from cloudlet.services.s3.contents import INLINE_BYTES
+from cloudlet.services.s3.encryption import CustomerKey
+from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import About, Bucket
 from cloudlet.services.s3.service import (
-    KeyTooLong,
-    MetadataTooLarge,
+    InvalidArgument,
+    InvalidObjectState,
+    InvalidPartNumber,
+    InvalidRequest,
     MissingContentLength,
+    NotImplementedHere,
     by_version,
     object_arns,
     s3,
@@ -19,82 +26,115 @@ from cloudlet.services.s3.service import (
 from cloudlet.services.s3.versions import Draft, Version
 from cloudlet.store.db import Store, Tx
 
-KEY_BYTES_MAX = 1024
-METADATA_BYTES_MAX = 2048
-CONTENT_TYPE = "binary/octet-stream"  # of what was put without one
-_HEADERS = {"ContentType": "content_type", "CacheControl": "cache_control",
-            "ContentDisposition": "content_disposition", "ContentEncoding": "content_encoding",
-            "ContentLanguage": "content_language", "Expires": "expires", "WebsiteRedirectLocation": "redirect",
-            "Metadata": "metadata"}
-
-
-def require_key(request: dict[str, Any]) -> str:
-    """The key that a request means. Raises KeyTooLong."""
-    key: str = request["Key"]
-    size = len(key.encode(errors="surrogatepass"))
-    if size > KEY_BYTES_MAX:
-        raise KeyTooLong(Size=str(size), MaxSizeAllowed=str(KEY_BYTES_MAX))
-    return key
-
-
-def about_of(request: dict[str, Any], sums: dict[str, str]) -> About:
-    """What a request says of the object that it makes. Raises MetadataTooLarge."""
-    said = {ours: request[theirs] for theirs, ours in _HEADERS.items() if theirs in request}
-    metadata = said.get("metadata", {})
-    size = sum(len(name) + len(value.encode()) for name, value in metadata.items())
-    if size > METADATA_BYTES_MAX:
-        raise MetadataTooLarge(Size=str(size), MaxSizeAllowed=str(METADATA_BYTES_MAX))
-    return About(**said, checksums=sums)
+PARTS_MAX = 10_000
 
 
 @s3.wait(resources=object_arns)
 async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[str, Any]:
     """Makes a body what a key is. It survives a power cut when this answers."""
-    key, body = require_key(request), request["Body"]
+    key, body, customer = require_key(request), request["Body"], encryption.customer_key(request)
+    fields, storage_class = metadata.fields(request, customer), metadata.storage_class(request)
+    if "WriteOffsetBytes" in request:
+        raise NotImplementedHere(Header="x-amz-write-offset-bytes")
     if body.length is None:
         raise MissingContentLength()
     if body.length > INLINE_BYTES:  # before so much is taken for nothing
         with store.tx() as tx:
-            require_bucket(tx, call, request)
-    async with contents.receive(store, body) as received:
+            admit(call, tx, request, key)
+    async with contents.receive(store, body, key=customer) as received:
         with store.tx() as tx:
-            bucket = require_bucket(tx, call, request)
-            versions.check_write(versions.current(tx, bucket, key), request.get("IfMatch"), request.get("IfNoneMatch"),
-                                 key)
-            about = about_of(request, checksums.checksums_of(received))
+            bucket = admit(call, tx, request, key)
+            about = About(**fields, checksums=checksums.checksums_of(received))
             version = versions.put_version(tx, bucket, key, Draft(
-                received.size, received.md5, canonical_id(call.account), about, contents.keep(tx, received)))
+                received.size, received.etag, canonical_id(call.account), about, contents.keep(tx, received),
+                storage_class=storage_class))
         await store.flush()
-    answer = {"ETag": version.quoted, "ServerSideEncryption": about.encryption, **checksums.members(about)}
-    if bucket.versioning:
-        answer["VersionId"] = version.version
-    return answer
+    return {"ETag": version.quoted, "VersionId": version.version if bucket.versioning else None,
+            **encryption.members(about), **checksums.members(about)}
+
+
+def admit(call: Call, tx: Tx, request: Input, key: str) -> Bucket:
+    """The bucket, where it takes an object of that key as things are now: a request's conditions hold."""
+    bucket = require_bucket(tx, call, request)
+    if "IfMatch" in request or "IfNoneMatch" in request:
+        versions.check_write(versions.current(tx, bucket, key), request.get("IfMatch"), request.get("IfNoneMatch"), key)
+    return bucket
 
 
 @s3.read(resources=object_arns, action=by_version("s3:GetObject", "s3:GetObjectVersion"))
 def get_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """An object's bytes and what is known of it."""
-    version, answer = _describe(call, tx, request)
-    assert version.content is not None
-    answer["Body"] = contents.read(tx, version.content)
+    """An object's bytes, or some of them, and what is known of it."""
+    customer = encryption.customer_key(request)
+    version, part, answer = _describe(call, tx, request, customer)
+    if version.storage_class in metadata.ARCHIVED:
+        raise InvalidObjectState(StorageClass=version.storage_class)
+    answer["Body"] = reading.read(tx, version, part, customer)
     return answer
 
 
 @s3.read(resources=object_arns, action=by_version("s3:GetObject", "s3:GetObjectVersion"))
 def head_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """What is known of an object."""
-    return _describe(call, tx, request)[1]
+    return _describe(call, tx, request, encryption.customer_key(request))[2]
+
+
+def _describe(call: Call, tx: Tx, request: Input,
+              customer: CustomerKey | None) -> tuple[Version, Range | None, dict[str, Any]]:
+    """The version that a request means, the part of it that it wants (None: all), and what the answer says."""
+    bucket, key = require_bucket(tx, call, request), require_key(request)
+    version = versions.require(tx, bucket, key, request.get("VersionId"))
+    about = version.about
+    encryption.check_key(about, customer)
+    conditions.check_read(request, version.etag, version.modified)
+    part = _part_of(tx, version, request)
+    answer = metadata.answered(about, request)
+    answer |= {"ContentLength": version.size, "ETag": version.quoted, "LastModified": version.modified_ms // 1000,
+               "AcceptRanges": "bytes", "VersionId": version.version if bucket.versioning else None,
+               "StorageClass": None if version.storage_class == metadata.STANDARD else version.storage_class}
+    if "PartNumber" in request:
+        answer["PartsCount"] = about.parts or None
+    if part is not None:
+        answer |= {"ContentLength": part.length, "ContentRange": part.header(version.size)}
+        for member in (*checksums.MEMBERS.values(), "ChecksumType"):  # of all bytes, which these are not
+            answer.pop(member, None)
+    return version, part, answer
+
+
+def _part_of(tx: Tx, version: Version, request: Input) -> Range | None:
+    """The bytes that a request wants: a range, or one of the parts in which they came. None: all."""
+    number = request.get("PartNumber")
+    if number is None:
+        return conditions.byte_range(request.get("Range"), version.size)
+    if request.get("Range"):
+        raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+    if not 1 <= number <= PARTS_MAX:
+        raise InvalidArgument(f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive",
+                              ArgumentName="partNumber", ArgumentValue=str(number))
+    found: Any = (0, version.size) if number == 1 else None
+    if version.upload is not None:
+        found = tx.execute("select start, size from s3_part where upload=? and number=?",
+                           (version.upload, number)).fetchone()
+    if found is None:
+        raise InvalidPartNumber(PartNumberRequested=str(number), ActualPartCount=str(version.about.parts or 1))
+    return Range(*found) if found[1] else None
 
 
 @s3.write(resources=object_arns, action=by_version("s3:DeleteObject", "s3:DeleteObjectVersion"), durable=True)
 def delete_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Deletes a version for good, or a key: with versioning a marker covers what it was."""
     bucket, key = require_bucket(tx, call, request), require_key(request)
-    return delete(tx, bucket, key, request.get("VersionId"), canonical_id(call.account))
+    if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
+        raise NotImplementedHere(Header="x-amz-if-match-last-modified-time, x-amz-if-match-size")  # directory buckets'
+    return delete(tx, bucket, key, request.get("VersionId"), canonical_id(call.account), request.get("IfMatch"))
 
 
-def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str) -> dict[str, Any]:
+def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str,
+           if_match: str | None = None) -> dict[str, Any]:
     """What DeleteObject does and answers."""
+    if if_match is not None:
+        there = versions.current(tx, bucket, key)
+        conditions.check_write(if_match, None, key, None if there is None or there.marker else there.etag,
+                               of_marker=there is not None)
     if version_id is not None:
         found = versions.find(tx, bucket, key, version_id)
         if found is not None:
@@ -106,19 +146,3 @@ def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str)
     if found is not None:
         versions.remove(tx, found)
     return {}
-
-
-def _describe(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Version, dict[str, Any]]:
-    bucket, key = require_bucket(tx, call, request), require_key(request)
-    version = versions.require(tx, bucket, key, request.get("VersionId"))
-    about = version.about
-    answer = {theirs: getattr(about, ours) or None for theirs, ours in _HEADERS.items()}
-    answer |= {"ContentType": about.content_type or CONTENT_TYPE, "ContentLength": version.size,
-               "ETag": version.quoted, "LastModified": version.modified_ms // 1000, "AcceptRanges": "bytes",
-               "ServerSideEncryption": about.encryption,
-               "StorageClass": None if version.storage_class == "STANDARD" else version.storage_class}
-    if bucket.versioning:
-        answer["VersionId"] = version.version
-    if request.get("ChecksumMode") == "ENABLED":
-        answer |= checksums.members(about)
-    return version, answer

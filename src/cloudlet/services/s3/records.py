@@ -1,6 +1,7 @@
 """What S3 keeps of buckets as records, and what it keeps of a version beyond the columns of its row."""
 
 from dataclasses import field
+from typing import Any
 
 import msgspec
 
@@ -62,6 +63,10 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     acl: str = ""
     replication: str = ""
     parts: int = 0  # of a completed multipart upload
+
+    def replace(self, **fields: Any) -> "About":
+        """The same but for some fields."""
+        return msgspec.structs.replace(self, **fields)
 
 
 encode_about = msgspec.json.Encoder().encode

@@ -11,6 +11,7 @@ from cloudlet.kernel.service import ActionOf, Service
 s3 = Service("s3")
 
 AccessDenied = s3.error("AccessDenied", "Access Denied")
+BadRequest = s3.error("BadRequest", status=400)
 BucketAlreadyExists = s3.error(
     "BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of"
     " the system. Please select a different name and try again.")
@@ -27,11 +28,21 @@ InvalidArgument = s3.error("InvalidArgument", status=400)
 InvalidBucketName = s3.error("InvalidBucketName", "The specified bucket is not valid.", status=400)
 InvalidBucketState = s3.error(
     "InvalidBucketState", "The request is not valid with the current state of the bucket.", status=409)
+InvalidEncryptionAlgorithm = s3.error(
+    "InvalidEncryptionAlgorithmError", "The encryption request you specified is not valid. The valid value is AES256.",
+    status=400)
 InvalidLocationConstraint = s3.error(
     "InvalidLocationConstraint", "The specified location-constraint is not valid", status=400)
+InvalidObjectState = s3.error(
+    "InvalidObjectState", "The operation is not valid for the object's storage class")
+InvalidPartNumber = s3.error("InvalidPartNumber", "The requested partnumber is not satisfiable", status=416)
 InvalidRange = s3.error("InvalidRange", "The requested range is not satisfiable", status=416)
+InvalidRedirectLocation = s3.error(
+    "InvalidRedirectLocation", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    status=400)
 InvalidRequest = s3.error("InvalidRequest")
 InvalidStorageClass = s3.error("InvalidStorageClass", "The storage class you specified is not valid", status=400)
+InvalidTag = s3.error("InvalidTag", status=400)
 KeyTooLong = s3.error("KeyTooLongError", "Your key is too long", status=400)
 MetadataTooLarge = s3.error(
     "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", status=400)

@@ -140,6 +140,11 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     return Version(tx.last_id(), *values)
 
 
+def set_about(tx: Tx, version: Version, about: About) -> None:
+    """Changes what is known of a version beyond its row (its tags, its list), and nothing else."""
+    tx.execute("update s3_version set about=? where id=?", (encode_about(about), version.id))
+
+
 def add_marker(tx: Tx, bucket: Bucket, key: str, owner: str) -> Version:
     """Deletes a key in a bucket with versioning: a marker becomes what the key is."""
     return put_version(tx, bucket, key, Draft(0, "", owner, About(), marker=1))

@@ -1,0 +1,140 @@
+"""Reading the bytes of objects: all of them or a range, from one content or from the parts of an upload."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers import CipherContext
+
+from cloudlet.kernel.digests import digest_of
+from cloudlet.services.s3.conditions import Range
+from cloudlet.services.s3.contents import CRC64
+from cloudlet.services.s3.encryption import CustomerKey
+from cloudlet.services.s3.service import InternalError
+from cloudlet.services.s3.versions import Version
+from cloudlet.store.blobs import BlobMissing, Blobs, Reader
+from cloudlet.store.db import Tx
+
+log = logging.getLogger(__name__)
+
+
+def read(tx: Tx, version: Version, part: Range | None = None,
+         key: CustomerKey | None = None) -> "bytes | AsyncIterator[bytes]":
+    """The bytes of a version, or a part of them; whatever becomes of it after this transaction, they can be read to
+    their end. An iterator is `Sendable` where nothing needs to be decrypted.
+
+    Raises InternalError where they are not what they were: wrong bytes are never answered.
+    """
+    start, end = (0, version.size) if part is None else (part.start, part.start + part.length)
+    if version.content is not None:
+        row = tx.execute("select id, size, body, file, crc64, nonce from s3_content where id=?",
+                         (version.content,)).fetchone()
+        if row is None:
+            raise _lost(version.content, "it has no row")
+        piece = _piece(row, start, end, key)
+        return piece if isinstance(piece, bytes) else piece.open(tx.blobs["s3"])
+    rows: list[Any] = tx.execute(
+        "select p.start, c.id, c.size, c.body, c.file, c.crc64, c.nonce from s3_part p join s3_content c"
+        " on c.id=p.content where p.upload=? and p.start<? and p.start+p.size>? order by p.start",
+        (version.upload, end, start)).fetchall()
+    pieces = [_piece(row[1:], max(start - row[0], 0), min(end - row[0], row[2]), key) for row in rows]
+    return Joined(tx.blobs["s3"], pieces) if key is None else _Sequence(tx.blobs["s3"], pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A range of one file."""
+
+    content: int
+    file: str
+    size: int
+    start: int
+    length: int
+    cipher: CipherContext | None
+
+    def open(self, blobs: Blobs) -> "Reader | _Decrypted":
+        """Its bytes, whatever becomes of the file later. Raises InternalError."""
+        try:
+            reader = blobs.open(self.file, self.start, self.length)
+        except (BlobMissing, OSError) as error:
+            raise _lost(self.content, f"its file {self.file} cannot be opened: {error}") from None
+        if reader.size != self.size:
+            raise _lost(self.content, f"its file {self.file} has {reader.size} bytes instead of {self.size}")
+        return reader if self.cipher is None else _Decrypted(reader, self.cipher)
+
+
+def _piece(row: Any, start: int, end: int, key: CustomerKey | None) -> bytes | _Piece:
+    """A range of a content; `row` has its id, size, body, file, crc64 and nonce."""
+    content, size, body, file, crc64, nonce = row
+    cipher = key.cipher(nonce, start) if key is not None and nonce is not None else None
+    if body is None:
+        return _Piece(content, file, size, start, end - start, cipher)
+    if len(body) != size or digest_of(CRC64, body) != crc64:
+        raise _lost(content, "its checksum is another")
+    found: bytes = body if end - start == size else body[start:end]
+    return found if cipher is None else cipher.update(found)
+
+
+def _lost(content: int, why: str) -> Exception:
+    log.error("the bytes of content %d are lost: %s", content, why)
+    return InternalError()
+
+
+class _Decrypted:
+    """A file's bytes as the customer sent them."""
+
+    def __init__(self, reader: Reader, cipher: CipherContext) -> None:
+        self._reader, self._cipher = reader, cipher
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return self._cipher.update(await anext(self._reader))
+
+
+class _Sequence:
+    """Pieces one after the other. Their files are kept until this has been read or is forgotten, but opened one by one,
+    since there may be thousands of them."""
+
+    def __init__(self, blobs: Blobs, pieces: list[bytes | _Piece]) -> None:
+        self._blobs, self._pieces, self._holds = blobs, pieces, ExitStack()
+        for piece in pieces:
+            if isinstance(piece, _Piece):
+                self._holds.enter_context(blobs.hold(piece.file))
+        self._chunks = self._iterate()
+
+    def __del__(self) -> None:
+        self._holds.close()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def _iterate(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                async for chunk in piece.open(self._blobs):
+                    yield chunk
+
+
+class Joined(_Sequence):
+    """The same of pieces that nobody encrypted, to be sent to a socket as well."""
+
+    async def send_to(self, descriptor: int, head: bytes) -> None:
+        """See `kernel.http.Sendable`."""
+        last: _Piece | None = None
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                head += piece
+            else:
+                await piece.open(self._blobs).send_to(descriptor, head)  # type: ignore[union-attr]
+                head, last = b"", piece
+        if head and last is not None:  # by a reader that has nothing of its own to send
+            await self._blobs.open(last.file, last.size).send_to(descriptor, head)

@@ -1,0 +1,71 @@
+"""Tags of objects: PutObjectTagging, GetObjectTagging, DeleteObjectTagging, and the header; GetObjectAttributes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.services.s3.counter import Counter
+
+
+def document(tags: Iterable[tuple[str, str]]) -> bytes:
+    inner = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in tags)
+    return f"<Tagging><TagSet>{inner}</TagSet></Tagging>".encode()
+
+
+def tags_of(counter: Counter, **query: str) -> dict[str, str]:
+    root: Any = counter.ask("GET", "/bkt/key", tagging="", **query).xml
+    return {tag.findtext("Key"): tag.findtext("Value") for tag in root.iter("Tag")}
+
+
+def test_tags_are_put_got_and_deleted(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": "a=1&b=%C3%BC+%2B"})
+    assert tags_of(counter) == {"a": "1", "b": "ü +"}
+    assert counter.ask("PUT", "/bkt/key", document([("c", "")]), tagging="").status == 200
+    assert tags_of(counter) == {"c": ""}
+    assert counter.ask("HEAD", "/bkt/key").headers["x-amz-tagging-count"] == "1"
+    assert counter.ask("DELETE", "/bkt/key", tagging="").status == 204
+    assert tags_of(counter) == {}
+    assert counter.ask("GET", "/bkt/none", tagging="").code == "NoSuchKey"
+
+
+def test_each_version_has_its_own(counter: Counter) -> None:
+    enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    counter.ask("PUT", "/bkt", enabled, versioning="")
+    one = counter.ask("PUT", "/bkt/key", b"x").headers["x-amz-version-id"]
+    counter.ask("PUT", "/bkt/key", b"y")
+    put = counter.ask("PUT", "/bkt/key", document([("a", "1")]), tagging="", versionId=one)
+    assert put.headers["x-amz-version-id"] == one
+    assert (tags_of(counter, versionId=one), tags_of(counter)) == ({"a": "1"}, {})
+
+
+@pytest.mark.parametrize(("tags", "code"), [
+    ([("a", "1"), ("a", "2")], "InvalidTag"), ([("aws:x", "1")], "InvalidTag"), ([("k" * 129, "1")], "InvalidTag"),
+    ([("k", "v" * 257)], "InvalidTag"), ([("k", "a;b")], "InvalidTag"),
+    ([(str(number), "") for number in range(11)], "BadRequest")])
+def test_tags_that_are_refused(counter: Counter, tags: list[tuple[str, str]], code: str) -> None:
+    counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": "old=1"})
+    assert counter.ask("PUT", "/bkt/key", document(tags), tagging="").code == code
+    assert tags_of(counter) == {"old": "1"}
+
+
+@pytest.mark.parametrize("header", ["a=1&a=2", "=", "a=%FF"])
+def test_headers_that_are_no_tags(counter: Counter, header: str) -> None:
+    assert counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": header}).status == 400
+    assert counter.ask("HEAD", "/bkt/key").status == 404
+
+
+def test_attributes(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"123456789")
+
+    def attributes(*wanted: str) -> Any:
+        return counter.ask("GET", "/bkt/key", attributes="", headers={"x-amz-object-attributes": ",".join(wanted)})
+    found = attributes("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize").xml
+    assert found.tag == "GetObjectAttributesResponse"
+    assert found.findtext("ETag") == "25f9e794323b453885f5181f1b624d0b"
+    assert (found.findtext("StorageClass"), found.findtext("ObjectSize")) == ("STANDARD", "9")
+    assert found.findtext("Checksum/ChecksumCRC64NVME") == "rosUhgp5mIg="
+    assert found.findtext("Checksum/ChecksumType") == "FULL_OBJECT"
+    assert found.find("ObjectParts") is None
+    assert [child.tag for child in attributes("ObjectSize").xml] == ["ObjectSize"]
+    assert attributes("Colour").code == "InvalidArgument"
