@@ -6,13 +6,14 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.scenario import play
+from tests.simulation.scenario import CASTS, play
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("seeds", help="a seed, or FIRST-LAST")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell everything that happens")
+    parser.add_argument("--cast", choices=list(CASTS), default="tasks", help="what the stories are about")
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
     if arguments.verbose:
@@ -20,7 +21,7 @@ def main() -> int:
     did: Counter[str] = Counter()
     failed, began, virtual = 0, time.monotonic(), 0.0
     for seed in range(int(first), int(last or first) + 1):
-        report = play(seed, print if arguments.verbose else None)
+        report = play(seed, print if arguments.verbose else None, arguments.cast)
         did += report.did
         virtual += report.virtual_s
         if report.complaint:

@@ -20,6 +20,7 @@ class Checker:
     def __init__(self, plane: Plane, nature: Nature, customer: Customer) -> None:
         self.plane, self.nature, self.customer = plane, nature, customer
         self.met: Counter[str] = Counter()  # what there was to be judged
+        self.power_cut = False
 
     def tasks(self) -> list[Task]:
         with self.plane.store.look() as tx:

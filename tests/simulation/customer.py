@@ -11,6 +11,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Service
 from cloudlet.services import ec2, ecr, ecs, iam, logs, ssm
 from cloudlet.services.ecr.records import Image, Repository, Tag
+from tests.simulation.nature import Nature
 from tests.simulation.plane import Died, Plane
 
 ACCOUNT = "123456789012"
@@ -132,6 +133,10 @@ class Customer:
             tx.put(Image(f"{REPOSITORY}@{DIGEST}", REPOSITORY, DIGEST, "application/vnd.oci.image.manifest.v1+json",
                          None, 1, (), (), None, tx.now))
             tx.put(Tag(f"{REPOSITORY}:1", f"{REPOSITORY}@{DIGEST}"))
+
+    def meet(self, nature: Nature) -> None:
+        """The world in which its tasks run."""
+        nature.has_image = self.has_image
 
     def has_image(self, reference: str) -> bool:
         """Whether our registry would answer a pull."""

@@ -31,7 +31,7 @@ class MortalStore(Store):
     before_commit = False
     dead = full = False
     on_death: Callable[[], object]
-    watcher: Watcher
+    watcher: Any  # a Watcher, or who else sees what is written
 
     @contextmanager
     def tx(self) -> Iterator[Tx]:
@@ -81,7 +81,7 @@ class Plane:
         self.site = Site(Installation("51b1a7"), self.directory, port=4599)
         self.files = Files.under(self.directory)
         self.store: MortalStore
-        self.watcher = Watcher()
+        self.watcher: Any = Watcher()
         self._tasks: list[asyncio.Task[Any]] = []
 
     def boot(self) -> None:
@@ -108,6 +108,7 @@ class Plane:
         self.world.severed = False
         self.world.crash()
         self.store.close()
+        self.store.dead = True
 
     def _cut(self) -> list[asyncio.Task[Any]]:
         self.world.severed = self.store.dead

@@ -7,6 +7,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from unittest.mock import patch
 
 from cloudlet.kernel.errors import AwsError
@@ -14,8 +15,11 @@ from cloudlet.services.ecs import awslogs
 from cloudlet.store.db import Tx
 from tests.simulation.checker import Checker
 from tests.simulation.customer import Customer
+from tests.simulation.guests import GuestNature
 from tests.simulation.nature import Nature
 from tests.simulation.plane import Died, Plane
+from tests.simulation.surveyor import Surveyor
+from tests.simulation.tenant import Tenant
 from tests.simulation.virtual import VirtualClock, run
 
 MOVES = 28
@@ -37,13 +41,18 @@ class Report:
     complaint: str = ""
 
 
-def play(seed: int, trace: Callable[[str], None] | None = None) -> Report:
+# What a story is about: (the world, who asks, who compares).
+CASTS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
+    "tasks": (Nature, Customer, Checker), "instances": (GuestNature, Tenant, Surveyor)}
+
+
+def play(seed: int, trace: Callable[[str], None] | None = None, cast: str = "tasks") -> Report:
     """Plays one seed."""
     report = Report(seed)
     logging.getLogger("cloudlet").setLevel(logging.CRITICAL if trace is None else logging.INFO)
     awslogs.TICK_S, awslogs.QUIET_S = 2.0, 4.0  # the same story in fewer steps
     try:
-        run(_Scenario(seed, report, trace or (lambda text: None)).play())
+        run(_Scenario(seed, report, trace or (lambda text: None), *CASTS[cast]).play())
     except AssertionError as error:
         report.complaint = str(error) or repr(error)
     except (Exception, Died):
@@ -52,16 +61,17 @@ def play(seed: int, trace: Callable[[str], None] | None = None) -> Report:
 
 
 class _Scenario:
-    def __init__(self, seed: int, report: Report, trace: Callable[[str], None]) -> None:
+    def __init__(self, seed: int, report: Report, trace: Callable[[str], None], nature: type[Any],
+                 customer: type[Any], checker: type[Any]) -> None:
         self.report, self._trace, self.calm = report, trace, False
         self.second_look = seed % NO_SECOND_LOOK > 0
         self.random = random.Random(f"scenario {seed}")
         self.clock = VirtualClock(seed)
-        self.nature = Nature(self.clock, seed)
+        self.nature = nature(self.clock, seed)
         self.plane = Plane(self.clock, self.nature)
-        self.customer = Customer(self.plane, seed)
-        self.nature.has_image = self.customer.has_image
-        self.checker = Checker(self.plane, self.nature, self.customer)
+        self.customer = customer(self.plane, seed)
+        self.customer.meet(self.nature)
+        self.checker = checker(self.plane, self.nature, self.customer)
 
     def say(self, text: str) -> None:
         """Into the trace, with the time."""
@@ -150,6 +160,7 @@ class _Scenario:
         if how == "power cut":
             image, self.customer.promises = self.synced[0], self.synced[1].copy()
             self.plane.restore(image)
+            self.checker.power_cut = True
             # What was forgotten on the disk may have been shipped and destroyed since: nobody can ship it again.
             self.nature.forgotten |= set(self.nature.said) - set(self.nature.containers.bodies)
         await asyncio.sleep(self.random.choice((0, 0.5, 5)))

@@ -94,3 +94,19 @@ def test_an_elastic_address_stays_through_a_stop(fleet: Fleet) -> None:
     fleet.region("TerminateInstances", InstanceIds=[id])
     fleet.region.settle()
     assert "AssociationId" not in fleet.region("DescribeAddresses")["Addresses"][0]
+
+
+def test_what_has_no_root_volume_is_not_started(fleet: Fleet) -> None:
+    id = fleet.run(BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}])
+    root = fleet.shown(id)["BlockDeviceMappings"][0]
+    fleet.region("StopInstances", InstanceIds=[id])
+    fleet.region.settle()
+    fleet.region("DetachVolume", VolumeId=root["Ebs"]["VolumeId"])
+    assert fleet.region.fails("StartInstances", InstanceIds=[id]) == (
+        "InvalidParameterValue",
+        f"Invalid value '{id}' for instanceId. Instance does not have a volume attached at root (/dev/xvda)")
+    assert fleet.state(id) == "stopped"
+    fleet.region("AttachVolume", VolumeId=root["Ebs"]["VolumeId"], InstanceId=id, Device="/dev/xvda")
+    fleet.region("StartInstances", InstanceIds=[id])
+    fleet.region.settle()
+    assert fleet.state(id) == "running"

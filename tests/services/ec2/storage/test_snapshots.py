@@ -3,6 +3,7 @@
 import pytest
 
 from cloudlet.engines.fake import Faults
+from cloudlet.services.ec2.storage.records import Snapshot
 from tests.services.ec2.storage.conftest import GIB, Ground
 
 
@@ -24,6 +25,18 @@ def test_a_snapshot_keeps_its_moment(region: Ground) -> None:
     assert region.world.disks.disks[region.record(larger).disk].seen.size_bytes == 9 * GIB
     assert region.fails("CreateVolume", AvailabilityZone="us-east-1a", SnapshotId=second, Size=3)[0] == (
         "InvalidParameterValue")
+
+
+def test_a_snapshot_whose_data_is_gone_says_so(region: Ground) -> None:
+    kept, gone = (region.snapshot(region.volume()) for _ in range(2))
+    with region.desk.store.tx() as tx:
+        layers = {snapshot.id: (snapshot.key, snapshot.layer) for snapshot in tx.find(Snapshot)}
+    del region.world.disks.layers[layers[gone][1]]
+    for key, _ in layers.values():
+        region.look_again("ec2.snapshot", key)
+    found = {s["SnapshotId"]: s for s in region("DescribeSnapshots", OwnerIds=["self"])["Snapshots"]}
+    assert (found[kept]["State"], found[gone]["State"]) == ("completed", "error")
+    assert "gone" in found[gone]["StateMessage"]
 
 
 def test_what_is_pending_can_be_waited_for_but_not_used(region: Ground) -> None:

@@ -20,6 +20,7 @@ from cloudlet.services.ec2.instances.types import catalogue
 from cloudlet.services.ec2.instances.views import state_view
 from cloudlet.services.ec2.interfaces import mapped, vpc_key
 from cloudlet.services.ec2.nouns import described
+from cloudlet.services.ec2.storage.attachments import attached
 from cloudlet.store.db import Tx
 
 
@@ -56,6 +57,10 @@ def start_instances(call: Call, tx: Tx, request: Input) -> Output:
             return instance
         if instance.state != "stopped":
             raise _not_in_state(instance, "started")
+        root = next(iter(attached(tx, instance.id, instance.root_device_name)), None)
+        if root is None or root.attachment is None or root.attachment.device != instance.root_device_name:
+            raise api.InvalidParameterValue(f"Invalid value '{instance.id}' for instanceId. Instance does not have a "
+                                            f"volume attached at root ({instance.root_device_name})")
         capacity.room(tx, call, catalogue()[instance.type], instance.zone, 1, 1)
         _give_address(tx, instance)
         again = started(instance, tx.now)

@@ -28,6 +28,7 @@ VOLUME, SNAPSHOT, IMAGE, STOCK, INSTANCE = ("ec2.volume", "ec2.snapshot", "ec2.i
                                             "ec2.instance")
 LOOK_S = 3.0  # between two looks at the shelf and at the space there is
 WAIT_S, FULL_S = 1.0, 30.0
+GONE = "The data of this snapshot is gone from the host's disk."
 
 
 def controller(store: Store, engines: Engines, site: Site) -> Controller:
@@ -125,6 +126,9 @@ class Loops:
                 if tx.get(Snapshot, key) is not None:
                     tx.delete(Snapshot, key)
             return Done()
+        if seen.state == "completed" and await self.disks.observe(layer) is None:
+            with self.store.tx() as tx:
+                return Done() if tx.swap(seen, replace(seen, state="error", problem=GONE)) else Again()
         if seen.state != "pending":
             return Done()
         if instance is not None and instance.rebooting_at is not None:
