@@ -421,8 +421,8 @@ def test_what_is_needed_may_depend_on_the_request(tmp_path: Path) -> None:
         return {}
 
     @s3.admission
-    def admit(call: Any, tx: Any, request: Any) -> None:
-        if request["Bucket"] == "missing":
+    def admit(call: Any, tx: Any, operation: str, request: Any) -> None:
+        if operation == "HeadObject" and request["Bucket"] == "missing":
             raise s3.error("NoSuchBucket")
 
     gateway = gateway_of(s3, identities=identities, directory=tmp_path)

@@ -19,7 +19,7 @@ from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.service import Service
 from cloudlet.kernel.site import Site
-from cloudlet.services import iam, logs, sts
+from cloudlet.services import iam, logs, s3, sts
 from cloudlet.services.iam.identities import ANSWERED_BY_THE_OPERATION
 from cloudlet.services.iam.records import Session
 from cloudlet.store.db import Store
@@ -84,7 +84,7 @@ def plane(tmp_path: Path) -> Plane:
     clock = Clock()
     clock.time = SystemClock().now()  # botocore signs with the real time
     store = Store(str(tmp_path / "store.db"), clock)
-    store.create_tables(logs.TABLES)
+    store.create_tables(logs.TABLES + s3.TABLES)
     identities = iam.identities(Site(Installation("abcdef"), tmp_path), declared())
     return Plane(store, clock, Gateway(declared(), store, clock, identities))
 
@@ -140,6 +140,7 @@ def asked(plane: Plane, service: Service, operation: OperationModel, credentials
 @pytest.mark.parametrize("who", ["user", "role"])
 def test_whom_nothing_is_allowed_gets_nothing_from_any_operation(plane: Plane, who: str) -> None:
     credentials = plane.user("nobody") if who == "user" else plane.role("nobody")
+    plane.do(s3.s3, "CreateBucket", Bucket=TEXTS[0])  # of one that is not there S3 says so to anybody
     before, answered, wrong = plane.records(), 0, []
     for service in declared():
         for operation in service.operations.values():

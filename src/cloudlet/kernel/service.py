@@ -33,7 +33,7 @@ TagsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the resource's
 FactsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the condition keys that the resource itself has
 ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
-Admit = Callable[[Call, Any, Input], None]  # (call, tx, request): raises what nobody's permission changes
+Admit = Callable[[Call, Any, str, Input], None]  # (call, tx, operation, request): raises what no permission changes
 KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
 
 

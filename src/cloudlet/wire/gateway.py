@@ -127,7 +127,7 @@ class Gateway:
                 return {**tag_keys(members), **keys_of(own), **keys_of(of_service)}
 
             if service.admit is not None:
-                service.admit(call, tx, members)
+                service.admit(call, tx, operation.model.name, members)
             for action, resources in _by_action(needs):
                 refusal = self.identities.refuses(tx, call, action, resources, keys)
                 if refusal is not None:

@@ -1,6 +1,7 @@
 """S3 over the wire, on a store and files of a test's own, without a server."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,12 @@ from cloudlet.kernel.clock import SystemClock
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.services import s3
-from cloudlet.services.iam import identities
+from cloudlet.services.iam import iam, identities
 from cloudlet.services.s3.garbage import Collector
 from cloudlet.store.blobs import Blobs
 from cloudlet.wire.gateway import Gateway
-from tests.services.desk import Desk
-from tests.wire.exchange import HOST, signed
+from tests.services.desk import Desk, root
+from tests.wire.exchange import HOST, request_of, signed
 
 ACCOUNT = "000000000000"
 
@@ -65,19 +66,32 @@ class Counter:
     def store(self) -> Any:
         return self.desk.store
 
-    def ask(self, method: str, path: str, body: bytes = b"", *, key: str = "test", region: str = "us-east-1",
-            headers: Mapping[str, str] | None = None, **query: str) -> Answer:
-        """One request, signed by the root user of an account ("test", or twelve digits as `key`). `path` is
-        `/BUCKET/KEY` unquoted; the query's names are given with `_` for `-`."""
-        return asyncio.run(self.answer(self.signed(method, path, body, key=key, region=region, headers=headers,
-                                                   **query)))
+    def ask(self, method: str, path: str, body: bytes = b"", **more: Any) -> Answer:
+        """One request, as `signed` takes it."""
+        return asyncio.run(self.answer(self.signed(method, path, body, **more)))
 
-    def signed(self, method: str, path: str, body: bytes = b"", *, key: str = "test", region: str = "us-east-1",
-               headers: Mapping[str, str] | None = None, **query: str) -> Request:
-        """The request of `ask`."""
+    def signed(self, method: str, path: str, body: bytes = b"", *, key: str = "test", secret: str = "test",
+               region: str = "us-east-1", headers: Mapping[str, str] | None = None, **query: str) -> Request:
+        """A request, signed by the root user of an account ("test", or twelve digits as `key`), by who has a key and
+        its secret, or by nobody (""). `path` is `/BUCKET/KEY` unquoted; the query's names have `_` for `-`."""
         pairs = {name.replace("_", "-"): value for name, value in query.items()}
         url = f"http://{HOST}{quote(path)}" + (f"?{urlencode(pairs, quote_via=quote)}" if pairs else "")
-        return signed("s3", body, method=method, url=url, headers=headers, key=key, region=region)
+        if not key:
+            return request_of(method, url, headers or {}, body)
+        return signed("s3", body, method=method, url=url, headers=headers, key=key, secret=secret, region=region)
+
+    def user(self, name: str, *statements: dict[str, Any], account: str = ACCOUNT) -> dict[str, str]:
+        """A new user with one policy: its access key and secret, as `ask` takes them."""
+        self.desk(iam, "CreateUser", root(account), UserName=name)
+        if statements:
+            self.allow(name, *statements, account=account)
+        key = self.desk(iam, "CreateAccessKey", root(account), UserName=name)["AccessKey"]
+        return {"key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+
+    def allow(self, name: str, *statements: dict[str, Any], account: str = ACCOUNT) -> None:
+        """Gives a user a policy, in the place of the one before."""
+        self.desk(iam, "PutUserPolicy", root(account), UserName=name, PolicyName="p",
+                  PolicyDocument=document(*statements))
 
     async def answer(self, request: Request) -> Answer:
         """What the gateway answers to a request, read to its end."""
@@ -98,6 +112,12 @@ class Counter:
     def files(self) -> list[Path]:
         """All files of objects, those on their way in or out included."""
         return [path for path in (self.directory / "objects").rglob("*") if path.is_file()]
+
+
+def document(*statements: dict[str, Any]) -> str:
+    """A policy's document."""
+    return json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*", **each} for each in statements]})
 
 
 async def body_of(response: Response) -> bytes:

@@ -21,11 +21,33 @@ def test_a_bucket_is_made_found_listed_and_deleted(counter: Counter) -> None:
 
 def test_a_bucket_of_another_region_says_so(counter: Counter) -> None:
     body = b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
-    assert counter.ask("PUT", "/far", body).code == "IllegalLocationConstraintException"
+    assert counter.ask("PUT", "/far", body, region="eu-north-1").code == "IllegalLocationConstraintException"
     assert counter.ask("PUT", "/far", region="eu-west-1").code == "IllegalLocationConstraintException"
+    for wrong in (b"nowhere", b"us-east-1"):
+        assert counter.ask("PUT", "/far", body.replace(b"eu-west-1", wrong)).code == "InvalidLocationConstraint"
     assert counter.ask("PUT", "/far", body, region="eu-west-1").status == 200
-    assert counter.ask("GET", "/far", location="").xml.text == "eu-west-1"
-    assert counter.ask("PUT", "/far", body, region="eu-west-1").code == "BucketAlreadyOwnedByYou"
+    assert counter.ask("GET", "/far", location="").xml.text == "eu-west-1"  # whichever region is asked
+    for region in ("us-east-1", "eu-west-1"):
+        assert counter.ask("PUT", "/far", body, region=region).code == "BucketAlreadyOwnedByYou"
+    assert counter.ask("PUT", "/far").code == "BucketAlreadyOwnedByYou"
+    assert counter.ask("PUT", "/far2", body).status == 200  # us-east-1's endpoint makes them anywhere
+    assert counter.ask("GET", "/far2", location="").xml.text == "eu-west-1"
+
+
+def test_a_signature_for_another_region_is_told_the_right_one(counter: Counter) -> None:
+    body = b"<CreateBucketConfiguration><LocationConstraint>EU</LocationConstraint></CreateBucketConfiguration>"
+    counter.ask("PUT", "/far", body)
+    assert counter.ask("PUT", "/far/key", b"x", region="eu-west-1").status == 200
+    answer = counter.ask("GET", "/far/key")
+    assert (answer.status, answer.code, answer.headers["x-amz-bucket-region"]) == (
+        400, "AuthorizationHeaderMalformed", "eu-west-1")
+    assert (answer.xml.findtext("Region"), answer.xml.findtext("Message")) == (
+        "eu-west-1", "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'")
+    head = counter.ask("HEAD", "/far")
+    assert (head.status, head.headers["x-amz-bucket-region"]) == (301, "eu-west-1")
+    assert counter.ask("HEAD", "/far/key").status == 400
+    assert counter.ask("GET", "/far/key", region="eu-west-1").body == b"x"
+    assert counter.ask("DELETE", "/far").status == 400
 
 
 def test_a_name_is_taken_once(counter: Counter) -> None:
@@ -60,3 +82,43 @@ def test_the_owner_that_a_request_expects(counter: Counter) -> None:
     for owner, status in ((OTHER, 403), ("000000000000", 200)):
         headers = {"x-amz-expected-bucket-owner": owner}
         assert counter.ask("GET", "/bkt", location="", headers=headers).status == status
+
+
+def create(counter: Counter, name: str, **headers: str) -> str:
+    return counter.ask("PUT", f"/{name}", headers={f"x-amz-{header.replace('_', '-')}": value
+                                                   for header, value in headers.items()}).code
+
+
+def test_what_a_bucket_is_made_with(counter: Counter) -> None:
+    assert create(counter, "plain") == ""
+    assert create(counter, "private", acl="private") == ""  # which says nothing new
+    assert create(counter, "open", acl="public-read") == "InvalidBucketAclWithObjectOwnership"
+    assert create(counter, "open", acl="public-read", object_ownership="ObjectWriter") == "AccessDenied"
+    assert create(counter, "open", acl="nonsense") == "InvalidArgument"
+    assert create(counter, "open", acl="private", grant_read='id="x"') == "InvalidRequest"
+    assert create(counter, "listed", acl="log-delivery-write", object_ownership="BucketOwnerPreferred") == ""
+    assert len(counter.ask("GET", "/listed", acl="").xml.findall("AccessControlList/Grant")) == 3
+    assert create(counter, "locked", bucket_object_lock_enabled="true") == ""
+    assert counter.ask("GET", "/locked", versioning="").xml.findtext("Status") == "Enabled"
+    body = (b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>"
+            b"</CreateBucketConfiguration>")
+    assert counter.ask("PUT", "/tagged", body).status == 200
+    assert counter.ask("GET", "/tagged", tagging="").xml.findtext("TagSet/Tag/Value") == "b"
+    body = b"<CreateBucketConfiguration><Location><Name>use1-az4</Name></Location></CreateBucketConfiguration>"
+    assert counter.ask("PUT", "/directory", body).code == "InvalidRequest"
+    assert [name.text for name in counter.ask("GET", "/").xml.findall("Buckets/Bucket/Name")] == [
+        "bkt", "listed", "locked", "plain", "private", "tagged"]
+
+
+def test_a_bucket_made_again_by_its_owner_has_its_first_list(counter: Counter) -> None:
+    create(counter, "twice", acl="log-delivery-write", object_ownership="ObjectWriter")
+    assert create(counter, "twice") == ""
+    assert len(counter.ask("GET", "/twice", acl="").xml.findall("AccessControlList/Grant")) == 1
+
+
+def test_what_is_configured_goes_with_the_bucket(counter: Counter) -> None:
+    tags = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    assert counter.ask("PUT", "/bkt", tags, tagging="").status == 204
+    counter.ask("DELETE", "/bkt")
+    counter.ask("PUT", "/bkt")
+    assert counter.ask("GET", "/bkt", tagging="").code == "NoSuchTagSet"

@@ -11,10 +11,35 @@ from cloudlet.services.s3 import (
     tagging,
     versioning,
 )
+from cloudlet.services.s3.access import admission, blocks, decision, keys, lists, policies
 from cloudlet.services.s3.garbage import controller
 from cloudlet.services.s3.service import s3
+from cloudlet.services.s3.settings import (
+    bucket_tagging,
+    cors,
+    payment,
+)
 
-__all__ = ["TABLES", "attributes", "buckets", "controller", "copies", "listing", "objects", "s3", "tagging",
-           "versioning"]
+__all__ = [
+    "TABLES",
+    "admission",
+    "attributes",
+    "blocks",
+    "bucket_tagging",
+    "buckets",
+    "controller",
+    "copies",
+    "cors",
+    "decision",
+    "keys",
+    "listing",
+    "lists",
+    "objects",
+    "payment",
+    "policies",
+    "s3",
+    "tagging",
+    "versioning",
+]
 
 TABLES = resources.files("cloudlet.services.s3").joinpath("tables.sql").read_text()

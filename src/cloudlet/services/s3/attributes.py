@@ -8,7 +8,8 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Need
-from cloudlet.services.s3 import checksums, encryption, versions
+from cloudlet.services.s3 import checksums, encryption
+from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.records import decode_about
@@ -34,7 +35,7 @@ def get_object_attributes(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
         raise InvalidArgument("Invalid attribute name specified.", ArgumentName="x-amz-object-attributes",
                               ArgumentValue=",".join(wanted))
     bucket, customer = require_bucket(tx, call, request), encryption.customer_key(request)
-    version = versions.require(tx, bucket, require_key(request), request.get("VersionId"))
+    version = present(tx, call, bucket, require_key(request), request.get("VersionId"))
     about = version.about
     encryption.check_key(about, customer)
     known = {"ETag": version.etag, "Checksum": checksums.members(about) or None,

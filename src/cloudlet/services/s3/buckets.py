@@ -1,12 +1,17 @@
 """Buckets: made, listed, found and deleted."""
 
+import dataclasses
 import re
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.model import region_names
 from cloudlet.kernel.service import any_resource
+from cloudlet.services.s3.access import grants
+from cloudlet.services.s3.access.keys import creates
+from cloudlet.services.s3.access.needs import of_new_bucket
 from cloudlet.services.s3.owners import canonical_id
-from cloudlet.services.s3.records import Bucket, BucketConfiguration
+from cloudlet.services.s3.records import ENFORCED, SWITCHES, Bucket, BucketConfiguration, NewBuckets
 from cloudlet.services.s3.service import (
     AccessDenied,
     BucketAlreadyExists,
@@ -14,15 +19,24 @@ from cloudlet.services.s3.service import (
     BucketNotEmpty,
     IllegalLocationConstraint,
     InvalidArgument,
+    InvalidBucketAclWithObjectOwnership,
     InvalidBucketName,
+    InvalidLocationConstraint,
+    InvalidRequest,
     NoSuchBucket,
+    TooManyBuckets,
+    bucket_arn,
     bucket_arns,
     s3,
 )
+from cloudlet.services.s3.settings import kept
+from cloudlet.services.s3.tags import BUCKET_TAGS_MAX, checked
 from cloudlet.store.db import Tx
 
-LIST_MAX = 10_000
-_NAME = re.compile(r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(?:-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)(?!.*\.\.)"
+LIST_MAX = BUCKETS_MAX = 10_000
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; AWS reserves amzn-s3-demo- as well, for
+# the buckets of its own examples, which here can be made as they are written.
+_NAME = re.compile(r"(?!xn--|sthree-)(?!.*(?:-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)(?!.*\.\.)"
                    r"(?!(?:\d+\.){3}\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -37,27 +51,64 @@ def require_bucket(tx: Tx, call: Call, request: dict[str, Any]) -> Bucket:
     return found
 
 
-@s3.write(resources=bucket_arns, durable=True)
+@s3.write(resources=of_new_bucket, context=creates, durable=True)
 def create_bucket(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """A new bucket, in the region that the request names. Its name is nobody else's, in any region."""
-    name = request["Bucket"]
+    name, configuration = request["Bucket"], request.get("CreateBucketConfiguration") or {}
     if not _NAME.fullmatch(name):
         raise InvalidBucketName(BucketName=name)
-    region = (request.get("CreateBucketConfiguration") or {}).get("LocationConstraint") or ""
-    region = {"EU": "eu-west-1"}.get(region, region)
-    if (region or "us-east-1") != call.region:
-        raise IllegalLocationConstraint(
-            f"The {region or 'unspecified'} location constraint is incompatible for the region specific endpoint this"
-            " request was sent to.")
-    found = tx.get(Bucket, name)
+    if any(configuration.get(member) for member in ("Location", "Bucket")) or (
+            request.get("BucketNamespace", "global") != "global"):
+        raise InvalidRequest("Cloudlet has neither directory buckets nor regional namespaces")
+    region = _region(call, configuration.get("LocationConstraint") or "")
+    found, answer = tx.get(Bucket, name), {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
     if found is not None and found.account != call.account:
         raise BucketAlreadyExists(BucketName=name)
-    if found is not None and (found.region, call.region) != ("us-east-1", "us-east-1"):
+    if found is not None and not found.region == region == "us-east-1":
         raise BucketAlreadyOwnedByYou(BucketName=name)
-    if found is None:
-        tx.put(Bucket(name, int(tx.token(12), 16), call.account, call.region, tx.now,
-                      ownership=request.get("ObjectOwnership", "BucketOwnerEnforced")))
-    return {"Location": f"/{name}", "BucketArn": f"arn:aws:s3:::{name}"}
+    if found is not None:  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html: lists are reset
+        tx.put(dataclasses.replace(found, acl=_first_acl(request, found)))
+        return answer
+    if tx.count(Bucket, account=call.account) >= BUCKETS_MAX:
+        raise TooManyBuckets()
+    bucket = _new(call, tx, request, region)
+    tx.put(dataclasses.replace(bucket, acl=_first_acl(request, bucket)))
+    if configuration.get("Tags"):
+        checked(((tag["Key"], tag["Value"]) for tag in configuration["Tags"]), BUCKET_TAGS_MAX, "Bucket")
+        kept.put(tx, bucket, kept.TAGGING, {"TagSet": configuration["Tags"]})
+    return answer
+
+
+def _region(call: Call, constraint: str) -> str:
+    """Where a bucket is made: us-east-1's endpoint takes any region, every other one its own only, and said."""
+    region = {"EU": "eu-west-1"}.get(constraint, constraint)
+    if region and (region == "us-east-1" or region not in region_names("s3")):
+        raise InvalidLocationConstraint(LocationConstraint=constraint)
+    if call.region == "us-east-1":
+        return region or call.region
+    if region != call.region:
+        raise IllegalLocationConstraint(
+            f"The {constraint or 'unspecified'} location constraint is incompatible for the region specific endpoint"
+            " this request was sent to.")
+    return region
+
+
+def _new(call: Call, tx: Tx, request: dict[str, Any], region: str) -> Bucket:
+    usual = tx.get(NewBuckets, "") or NewBuckets()
+    locked = bool(request.get("ObjectLockEnabledForBucket"))
+    return Bucket(request["Bucket"], int(tx.token(12), 16), call.account, region, tx.now,
+                  versioning="Enabled" if locked else "", ownership=request.get("ObjectOwnership", usual.ownership),
+                  block=SWITCHES if usual.ownership == ENFORCED else None, lock_enabled=locked)
+
+
+def _first_acl(request: dict[str, Any], bucket: Bucket) -> str:
+    owner = canonical_id(bucket.account)
+    acl = grants.requested(request, owner, owner) or grants.private(owner)
+    if bucket.ownership == ENFORCED and acl != grants.private(owner):
+        raise InvalidBucketAclWithObjectOwnership()
+    if bucket.shuts("BlockPublicAcls") and grants.is_public(acl):
+        raise AccessDenied()
+    return grants.dump(acl, owner)
 
 
 @s3.read(resources=bucket_arns, action="s3:ListBucket")

@@ -11,12 +11,13 @@ from cloudlet.kernel.http import Body
 from cloudlet.kernel.service import Input
 from cloudlet.services.s3 import checksums, conditions, contents, encryption, metadata, reading, versions
 from cloudlet.services.s3.access import needs
+from cloudlet.services.s3.access.decision import acl_of_new, present
+from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.copysource import source_of
 from cloudlet.services.s3.encryption import CustomerKey
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import admit
-from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import About, Bucket
 from cloudlet.services.s3.service import InvalidArgument, InvalidObjectState, InvalidRequest, s3
 from cloudlet.services.s3.versions import Draft, Version
@@ -48,7 +49,7 @@ def find_source(call: Call, tx: Tx, request: Input) -> Source:
         if found is not None and found.marker:
             raise InvalidRequest("The source of a copy request may not specifically refer to a delete marker by version"
                                  " id.")
-    version = versions.require(tx, bucket, key, version_id)
+    version = present(tx, call, bucket, key, version_id)
     about = version.about
     encryption.check_key(about, customer)
     conditions.check_copy(request, version.etag, version.modified)
@@ -58,7 +59,7 @@ def find_source(call: Call, tx: Tx, request: Input) -> Source:
     return Source(bucket, version, about, customer)
 
 
-@s3.wait(resources=needs.of_copy)
+@s3.wait(resources=needs.of_copy, action="s3:PutObject", context=creates)
 async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict[str, Any]:
     """Makes the bytes of another object what a key is. It survives a power cut when this answers."""
     key, customer = require_key(request), encryption.customer_key(request)
@@ -130,5 +131,6 @@ def _about(source: About, request: Input, customer: CustomerKey | None) -> About
 
 def _put(call: Call, tx: Tx, bucket: Bucket, key: str, request: Input, about: About, size: int, etag: str,
          content: int) -> Version:
-    return versions.put_version(tx, bucket, key, Draft(size, etag, canonical_id(call.account), about, content,
+    owner, acl = acl_of_new(call, bucket, request)
+    return versions.put_version(tx, bucket, key, Draft(size, etag, owner, about.replace(acl=acl), content,
                                                        storage_class=metadata.storage_class(request)))

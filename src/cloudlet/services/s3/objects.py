@@ -5,12 +5,14 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input
 from cloudlet.services.s3 import checksums, conditions, contents, encryption, metadata, reading, versions
+from cloudlet.services.s3.access.decision import acl_of_new, owner_of_new, present
+from cloudlet.services.s3.access.keys import creates
+from cloudlet.services.s3.access.needs import of_new_object
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.conditions import Range
 from cloudlet.services.s3.contents import INLINE_BYTES
 from cloudlet.services.s3.encryption import CustomerKey
 from cloudlet.services.s3.metadata import require_key
-from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import About, Bucket
 from cloudlet.services.s3.service import (
     InvalidArgument,
@@ -29,7 +31,7 @@ from cloudlet.store.db import Store, Tx
 PARTS_MAX = 10_000
 
 
-@s3.wait(resources=object_arns)
+@s3.wait(resources=of_new_object, context=creates)
 async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[str, Any]:
     """Makes a body what a key is. It survives a power cut when this answers."""
     key, body, customer = require_key(request), request["Body"], encryption.customer_key(request)
@@ -44,10 +46,10 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
     async with contents.receive(store, body, key=customer) as received:
         with store.tx() as tx:
             bucket = admit(call, tx, request, key)
-            about = About(**fields, checksums=checksums.checksums_of(received))
+            owner, acl = acl_of_new(call, bucket, request)
+            about = About(**fields, checksums=checksums.checksums_of(received), acl=acl)
             version = versions.put_version(tx, bucket, key, Draft(
-                received.size, received.etag, canonical_id(call.account), about, contents.keep(tx, received),
-                storage_class=storage_class))
+                received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class))
         await store.flush()
     return {"ETag": version.quoted, "VersionId": version.version if bucket.versioning else None,
             **encryption.members(about), **checksums.members(about)}
@@ -82,7 +84,7 @@ def _describe(call: Call, tx: Tx, request: Input,
               customer: CustomerKey | None) -> tuple[Version, Range | None, dict[str, Any]]:
     """The version that a request means, the part of it that it wants (None: all), and what the answer says."""
     bucket, key = require_bucket(tx, call, request), require_key(request)
-    version = versions.require(tx, bucket, key, request.get("VersionId"))
+    version = present(tx, call, bucket, key, request.get("VersionId"))
     about = version.about
     encryption.check_key(about, customer)
     conditions.check_read(request, version.etag, version.modified)
@@ -125,7 +127,7 @@ def delete_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]
     bucket, key = require_bucket(tx, call, request), require_key(request)
     if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
         raise NotImplementedHere(Header="x-amz-if-match-last-modified-time, x-amz-if-match-size")  # directory buckets'
-    return delete(tx, bucket, key, request.get("VersionId"), canonical_id(call.account), request.get("IfMatch"))
+    return delete(tx, bucket, key, request.get("VersionId"), owner_of_new(call, bucket), request.get("IfMatch"))
 
 
 def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str,

@@ -3,8 +3,22 @@
 import hashlib
 from functools import lru_cache
 
+ANONYMOUS_ID = "65a011a29cdf8ec533ec3d1ccaae921c"  # whose are objects that nobody in particular put, as on AWS
+_DIGITS = 12
+
 
 @lru_cache(maxsize=1024)
 def canonical_id(account: str) -> str:
-    """The canonical user id of an account: 64 hex digits, always the same."""
-    return hashlib.sha256(f"cloudlet:{account}".encode()).hexdigest()
+    """The canonical user id of an account: 64 hex digits, always the same, that end with the account's own."""
+    if not account:
+        return ANONYMOUS_ID
+    return hashlib.sha256(f"cloudlet:{account}".encode()).hexdigest()[:-_DIGITS] + account
+
+
+def account_of(canonical: str) -> str | None:
+    """The account of a canonical user id ("" for nobody in particular), or None where it is nobody's."""
+    account = canonical[-_DIGITS:]
+    if canonical == ANONYMOUS_ID:
+        return ""
+    digits = len(account) == _DIGITS and account.isascii() and account.isdigit()
+    return account if digits and canonical_id(account) == canonical else None

@@ -8,12 +8,16 @@ import msgspec
 from cloudlet.services.s3.service import bucket_arn
 from cloudlet.store.records import record
 
+ENFORCED = "BucketOwnerEnforced"  # the bucket's owner owns everything in it, and lists do not count
+SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
 
 @record("s3.bucket", indexes={"account": lambda bucket: bucket.account})
 class Bucket:
     """A bucket, with what every request asks of it. `id` is what its objects are stored under: a bucket made again
-    starts empty. `versioning`: "", "Enabled" or "Suspended"; `block` are the switches of its public access block that
-    are on; `acl` its grants and `policy` its document, "" for none."""
+    starts empty. `versioning`: "", "Enabled" or "Suspended"; `ownership`: "" where it has no such controls; `block` are
+    the switches of its public access block that are on, None where it has no block; `acl` its grants and `policy` its
+    document, "" for none; `requester_pays`: others must say that they pay."""
 
     name: str
     id: int
@@ -21,16 +25,30 @@ class Bucket:
     region: str
     created: float
     versioning: str = ""
-    ownership: str = "BucketOwnerEnforced"
-    block: tuple[str, ...] = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    ownership: str = ENFORCED
+    block: tuple[str, ...] | None = SWITCHES
     acl: str = ""
     policy: str = ""
     lock_enabled: bool = False
+    requester_pays: bool = False
 
     @property
     def arn(self) -> str:
         """`arn:aws:s3:::NAME`."""
         return bucket_arn(self.name)
+
+    def shuts(self, switch: str) -> bool:
+        """Whether a switch of its public access block is on."""
+        return self.block is not None and switch in self.block
+
+
+@record("s3.new_buckets", lasting=True)
+class NewBuckets:
+    """What new buckets are like here: the ownership of their objects. Where that is not as on AWS since 2023, they have
+    no public access block either. There is one at most, whose key is empty."""
+
+    key: str = ""
+    ownership: str = ENFORCED
 
 
 @record("s3.bucket_configuration")

@@ -10,7 +10,10 @@ from cloudlet.kernel.service import ActionOf, Service
 
 s3 = Service("s3")
 
-AccessDenied = s3.error("AccessDenied", "Access Denied")
+AccessControlListNotSupported = s3.error(
+    "AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+AccessDenied = s3.error("AccessDenied", "Access Denied", status=403)
+AuthorizationHeaderMalformed = s3.error("AuthorizationHeaderMalformed", status=400)
 BadRequest = s3.error("BadRequest", status=400)
 BucketAlreadyExists = s3.error(
     "BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of"
@@ -25,6 +28,9 @@ IllegalVersioningConfiguration = s3.error(
     "The Versioning element must be specified", status=400)
 InternalError = s3.error("InternalError", "We encountered an internal error. Please try again.", status=500)
 InvalidArgument = s3.error("InvalidArgument", status=400)
+InvalidBucketAclWithObjectOwnership = s3.error(
+    "InvalidBucketAclWithObjectOwnership",
+    "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting", status=400)
 InvalidBucketName = s3.error("InvalidBucketName", "The specified bucket is not valid.", status=400)
 InvalidBucketState = s3.error(
     "InvalidBucketState", "The request is not valid with the current state of the bucket.", status=409)
@@ -44,20 +50,46 @@ InvalidRequest = s3.error("InvalidRequest")
 InvalidStorageClass = s3.error("InvalidStorageClass", "The storage class you specified is not valid", status=400)
 InvalidTag = s3.error("InvalidTag", status=400)
 KeyTooLong = s3.error("KeyTooLongError", "Your key is too long", status=400)
+MalformedAcl = s3.error(
+    "MalformedACLError", "The XML you provided was not well-formed or did not validate against our published schema",
+    status=400)
+MalformedPolicy = s3.error("MalformedPolicy", status=400)
+MalformedXml = s3.error(
+    "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema",
+    status=400)
 MetadataTooLarge = s3.error(
     "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", status=400)
 MethodNotAllowed = s3.error(
     "MethodNotAllowed", "The specified method is not allowed against this resource.", status=405)
 MissingContentLength = s3.error(
     "MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
+MissingSecurityHeader = s3.error(
+    "MissingSecurityHeader", "Your request was missing a required header", status=400)
 NoSuchBucket = s3.error("NoSuchBucket", "The specified bucket does not exist")
+NoSuchBucketPolicy = s3.error("NoSuchBucketPolicy", "The bucket policy does not exist", status=404)
+NoSuchCorsConfiguration = s3.error(
+    "NoSuchCORSConfiguration", "The CORS configuration does not exist", status=404)
 NoSuchKey = s3.error("NoSuchKey", "The specified key does not exist.")
+NoSuchPublicAccessBlock = s3.error(
+    "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", status=404)
+NoSuchTagSet = s3.error("NoSuchTagSet", "The TagSet does not exist", status=404)
 NoSuchVersion = s3.error("NoSuchVersion", "The specified version does not exist.", status=404)
 NotImplementedHere = s3.error(
     "NotImplemented", "A header you provided implies functionality that is not implemented", status=501)
 NotModified = s3.error("NotModified", status=304)
+OwnershipControlsNotFound = s3.error(
+    "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", status=404)
+PermanentRedirect = s3.error(
+    "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint."
+    " Please send all future requests to this endpoint.", status=301)
 PreconditionFailed = s3.error(
     "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", status=412)
+TooManyBuckets = s3.error(
+    "TooManyBuckets", "You have attempted to create more buckets than allowed", status=400)
+UnexpectedContent = s3.error("UnexpectedContent", "This request does not support content", status=400)
+UnresolvableGrant = s3.error(
+    "UnresolvableGrantByEmailAddress", "The e-mail address you provided does not match any account on record.",
+    status=400)
 
 
 def bucket_arn(name: str) -> str:

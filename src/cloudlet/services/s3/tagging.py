@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.services.s3 import versions
+from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.records import Bucket
@@ -40,7 +41,7 @@ def delete_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
 
 def _find(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]:
     bucket = require_bucket(tx, call, request)
-    return bucket, versions.require(tx, bucket, require_key(request), request.get("VersionId"))
+    return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"))
 
 
 def _set(tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from cloudlet.services.s3.service import BadRequest, InvalidArgument, InvalidTag
 
-OBJECT_TAGS_MAX = 10
+BUCKET_TAGS_MAX, OBJECT_TAGS_MAX = 50, 10
 _ALLOWED = re.compile(r"[\w\s.:/=+\-@]*")
 
 

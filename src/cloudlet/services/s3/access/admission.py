@@ -1,0 +1,48 @@
+"""What is refused before anybody's permission is asked: buckets that are not there, or elsewhere, or another's."""
+
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.services.s3.records import Bucket
+from cloudlet.services.s3.service import (
+    AccessDenied,
+    AuthorizationHeaderMalformed,
+    NoSuchBucket,
+    PermanentRedirect,
+    s3,
+)
+from cloudlet.store.db import Tx
+
+_EVERYWHERE = ("CreateBucket", "GetBucketLocation")  # asked of any region's endpoint
+_PAID = frozenset(name for name in s3.model.operation_names
+                  if (shape := s3.model.operation_model(name).input_shape) and "RequestPayer" in shape.members)
+
+
+@s3.admission
+def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> None:
+    """Raises NoSuchBucket; what tells a client the bucket's region; AccessDenied where its owner is not the one
+    expected, or where others must pay and did not say that they do."""
+    name = request.get("Bucket")
+    if name is None or operation == "CreateBucket":
+        return
+    bucket = tx.get(Bucket, name)
+    if bucket is None:
+        raise NoSuchBucket(BucketName=name)
+    if call.region != bucket.region and operation not in _EVERYWHERE and call.principal.kind != "anonymous":
+        raise _elsewhere(call, bucket, operation)
+    if request.get("ExpectedBucketOwner", bucket.account) != bucket.account:
+        raise AccessDenied()
+    if bucket.requester_pays and call.account != bucket.account and operation in _PAID and (
+            call.principal.kind == "anonymous" or request.get("RequestPayer") != "requester"):
+        raise AccessDenied()
+
+
+def _elsewhere(call: Call, bucket: Bucket, operation: str) -> Exception:
+    """A signature for another region than the bucket's. One endpoint serves all regions here, where AWS says what is
+    wrong with the signature; a client finds the right region in it, or in the header, and asks again."""
+    headers = {"x-amz-bucket-region": bucket.region}
+    if operation == "HeadBucket":
+        return PermanentRedirect(Bucket=bucket.name, Endpoint=f"s3.{bucket.region}.amazonaws.com").with_headers(headers)
+    return AuthorizationHeaderMalformed(
+        f"The authorization header is malformed; the region '{call.region}' is wrong; expecting '{bucket.region}'",
+        Region=bucket.region).with_headers(headers)
