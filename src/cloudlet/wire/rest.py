@@ -34,11 +34,13 @@ class Templates:
             self._by_method.setdefault(template.method, []).append(template)
         for templates in self._by_method.values():
             templates.sort(key=lambda template: template.rank, reverse=True)
+        self._plain = {method: [template for template in templates if not template.needs_parameters]
+                       for method, templates in self._by_method.items()}
 
     def find(self, method: str, path: str, parameters: Mapping[str, str],
              headers: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
         """The most particular operation that fits, and the values of its labels, decoded."""
-        for template in self._by_method.get(method, ()):
+        for template in (self._by_method if parameters else self._plain).get(method, ()):
             labels = template.match(path, parameters, headers)
             if labels is not None:
                 return template.operation, labels
@@ -61,6 +63,7 @@ class _Template:
         self._headers = [at["name"].lower() for at in required
                          if at.get("location") == "header" and not self._literals]
         self._labels = [name.rstrip("+") for name in re.findall(r"\{(.*?)\}", path)]
+        self.needs_parameters = bool(self._literals or self._parameters)
         pattern = "".join(
             ("(.+)" if part.endswith("+}") else "([^/]+)") if part.startswith("{") else re.escape(part)
             for part in re.split(r"(\{.*?\})", path))

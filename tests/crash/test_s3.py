@@ -1,0 +1,93 @@
+"""kill -9 while objects are put: what was acknowledged is there, whole, and nothing half-written is."""
+
+import hashlib
+import itertools
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.conftest import running_cloudlet
+from tests.running import Cloudlet
+
+SIZES = (0, 1000, 40_000, 1 << 20)
+
+
+@pytest.fixture
+def cloudlet(tmp_path: Path) -> Iterator[Cloudlet]:
+    with running_cloudlet(tmp_path) as instance:
+        yield instance
+
+
+class Writer(threading.Thread):
+    """Puts versions of one key, one after the other, and remembers which were acknowledged."""
+
+    def __init__(self, cloudlet: Cloudlet, name: str, deadline: threading.Event) -> None:
+        super().__init__()
+        self.key, self.acknowledged, self.tried = name, -1, -1
+        self._s3, self._done, self._random = cloudlet.client("s3"), deadline, random.Random(name)
+
+    def run(self) -> None:
+        for number in itertools.count():
+            self.tried = number
+            try:
+                self._s3.put_object(Bucket="crash", Key=self.key, Body=content(self.key, number))
+            except (BotoCoreError, ClientError):
+                return
+            self.acknowledged = number
+            if self._done.is_set():
+                return
+
+
+def content(key: str, number: int) -> bytes:
+    """A body that says which it is."""
+    drawn = random.Random(f"{key} {number}")
+    return f"{key} {number} ".encode() + drawn.randbytes(drawn.choice(SIZES))
+
+
+def objects(cloudlet: Cloudlet) -> list[Path]:
+    return [path for path in (cloudlet.data_dir / "objects").rglob("*") if path.is_file()]
+
+
+def test_nothing_acknowledged_is_lost(cloudlet: Cloudlet) -> None:
+    cloudlet.client("s3").create_bucket(Bucket="crash")
+    for life in range(3):
+        writers = [Writer(cloudlet, f"{life}/{number}", threading.Event()) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        time.sleep(0.7 + 0.3 * life)
+        cloudlet.kill()
+        for writer in writers:
+            writer.join()
+        assert any(writer.acknowledged >= 0 for writer in writers)
+        cloudlet.start()
+        check(cloudlet, writers)
+    s3: Any = cloudlet.client("s3")
+    listed = s3.list_objects_v2(Bucket="crash")["Contents"]
+    large = sum(each["Size"] > 32 << 10 for each in listed)
+    deadline = time.monotonic() + 20
+    while len(objects(cloudlet)) != large:  # what the crashes left is swept away
+        assert time.monotonic() < deadline, (len(objects(cloudlet)), large)
+        time.sleep(0.1)
+
+
+def check(cloudlet: Cloudlet, writers: list[Writer]) -> None:
+    s3 = cloudlet.client("s3")
+    for writer in writers:
+        if writer.tried < 0:
+            continue
+        try:
+            got = s3.get_object(Bucket="crash", Key=writer.key)
+        except s3.exceptions.NoSuchKey:
+            assert writer.acknowledged < 0
+            continue
+        data = got["Body"].read()
+        number = int(data.split(b" ", 2)[1])
+        assert writer.acknowledged <= number <= writer.tried
+        assert data == content(writer.key, number)
+        assert got["ETag"] == f'"{hashlib.md5(data).hexdigest()}"'
