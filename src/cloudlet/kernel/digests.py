@@ -5,7 +5,8 @@ import hashlib
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
 
 from awscrt import checksums as crt
 
@@ -14,13 +15,16 @@ PIECE_BYTES = 1 << 20  # gathered for one turn of a thread; two of them are in m
 INLINE_BYTES = 64 << 10  # of a body that is digested on the spot: a thread's turn costs more
 THREADS = 8
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="digests")
+T = TypeVar("T")
+Bytes = bytes | memoryview
+
+threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bodies")
 
 
 class Digest(Protocol):
     """What hashlib's objects offer, as far as it is needed."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Bytes, /) -> None:
         """Takes more bytes."""
         ...
 
@@ -32,10 +36,10 @@ class Digest(Protocol):
 class _Crc:
     """A running CRC by a function of the next bytes and the value so far."""
 
-    def __init__(self, step: Callable[[bytes, int], int], size: int) -> None:
+    def __init__(self, step: Callable[[Any, int], int], size: int) -> None:
         self._step, self._size, self._value = step, size, 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Bytes, /) -> None:
         self._value = self._step(data, self._value)
 
     def digest(self) -> bytes:
@@ -48,8 +52,8 @@ class _XxHash:
     def __init__(self, made: crt.XXHash) -> None:
         self._hash = made
 
-    def update(self, data: bytes, /) -> None:
-        self._hash.update(data)
+    def update(self, data: Bytes, /) -> None:
+        self._hash.update(bytes(data))  # no copy where it is bytes
 
     def digest(self) -> bytes:
         return bytes(self._hash.finalize())
@@ -90,14 +94,14 @@ async def digested(chunks: AsyncIterator[bytes], digests: Iterable[Digest]) -> A
     run, wanted = asyncio.get_running_loop().run_in_executor, tuple(digests)
     job: asyncio.Future[None] | None = None
     try:
-        async for piece in _gathered(chunks):
+        async for piece in gathered(chunks):
             if job is not None:
                 await job
             if len(piece) <= INLINE_BYTES:
                 job = None
-                _update(wanted, piece)
+                update(wanted, piece)
             else:
-                job = run(_pool, _update, wanted, piece)
+                job = run(threads, update, wanted, piece)
             yield piece
         if job is not None:
             await job
@@ -106,7 +110,8 @@ async def digested(chunks: AsyncIterator[bytes], digests: Iterable[Digest]) -> A
             job.exception()  # seen, also where the receiver has gone
 
 
-async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of PIECE_BYTES and more, but for the last."""
     parts: list[bytes] = []
     size = 0
     async for chunk in chunks:
@@ -119,6 +124,19 @@ async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(parts)
 
 
-def _update(digests: tuple[Digest, ...], piece: bytes) -> None:
+def update(digests: Iterable[Digest], piece: Bytes) -> None:
+    """Feeds all of them."""
     for digest in digests:
         digest.update(piece)
+
+
+async def finished(job: "asyncio.Future[T]") -> T:
+    """What a thread's work comes to. Where we are cancelled meanwhile it is waited for all the same, so that whoever
+    cleans up after us does not meet it."""
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        while not job.done():
+            with suppress(asyncio.CancelledError):  # what was cancelled twice waits as well
+                await asyncio.wait([job])
+        raise

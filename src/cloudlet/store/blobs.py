@@ -16,8 +16,12 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from cloudlet.kernel.digests import finished
+from cloudlet.kernel.http import Body
 
 T = TypeVar("T")
 
@@ -26,7 +30,7 @@ SEND_BYTES = 16 << 20  # that a thread sends before others have their turn
 SEND_BUFFER_BYTES = 128 << 10
 SEND_PATIENCE_MS = 50  # that it waits for a client; a slower one is waited for without a thread
 STALL_S = 60.0  # without progress until a client is given up
-WRITE_BYTES = 1 << 20  # gathered for one write; two of them are in memory for each upload
+HASH_BYTES = 1 << 20  # of one read of a file that is hashed again
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
 HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file
 THREADS = 8
@@ -191,31 +195,16 @@ class Upload:
         self._hash = None if offset else hashlib.sha256()
         self._hashed = blobs.hashed
 
-    async def write(self, chunks: AsyncIterator[bytes]) -> int:
+    async def write(self, source: Body | AsyncIterator[bytes]) -> int:
         """Appends; returns the new offset. What came before a client went away stays, for it to resume.
 
-        Raises UploadBusy, or OSError (ENOSPC: the caller discards the upload).
+        Raises UploadBusy, OSError (ENOSPC: the caller discards the upload), and what the source does.
         """
         file = await self._begin()
-        job: asyncio.Future[None] | None = None
-        gathered: list[bytes] = []
-        size = 0
         try:
-            async for chunk in chunks:
-                gathered.append(chunk)
-                size += len(chunk)
-                if size >= WRITE_BYTES:
-                    if job is not None:
-                        await asyncio.shield(job)
-                    job = self._blobs.run(self._absorb, file, gathered)
-                    gathered, size = [], 0
-            if job is not None:
-                await asyncio.shield(job)
-            if gathered:
-                job = self._blobs.run(self._absorb, file, gathered)
-                await asyncio.shield(job)
+            await (source if isinstance(source, Body) else Body(source)).pour(partial(self._absorb, file))
         finally:
-            self._release_after(job)
+            self.busy = False
         return self.offset
 
     async def publish(self, digest: str) -> None:
@@ -224,12 +213,10 @@ class Upload:
         Raises DigestMismatch, after which the upload is gone; UploadBusy; OSError.
         """
         file = await self._begin()
-        job: asyncio.Future[str] | None = None
         try:
-            job = self._blobs.run(self._publish, file, digest)
-            actual = await asyncio.shield(job)
+            actual = await finished(self._blobs.run(self._publish, file, digest))
         finally:
-            self._release_after(job)
+            self.busy = False
         self._blobs.forget(self.name)
         if actual != digest:
             raise DigestMismatch(actual)
@@ -244,22 +231,10 @@ class Upload:
             raise UploadBusy(self.name)
         self.busy = True
         try:
-            return await self._blobs.run(self._open)
+            return await finished(self._blobs.run(self._open))
         except BaseException:
             self.busy = False
             raise
-
-    def _release_after(self, job: "asyncio.Future[Any] | None") -> None:
-        """Gives up the claim when the thread ends, which may be after the request that was cancelled."""
-        def release(job: "asyncio.Future[Any]") -> None:
-            self.busy = False
-            if not job.cancelled():
-                job.exception()  # seen, also where nobody awaits the thread any more
-
-        if job is None:
-            self.busy = False
-        else:
-            job.add_done_callback(release) if not job.done() else release(job)
 
     def _open(self) -> _File:
         file = _File(self._path, os.O_RDWR | os.O_APPEND)
@@ -267,19 +242,18 @@ class Upload:
             self.offset = os.fstat(file.fd).st_size
         elif self._hash is None:  # it began before our last start, or a write failed half-way: hash what is there
             running, self.offset = hashlib.sha256(), 0
-            while chunk := os.pread(file.fd, WRITE_BYTES, self.offset):
+            while chunk := os.pread(file.fd, HASH_BYTES, self.offset):
                 running.update(chunk)
                 self.offset += len(chunk)
             self._hash = running
         return file
 
-    def _absorb(self, file: _File, chunks: list[bytes]) -> None:
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def _absorb(self, file: _File, data: memoryview) -> None:
         running, self._hash = self._hash, None
         if self._hashed:
             assert running is not None
             running.update(data)
-        rest = memoryview(data)
+        rest = data
         while rest:
             rest = rest[os.write(file.fd, rest):]
         before, self.offset = self.offset, self.offset + len(data)

@@ -12,7 +12,8 @@ from typing import cast
 
 import httptools
 
-from cloudlet.kernel.http import Handler, Request, Response, Sendable
+from cloudlet.kernel.http import Handler, Request, Response, Sendable, Take
+from cloudlet.wire import transfer
 from cloudlet.wire.incoming import BUFFER_HIGH, BUFFER_LOW, Incoming
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers together
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._pending: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
         self._reading_paused = False
+        self._transferring, self._lost = False, False  # whether a thread reads; whether it left off within a body
         self._drained: asyncio.Future[None] | None = None  # set while the client does not take our answer
         self._refusal: Response | None = None  # ends the connection once earlier requests are answered
         self._source, self._counted, self._hops = "", False, HOPS
@@ -220,6 +222,8 @@ class Connection(asyncio.Protocol):
         """Reads from the client, or does not, as the readers of its requests keep up."""
         waiting = self._receiving.buffered if self._receiving is not None and not self._receiving.unwanted else 0
         full = waiting > BUFFER_HIGH or len(self._pending) > PIPELINE_MAX
+        if self._transferring:
+            return
         if full and not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self.deadline = None
@@ -228,6 +232,30 @@ class Connection(asyncio.Protocol):
                 and self._transport is not None):
             self._reading_paused = False
             self._transport.resume_reading()
+
+    async def transfer(self, body: Incoming, length: int, take: Take) -> int | None:
+        """See Source."""
+        transport = self._transport
+        if transport is None or body is not self._receiving or self._scheme != "http" or self._refusal is not None:
+            return None
+        self._transferring, self._lost, self.deadline = True, True, None
+        if not self._reading_paused:
+            transport.pause_reading()
+        self._reading_paused = True
+        waiting = body.drain()
+        try:
+            came = await transfer.receive(transport.get_extra_info("socket").fileno(), length, take, waiting)
+            self._lost = came < length
+        finally:
+            self._transferring = False
+        if self._lost:
+            body.end(broken=True)
+            self._close_after_answers()
+        else:
+            self._parser = httptools.HttpRequestParser(self)  # the old one waits for a body that is here
+            self.on_message_complete()
+        self.throttle()
+        return len(waiting) + came
 
     def write(self, data: bytes) -> None:
         """Sends bytes; nothing where the client has gone."""
@@ -265,7 +293,7 @@ class Connection(asyncio.Protocol):
         """Runs the handler and sends what it answers; whether the connection can go on after it."""
         response = await self._handler(exchange.request)
         unasked = exchange.body.expects_continue and not exchange.body.ended  # whether it comes now, nobody can tell
-        keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping
+        keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping and not self._lost
         self._limit_hops(response.hops or HOPS)
         if isinstance(response.body, bytes):
             self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated
+from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 
 BUFFER_HIGH, BUFFER_LOW = 512 * 1024, 128 * 1024  # bytes of a body that wait for its reader
+DIRECT_BYTES = 256 * 1024  # that are still to come make it worth while that a thread reads them
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -23,15 +24,21 @@ class Source(Protocol):
         """Sends bytes to the client."""
         ...
 
+    async def transfer(self, body: "Incoming", length: int, take: Take) -> int | None:
+        """Hands what waits of a body, and then its last so many bytes, which are still to come, to `take` in a thread
+        and around the event loop; how many that were. None where this connection has to read them itself."""
+        ...
+
 
 class Incoming(Body):
     """A body as it arrives. Its reader's pace is the client's: beyond BUFFER_HIGH the socket is not read."""
 
     def __init__(self, source: Source, length: int | None, expects_continue: bool) -> None:
-        self.length = length
+        super().__init__(self._iterate(), length)
         self._source, self.expects_continue = source, expects_continue
         self._parts: deque[bytes] = deque()
         self.buffered, self.ended, self.broken, self.unwanted = 0, False, False, False
+        self._came = 0  # bytes so far
         self._waiter: asyncio.Future[None] | None = None
 
     def feed(self, data: bytes) -> None:
@@ -39,6 +46,7 @@ class Incoming(Body):
         if not self.unwanted:
             self._parts.append(data)
         self.buffered += len(data)
+        self._came += len(data)
         self._wake()
 
     def end(self, broken: bool = False) -> None:
@@ -62,10 +70,13 @@ class Incoming(Body):
         self._source.throttle()
         return data
 
-    async def _wait(self) -> None:
+    def _invite(self) -> None:
         if self.expects_continue:
             self.expects_continue = False
             self._source.write(_CONTINUE)
+
+    async def _wait(self) -> None:
+        self._invite()
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -84,6 +95,25 @@ class Incoming(Body):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._iterate()
+
+    async def pour(self, take: Take) -> int:
+        """See Body: what is still to come goes from the socket to `take` in one thread, where that is possible."""
+        self._invite()
+        if self._wanted or self.length is None or self.length - self._came < DIRECT_BYTES:
+            return await super().pour(take)
+        size = await self._source.transfer(self, self.length - self._came, take)
+        if size is None:
+            return await super().pour(take)
+        if self.broken:
+            raise BodyTruncated
+        return size
+
+    def drain(self) -> bytes:
+        """All that waits for a reader."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self.buffered -= len(data)
+        return data
 
     async def read(self, limit: int) -> bytes:
         """See Body."""

@@ -13,9 +13,9 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from cloudlet.kernel.digests import ALGORITHMS, HEADER
+from cloudlet.kernel.digests import ALGORITHMS, HEADER, Bytes, update
 from cloudlet.kernel.errors import AwsError, declare
-from cloudlet.kernel.http import Body, BodyTruncated
+from cloudlet.kernel.http import Body, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
 from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed
 
@@ -70,7 +70,7 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
         return _Chunks(body, signed, headers, faults, claims)
     if said is not None and said != UNSIGNED:
         claims.append(_Claim("sha256", bytes.fromhex(said), faults.body_mismatch or faults.mismatch))
-    return _Verified(aiter(body), body.length, claims)
+    return _Plain(body, claims)
 
 
 def require_checksum(headers: Mapping[str, str]) -> None:
@@ -177,8 +177,34 @@ class _Verified(Body):
                 yield data
         except BodyTruncated:
             raise IncompleteBody() from None
+        self._settle()
+
+    def _settle(self) -> None:
         for claim in self._claims:
             claim.settle(self.digests[claim.algorithm])
+
+
+class _Plain(_Verified):
+    """One whose bytes come as they are."""
+
+    def __init__(self, source: Body, claims: list[_Claim]) -> None:
+        super().__init__(aiter(source), source.length, claims)
+        self._source = source
+
+    async def pour(self, take: Take) -> int:
+        """See Body: digests are computed in the thread that takes the bytes, while the processor has them at hand."""
+        digests = tuple(self._wanted.values())
+
+        def digest_and_take(data: memoryview) -> None:
+            update(digests, data)
+            take(data)
+        try:
+            size = await self._source.pour(digest_and_take)
+        except BodyTruncated:
+            raise IncompleteBody() from None
+        self.digests.update((name, digest.digest()) for name, digest in self._wanted.items())
+        self._settle()
+        return size
 
 
 class _Signatures:
@@ -193,7 +219,7 @@ class _Signatures:
         """A chunk begins; call it before its bytes are fed."""
         self._chunks.append((size, signature))
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Bytes, /) -> None:
         """Takes the bytes of chunks. Raises where a chunk that ended is not what was signed."""
         rest = memoryview(data)
         while rest:

@@ -146,7 +146,7 @@ class Pushes:
         """Appends the request's body. An upload for which there is no space leaves nothing behind."""
         before, expected = upload.offset, exchange.request.body.length
         try:
-            after = await upload.write(aiter(exchange.request.body))
+            after = await upload.write(exchange.request.body)
         except OSError:
             await self._discard(upload)
             raise

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.ciphers import CipherContext
 
 from cloudlet.kernel.digests import ALGORITHMS, Digest, digest_of
+from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Body
 from cloudlet.services.s3.encryption import NONCE_BYTES, CustomerKey
-from cloudlet.services.s3.service import EntityTooLarge, MissingContentLength
+from cloudlet.services.s3.service import EntityTooLarge
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import OutOfSpace, Store, Tx
 
@@ -54,32 +55,48 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
     """The bytes of a body with their digests (MD5, CRC64NVME and those wanted), to be kept within this context: a file
     that no content has at its end is removed. They are kept encrypted where there is a key.
 
-    Raises MissingContentLength, EntityTooLarge, OutOfSpace, and what the body does where it is not what was announced.
+    Raises EntityTooLarge, OutOfSpace, and what the body does where it is not what was announced.
     """
-    if body.length is None:
-        raise MissingContentLength()
-    if body.length > UPLOAD_BYTES_MAX:
-        raise EntityTooLarge(ProposedSize=str(body.length), MaxSizeAllowed=str(UPLOAD_BYTES_MAX))
+    if body.length is not None and body.length > UPLOAD_BYTES_MAX:
+        raise _too_large(body.length)
     body.want("md5", CRC64, *wanted)
     nonce = None if key is None else bytes.fromhex(store.clock.token(2 * NONCE_BYTES))
     cipher = None if key is None or nonce is None else key.cipher(nonce)
-    if body.length <= INLINE_BYTES:
-        data = await body.read(INLINE_BYTES)
-        kept = data if cipher is None else cipher.update(data)
-        crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
-        yield Received(len(data), body.digests, body.checksum, crc64, nonce, kept, None)
-        return
+    source: Body | AsyncIterator[bytes] = body
+    if body.length is None or body.length <= INLINE_BYTES:
+        pieces = aiter(body)
+        data, more = await anext(pieces, b""), await anext(pieces, b"")
+        if len(data) + len(more) <= INLINE_BYTES:  # a piece is larger than that, but for the last
+            kept = data + more if cipher is None else cipher.update(data + more)
+            crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
+            yield Received(len(kept), body.digests, body.checksum, crc64, nonce, kept, None)
+            return
+        source = _limited(data, more, pieces)
     blobs, name, running = store.blobs["s3"], store.clock.token(32), ALGORITHMS[CRC64]()
     try:
         with blobs.hold(name):
-            chunks = aiter(body) if cipher is None else _encrypted(aiter(body), cipher, running)
-            size = await _write(blobs, name, chunks)
+            kept_of = source if cipher is None else _encrypted(aiter(source), cipher, running)
+            size = await _write(blobs, name, kept_of)
             crc64 = body.digests[CRC64] if cipher is None else running.digest()
             yield Received(size, body.digests, body.checksum, crc64, nonce, None, name)
     finally:
         with store.tx() as tx:
             if not tx.execute("select 1 from s3_content where file=?", (name,)).fetchone():
                 blobs.discard(name)
+
+
+def _too_large(size: int) -> AwsError:
+    return EntityTooLarge(ProposedSize=str(size), MaxSizeAllowed=str(UPLOAD_BYTES_MAX))
+
+
+async def _limited(first: bytes, second: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body that did not say how long it is."""
+    size, known = 0, [second, first]
+    while piece := known.pop() if known else await anext(pieces, b""):
+        size += len(piece)
+        if size > UPLOAD_BYTES_MAX:
+            raise _too_large(size)
+        yield piece
 
 
 async def _encrypted(chunks: AsyncIterator[bytes], cipher: CipherContext, crc64: Digest) -> AsyncIterator[bytes]:
@@ -89,12 +106,12 @@ async def _encrypted(chunks: AsyncIterator[bytes], cipher: CipherContext, crc64:
         yield kept
 
 
-async def _write(blobs: Blobs, name: str, chunks: AsyncIterator[bytes]) -> int:
+async def _write(blobs: Blobs, name: str, source: Body | AsyncIterator[bytes]) -> int:
     """Writes bytes to a file that survives a power cut; how many there were."""
     upload = None
     try:
         upload = await blobs.begin(name)
-        size = await upload.write(chunks)
+        size = await upload.write(source)
         await upload.publish(name)
     except BaseException as error:
         if upload is not None:

@@ -19,7 +19,6 @@ from cloudlet.services.s3.service import (
     InvalidObjectState,
     InvalidPartNumber,
     InvalidRequest,
-    MissingContentLength,
     NotImplementedHere,
     by_version,
     object_arns,
@@ -38,9 +37,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
     fields, storage_class = metadata.fields(request, customer), metadata.storage_class(request)
     if "WriteOffsetBytes" in request:
         raise NotImplementedHere(Header="x-amz-write-offset-bytes")
-    if body.length is None:
-        raise MissingContentLength()
-    if body.length > INLINE_BYTES:  # before so much is taken for nothing
+    if body.length is None or body.length > INLINE_BYTES:  # before so much is taken for nothing
         with store.tx() as tx:
             admit(call, tx, request, key)
     async with contents.receive(store, body, key=customer) as received:
