@@ -100,7 +100,7 @@ def test_keys_that_xml_cannot_say(counter: Counter) -> None:
 
 
 def test_what_is_not_there(counter: Counter) -> None:
-    for query in ({}, {"list_type": "2"}, {"versions": ""}):
+    for query in ({}, {"list_type": "2"}, {"versions": ""}, {"uploads": ""}):
         assert counter.ask("GET", "/nowhere", **query).code == "NoSuchBucket"
 
 

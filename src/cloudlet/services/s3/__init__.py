@@ -5,10 +5,12 @@ from importlib import resources
 from cloudlet.services.s3 import (
     attributes,
     buckets,
+    completion,
     copies,
     listing,
     objects,
     tagging,
+    uploads,
     versioning,
 )
 from cloudlet.services.s3.access import admission, blocks, decision, keys, lists, policies
@@ -27,6 +29,7 @@ __all__ = [
     "blocks",
     "bucket_tagging",
     "buckets",
+    "completion",
     "controller",
     "copies",
     "cors",
@@ -39,6 +42,7 @@ __all__ = [
     "policies",
     "s3",
     "tagging",
+    "uploads",
     "versioning",
 ]
 

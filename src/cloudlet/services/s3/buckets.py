@@ -7,6 +7,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.model import region_names
 from cloudlet.kernel.service import any_resource
+from cloudlet.services.s3 import parts
 from cloudlet.services.s3.access import grants
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.access.needs import of_new_bucket
@@ -143,10 +144,11 @@ def list_buckets(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
 
 @s3.write(resources=bucket_arns, durable=True)
 def delete_bucket(call: Call, tx: Tx, request: dict[str, Any]) -> None:
-    """Deletes a bucket in which nothing is left, neither versions nor markers."""
+    """Deletes a bucket in which nothing is left, neither versions nor markers; uploads under way go with it."""
     bucket = require_bucket(tx, call, request)
     if tx.execute("select 1 from s3_version where bucket=? limit 1", (bucket.id,)).fetchone():
         raise BucketNotEmpty(BucketName=bucket.name)
+    parts.drop_uploads(tx, bucket.id)
     for configuration in tx.find(BucketConfiguration, f"{bucket.name}/"):
         tx.delete(BucketConfiguration, configuration.key)
     tx.delete(Bucket, bucket.name)

@@ -14,6 +14,7 @@ AccessControlListNotSupported = s3.error(
     "AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
 AccessDenied = s3.error("AccessDenied", "Access Denied", status=403)
 AuthorizationHeaderMalformed = s3.error("AuthorizationHeaderMalformed", status=400)
+BadDigest = s3.error("BadDigest", status=400)
 BadRequest = s3.error("BadRequest", status=400)
 BucketAlreadyExists = s3.error(
     "BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of"
@@ -22,6 +23,8 @@ BucketAlreadyOwnedByYou = s3.error(
     "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
 BucketNotEmpty = s3.error("BucketNotEmpty", "The bucket you tried to delete is not empty", status=409)
 EntityTooLarge = s3.error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", status=400)
+EntityTooSmall = s3.error(
+    "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", status=400)
 IllegalLocationConstraint = s3.error("IllegalLocationConstraintException", status=400)
 IllegalVersioningConfiguration = s3.error(
     "IllegalVersioningConfigurationException",
@@ -41,7 +44,13 @@ InvalidLocationConstraint = s3.error(
     "InvalidLocationConstraint", "The specified location-constraint is not valid", status=400)
 InvalidObjectState = s3.error(
     "InvalidObjectState", "The operation is not valid for the object's storage class")
+InvalidPart = s3.error(
+    "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the"
+    " specified entity tag may not match the part's entity tag.", status=400)
 InvalidPartNumber = s3.error("InvalidPartNumber", "The requested partnumber is not satisfiable", status=416)
+InvalidPartOrder = s3.error(
+    "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    status=400)
 InvalidRange = s3.error("InvalidRange", "The requested range is not satisfiable", status=416)
 InvalidRedirectLocation = s3.error(
     "InvalidRedirectLocation", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
@@ -71,6 +80,9 @@ NoSuchKey = s3.error("NoSuchKey", "The specified key does not exist.")
 NoSuchPublicAccessBlock = s3.error(
     "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", status=404)
 NoSuchTagSet = s3.error("NoSuchTagSet", "The TagSet does not exist", status=404)
+NoSuchUpload = s3.error(
+    "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been"
+    " aborted or completed.")
 NoSuchVersion = s3.error("NoSuchVersion", "The specified version does not exist.", status=404)
 NotImplementedHere = s3.error(
     "NotImplemented", "A header you provided implies functionality that is not implemented", status=501)

@@ -20,11 +20,13 @@ create table if not exists s3_content (
 create index if not exists s3_content_file on s3_content (file) where file is not null;
 -- Files whose last content has gone; they go once that is on the disk.
 create table if not exists s3_garbage (file text primary key);
--- Multipart uploads under way; the parts of a completed one stay, as the parts of its object.
+-- Multipart uploads under way, whose ids begin with their time; the parts of a completed one stay, as the parts of its object, and begin
+-- at `start` there. `checksum`: the algorithm and type that the client chose, or ''. `crc64`: that of a part's bytes as they were sent.
 create table if not exists s3_upload (
   id text primary key, bucket bigint not null, key text not null, initiated_ms bigint not null,
-  storage_class text not null, owner text not null, about blob not null);
-create index if not exists s3_upload_key on s3_upload (bucket, key, initiated_ms, id);
+  storage_class text not null, owner text not null, initiator text not null, checksum text not null,
+  about blob not null);
+create index if not exists s3_upload_key on s3_upload (bucket, key, id);
 create table if not exists s3_part (
   upload text not null, number integer not null, size bigint not null, etag text not null, modified_ms bigint not null,
-  about blob not null, content bigint not null, start bigint not null, primary key (upload, number));
+  about blob not null, crc64 blob not null, content bigint not null, start bigint not null, primary key (upload, number));

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from cloudlet.services.s3 import checksums, conditions, contents
+from cloudlet.services.s3 import checksums, conditions, contents, parts
 from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
 from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion
 from cloudlet.store.db import Tx
@@ -76,6 +76,13 @@ def find(tx: Tx, bucket: Bucket, key: str, version_id: str) -> Version | None:
         raise InvalidArgument("Invalid version id specified", ArgumentName="versionId", ArgumentValue=version_id)
     row = tx.execute(f"select {COLUMNS} from s3_version where bucket=? and key=? and version=?",
                      (bucket.id, key, version_id)).fetchone()
+    return Version(*row) if row else None
+
+
+def of_upload(tx: Tx, bucket: Bucket, key: str, upload: str) -> Version | None:
+    """The version whose bytes are the parts of an upload."""
+    row = tx.execute(f"select {COLUMNS} from s3_version where upload=? and bucket=? and key=?",
+                     (upload, bucket.id, key)).fetchone()
     return Version(*row) if row else None
 
 
@@ -170,6 +177,4 @@ def _release(tx: Tx, content: int | None, upload: str | None) -> None:
     if content is not None:
         contents.release(tx, content)
     if upload is not None:
-        parts: list[Any] = tx.execute("delete from s3_part where upload=? returning content", (upload,)).fetchall()
-        for (part,) in parts:
-            contents.release(tx, part)
+        parts.forget(tx, upload)
