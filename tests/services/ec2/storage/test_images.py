@@ -1,6 +1,7 @@
 """Images: from the shelf into every account and region, and what launches need of them."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 from cloudlet.engines.fake import Faults
@@ -176,6 +177,31 @@ def test_an_image_that_is_removed_leaves_what_was_made_of_it(region: Ground) -> 
     region.shelve(card())
     region.look()
     assert [i["ImageId"] for i in region("DescribeImages")["Images"]] == [AMI]
+
+
+def test_what_was_imported_as_ones_own_can_be_deregistered(region: Ground) -> None:
+    mine = region.shelve(card("appliance", owner=region.account), "appliance")
+    region.look()
+    own = region("DescribeImages", Owners=["self"])["Images"]
+    assert [found["ImageId"] for found in own] == [mine]
+    (volume,) = launch(region, image=mine)
+    region.settle()
+    assert region.elsewhere(account="999999999999").fails("DeregisterImage", ImageId=mine)[0] == "AuthFailure"
+    assert region.fails("DeregisterImage", ImageId=AMI)[0] == "AuthFailure"
+    assert region("DeregisterImage", ImageId=mine)["Return"]
+    for _ in range(2):  # nor does it come back
+        region.look()
+        assert region.fails("DescribeImages", ImageIds=[mine])[0] == "InvalidAMIID.NotFound"
+        assert region.fails("DeregisterImage", ImageId=mine)[0] == "InvalidAMIID.NotFound"
+    assert "deregistered" in region.world.disks.problems["appliance"]
+    assert {content.text for content in region.world.disks.layers.values()} == {"debian"}
+    assert region.read(volume.id) == "appliance", "what was made of it stays"
+    region.world.disks.shelf["appliance"] = replace(region.world.disks.shelf["appliance"], removed=True)
+    region.look()
+    assert "appliance" not in region.world.disks.shelf
+    assert region.shelve(card("appliance", owner=region.account)) == mine
+    region.look()
+    assert region("DescribeImages", ImageIds=[mine])["Images"][0]["State"] == "available"
 
 
 def test_the_shelf_under_faults(region: Ground) -> None:

@@ -116,6 +116,40 @@ def test_an_image_registered_of_a_snapshot(region: Ground) -> None:
         "UnsupportedOperation")
 
 
+def test_figures_that_were_said_are_shown(region: Ground) -> None:
+    _, (root_volume, _) = launched(region)
+    snapshot = region.snapshot(root_volume)
+
+    def shown(**ebs: Any) -> dict[str, Any]:
+        device = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot, "VolumeType": "gp3", **ebs}}
+        id = region("RegisterImage", Name=f"said {' '.join(ebs)} {len(str(ebs))}", RootDeviceName="/dev/sda1",
+                    BlockDeviceMappings=[device])["ImageId"]
+        found: dict[str, Any] = image(region, id)["BlockDeviceMappings"][0]["Ebs"]
+        return {name: found[name] for name in ("Iops", "Throughput") if name in found}
+    assert shown() == {}
+    assert shown(Iops=3000) == {"Iops": 3000}
+    assert shown(Iops=3000, Throughput=125) == {"Iops": 3000, "Throughput": 125}
+    assert shown(Throughput=200) == {"Throughput": 200}
+
+
+def test_an_image_of_an_instance_supports_what_its_own_did(region: Ground) -> None:
+    box, (root_volume, _) = launched(region)
+    root = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": region.snapshot(root_volume)}}
+    registered = region("RegisterImage", Name="first", RootDeviceName="/dev/sda1", BlockDeviceMappings=[root],
+                        BootMode="legacy-bios", SriovNetSupport="simple", EnaSupport=True,
+                        ImdsSupport="v2.0")["ImageId"]
+    region.settle()
+    with region.desk.store.tx() as tx:
+        tx.put(replace(box, image_id=registered), wake=False)
+    made = image(region, region("CreateImage", InstanceId=box.id, Name="second", NoReboot=True)["ImageId"])
+    assert (made["BootMode"], made["SriovNetSupport"], made["EnaSupport"], made["ImdsSupport"]) == (
+        "legacy-bios", "simple", True, "v2.0")
+    copied = region("CopyImage", Name="third", SourceImageId=registered, SourceRegion="us-east-1")["ImageId"]
+    assert image(region, copied)["EnaSupport"] is True
+    filters = [{"Name": "ena-support", "Values": ["true"]}]
+    assert len(region("DescribeImages", Owners=["self"], Filters=filters)["Images"]) == 3
+
+
 def test_copies_share_their_data_and_outlive_what_they_were_made_of(region: Ground) -> None:
     box, _ = launched(region, desired="stopped", on=False)
     id = region("CreateImage", InstanceId=box.id, Name="mine")["ImageId"]

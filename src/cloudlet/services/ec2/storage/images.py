@@ -52,6 +52,8 @@ def _view(image: Image) -> dict[str, Any]:
                         ("BootMode", image.boot_mode), ("SriovNetSupport", image.sriov)):
         if value:
             view[name] = value
+    if image.ena:
+        view["EnaSupport"] = True
     if image.imds_v2:
         view["ImdsSupport"] = "v2.0"
     if image.deprecated_at is not None:
@@ -77,7 +79,7 @@ _FILTERS: dict[str, Any] = {
     "block-device-mapping.volume-type": _texts("VolumeType"),
     "creation-date": lambda v: v["CreationDate"],
     "description": lambda v: v["Description"],
-    "ena-support": lambda v: False,
+    "ena-support": lambda v: v.get("EnaSupport", False),
     "hypervisor": lambda v: v["Hypervisor"],
     "image-allowed": lambda v: None,
     "image-id": lambda v: v["ImageId"],

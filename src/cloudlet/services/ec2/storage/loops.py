@@ -28,6 +28,7 @@ VOLUME, SNAPSHOT, IMAGE, STOCK, INSTANCE = ("ec2.volume", "ec2.snapshot", "ec2.i
                                             "ec2.instance")
 LOOK_S = 3.0  # between two looks at the shelf and at the space there is
 WAIT_S, FULL_S = 1.0, 30.0
+DEREGISTERED = "it was deregistered; remove it here too before it is imported again"
 GONE = "The data of this snapshot is gone from the host's disk."
 
 
@@ -221,8 +222,10 @@ class Loops:
             if needed:
                 return Again(WAIT_S, "a volume is being made of the image")
             await self.disks.destroy(seen.layer if seen else self.installation.name("snap", key))
-            if shelved is not None and shelved.removed:
-                await self.disks.unshelve(shelved.card.name)
+            if shelved is not None:
+                await self.disks.unshelve(shelved.card.name, "" if shelved.removed else DEREGISTERED)
+            if seen is not None and shelved is not None and not shelved.removed:
+                return Done()  # the record goes after its card, or the image would be taken for a new one
             with self.store.tx() as tx:
                 if tx.get(StockImage, key) is not None:
                     tx.delete(StockImage, key)

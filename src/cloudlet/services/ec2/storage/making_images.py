@@ -17,7 +17,7 @@ from cloudlet.services.ec2.nouns import find
 from cloudlet.services.ec2.storage.attachments import attached
 from cloudlet.services.ec2.storage.mappings import read_mappings
 from cloudlet.services.ec2.storage.records import Image, Mapping, Snapshot, StockImage
-from cloudlet.services.ec2.storage.sharing import find_image, find_snapshot, own_image
+from cloudlet.services.ec2.storage.sharing import find_image, find_snapshot, own_image, stock_image
 from cloudlet.services.ec2.storage.snapshots import copied_snapshot, make_snapshot, release_snapshot
 from cloudlet.services.ec2.tags import tags_for
 from cloudlet.store.db import Tx
@@ -47,12 +47,13 @@ def _tags(request: Input, resource_type: str) -> dict[str, str]:
     return tags_for({"TagSpecifications": [*mine, *others]}, resource_type)
 
 
-def _user(tx: Tx, region: str, image_id: str) -> str:
-    """Whom one logs in as on instances of an image, if it is still there."""
+def _inherited(tx: Tx, region: str, image_id: str, image: Image) -> Image:
+    """The image of an instance with what stays as it was of the image that the instance began as, if that is there."""
     stock = tx.get(StockImage, image_id)
-    if stock is not None:
-        return stock.user
-    return next((image.user for image in tx.find(Image, id=image_id) if image.region == region), "")
+    before = stock_image(stock, region) if stock else next(
+        (found for found in tx.find(Image, id=image_id) if found.region == region), None)
+    return image if before is None else replace(
+        image, user=before.user, imds_v2=before.imds_v2, boot_mode=before.boot_mode, sriov=before.sriov, ena=before.ena)
 
 
 @ec2.write(resources=touches(image="", snapshot="", instance="InstanceId"))
@@ -80,9 +81,8 @@ def create_image(call: Call, tx: Tx, request: Input) -> Output:
         devices.append(Mapping(attachment.device, volume.performance, snapshot.id, attachment.delete_on_termination,
                                volume.encrypted))
     image = replace(image, mappings=read_mappings(tx, call, given, devices, instance.root_device_name),
-                    user=_user(tx, call.region, instance.image_id), source_instance=instance.id,
-                    source_image=instance.image_id, source_region=call.region)
-    tx.put(image)
+                    source_instance=instance.id, source_image=instance.image_id, source_region=call.region)
+    tx.put(_inherited(tx, call.region, instance.image_id, image))
     if reboots:
         tx.put(replace(instance, rebooting_at=instance.rebooting_at or tx.now))
     return {"ImageId": image.id}
@@ -102,7 +102,8 @@ def register_image(call: Call, tx: Tx, request: Input) -> Output:
     if not any(mapping.device == root and mapping.snapshot_id for mapping in mappings):
         raise api.InvalidBlockDeviceMapping("No root snapshot specified in device mapping")
     image = replace(_new(tx, call, request, root, mappings), imds_v2=bool(request.get("ImdsSupport")),
-                    boot_mode=request.get("BootMode") or "", sriov=request.get("SriovNetSupport") or "")
+                    boot_mode=request.get("BootMode") or "", sriov=request.get("SriovNetSupport") or "",
+                    ena=bool(request.get("EnaSupport")))
     tx.put(image)
     return {"ImageId": image.id}
 
@@ -129,14 +130,19 @@ def copy_image(call: Call, tx: Tx, request: Input) -> Output:
         mappings.append(mapping)
     copied = {k: v for k, v in source.tags.items() if not k.startswith("aws:")} if request.get("CopyImageTags") else {}
     tx.put(replace(image, mappings=tuple(mappings), user=source.user, imds_v2=source.imds_v2,
-                   boot_mode=source.boot_mode, sriov=source.sriov, source_image=source.id, source_region=there.region,
-                   tags={**copied, **image.tags}))
+                   boot_mode=source.boot_mode, sriov=source.sriov, ena=source.ena, source_image=source.id,
+                   source_region=there.region, tags={**copied, **image.tags}))
     return {"ImageId": image.id}
 
 
 @ec2.write(resources=touches(image="ImageId"))
 def deregister_image(call: Call, tx: Tx, request: Input) -> Output:
-    """Nobody launches it any more; instances of it and its snapshots stay, unless those are to go with it."""
+    """Nobody launches it any more; instances of it and its snapshots stay, unless those are to go with it. An image
+    that was imported and is the caller's goes from the shelf, with its snapshot."""
+    stock = tx.get(StockImage, request["ImageId"])
+    if stock is not None and stock.owner == call.account and not stock.withdrawn:
+        tx.put(replace(stock, withdrawn=True))
+        return {"Return": True, "DeleteSnapshotResults": []}
     image = own_image(tx, call, request["ImageId"])
     if image.deregistration_protection:
         raise api.OperationNotPermitted(f"The image '{image.id}' is protected from deregistration.")

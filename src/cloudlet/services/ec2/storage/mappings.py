@@ -19,6 +19,7 @@ from cloudlet.store.db import Tx
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html
 _DEVICE = re.compile(r"/dev/(sd[a-z]([1-9]|1[0-5])?|xvd[a-z]|xvd[b-d][a-z]|hd[a-z]([1-9]|1[0-5])?)|xvd[a-z]|sd[a-z]")
+_FIGURES = "Iops", "Throughput"
 VOLUMES_MAX = 13  # of an instance: beside the first, what a machine has ports for, with some left for network cards
 
 
@@ -77,7 +78,9 @@ def _device(tx: Tx, call: Call, name: str, ebs: Mapping[str, Any], before: Devic
     performance = _performance(ebs, size_gib, before)
     keep = before.delete_on_termination if before else True
     delete = ebs.get("DeleteOnTermination")
-    return Device(name, performance, snapshot_id, keep if delete is None else bool(delete), encrypted)
+    kept = before.said if before and before.performance.type == performance.type else ()
+    said = tuple(figure for figure in _FIGURES if ebs.get(figure) is not None or figure in kept)
+    return Device(name, performance, snapshot_id, keep if delete is None else bool(delete), encrypted, said)
 
 
 def _performance(ebs: Mapping[str, Any], size_gib: int, before: Device | None) -> Performance:
@@ -96,12 +99,12 @@ def mapping_view(device: Device) -> dict[str, Any]:
                            "VolumeSize": performance.size_gib, "Encrypted": device.encrypted}
     if device.snapshot_id:
         ebs["SnapshotId"] = device.snapshot_id
-    # What its type comes with anyway is not said, as on AWS of an image that was registered without it.
+    # What its type comes with anyway is shown only if it was said, as on AWS.
     usual = order(performance.size_gib, performance.type, None, None) if performance.type == "gp3" else None
-    if performance.iops is not None and performance.type != "gp2" and not (usual and usual.iops == performance.iops):
-        ebs["Iops"] = performance.iops
-    if performance.throughput is not None and not (usual and usual.throughput == performance.throughput):
-        ebs["Throughput"] = performance.throughput
+    for figure, value, common in (("Iops", performance.iops, usual and usual.iops),
+                                  ("Throughput", performance.throughput, usual and usual.throughput)):
+        if value is not None and performance.type != "gp2" and (value != common or figure in device.said):
+            ebs[figure] = value
     return {"DeviceName": device.device, "Ebs": ebs}
 
 

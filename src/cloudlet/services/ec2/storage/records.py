@@ -146,13 +146,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One volume that instances of an image start with. Without a `snapshot_id` it begins empty."""
+    """One volume that instances of an image start with. Without a `snapshot_id` it begins empty. `said` are those
+    figures of its performance that were asked for by name: "Iops", "Throughput"."""
 
     device: str
     performance: Performance
     snapshot_id: str = ""
     delete_on_termination: bool = True
     encrypted: bool = False
+    said: tuple[str, ...] = ()
 
 
 @record("ec2.image", reconciled=True, indexes={
@@ -163,8 +165,8 @@ class Image:
     """An Amazon machine image. `state` is observed: available once all its snapshots are completed.
 
     `user` is whom one logs in as, if that is known; with `imds_v2`, instances need tokens for their metadata;
-    `boot_mode` and `sriov` are as it was registered. It may be launched by its owner, the accounts of `shared_with`,
-    and, if `public`, by all.
+    `boot_mode`, `sriov` and `ena` are as it was registered. It may be launched by its owner, the accounts of
+    `shared_with`, and, if `public`, by all.
     """
 
     key: str
@@ -186,6 +188,7 @@ class Image:
     imds_v2: bool = False
     boot_mode: str = ""
     sriov: str = ""
+    ena: bool = False
     source_instance: str = ""
     source_image: str = ""
     source_region: str = ""
