@@ -14,7 +14,7 @@ from cloudlet.engines.ports import Drive, MachineSpec, Nic
 PORTS = 16  # how many drives and cards may come and go beside the first of each
 _PER_SLOT = 8  # functions of a PCI slot
 KERNEL_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"
-_HOLD = " cloudlet.hold systemd.unit=cloudlet-hold.target"
+_HOLD = " cloudlet.hold"
 
 
 Saved = Literal["", "to be", "was"]

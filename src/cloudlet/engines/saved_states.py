@@ -29,7 +29,7 @@ from cloudlet.engines.qmp import Monitor
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused
 
-FORMAT = 1  # of what guests and we agree on
+FORMAT = 2  # of what guests and we agree on
 QUIET_S = 60.0  # without a launch, before a state is made: it takes the processors that guests boot with
 HOLD_S, LOAD_S, WAKE_S = 240.0, 30.0, 20.0
 KEPT_BYTES = 4 << 30  # of all states; the one that was not used for longest goes first

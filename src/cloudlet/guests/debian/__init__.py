@@ -47,6 +47,7 @@ _WANTED = (  # unit, the target that wants it, where it is
     ("cloud-init.target", "multi-user", "/lib/systemd/system"),
     ("serial-getty@ttyS0.service", "getty", "/lib/systemd/system/serial-getty@.service"),
     ("cloudlet-stages.service", "sysinit", "/etc/systemd/system"),
+    ("cloudlet-hold.service", "sysinit", "/etc/systemd/system"),
     ("cloudlet-online.service", "cloud-init", "/etc/systemd/system"))
 _UNWANTED = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/i18n",
              "var/cache/apt", "var/lib/apt/lists", "etc/machine-id", "var/lib/dbus/machine-id")
@@ -112,6 +113,7 @@ def arrange(tree: Path) -> None:
         _link(tree / "etc/systemd/system-generators" / generator, "/dev/null")
     for path in _UNWANTED:
         _empty(tree / path)
+    shutil.rmtree(tree / "etc/update-motd.d", ignore_errors=True)  # five programs at each login, to say its release
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     for source in sorted(path for path in _FILES.rglob("*") if path.is_file()):
