@@ -3,7 +3,7 @@
 `/_localstack/health` and `/moto-api/reset` are there for tools that were made for those emulators.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """`engines` maps an engine to what is wrong with it (""; nothing); `reset` empties every account and region."""
+    """`engines` maps an engine to what is wrong with it (""; nothing); `reset` empties every account and region;
+    `footprints`: what machines take of the host's memory."""
 
     store: Store
     site: Site
@@ -28,6 +29,7 @@ class Admin:
     services: tuple[str, ...]
     engines: dict[str, str]
     reset: Callable[[], None]
+    footprints: Callable[[], Sequence[object]] = tuple
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None where the path is not ours."""
@@ -56,7 +58,7 @@ class Admin:
         with self.store.tx() as tx:
             rows = tx.execute("select kind, count(*) from record group by kind order by kind")
             counts: dict[str, int] = {str(kind): int(count) for kind, count in rows}
-        return {**self.health(), "records": counts,
+        return {**self.health(), "records": counts, "machines": self.footprints(),
                 "waiting": queue.waiting(self.store, 200), "broken": queue.broken(self.store)}
 
     def _guard(self, request: Request, method: str = "GET") -> Response | None:

@@ -14,7 +14,7 @@ from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.machine_command import command
 from cloudlet.engines.ports import DiskSpec, Drive, LayerSource, MachineSpec, Nic
 from cloudlet.engines.saved_states import Likeness, SavedStates
-from cloudlet.kernel.errors import Refused
+from cloudlet.kernel.errors import Busy, Conflict, Refused
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from tests.simulation.virtual import VirtualClock, run
@@ -136,13 +136,80 @@ def test_a_state_is_found_until_it_turns_out_to_be_of_no_use(disks: QcowDisks) -
     state = saved_states._examined(memory(place), SAVED, MARK, BOOT)
     (place / "state.json").write_bytes(saved_states.msgspec.json.encode(state))
     assert found.find(LIKE) == state
-    found.refuse(LIKE, "it does not hold")
-    assert found.find(LIKE) is None and not place.exists()
 
     async def main() -> None:
-        found.want(LIKE)  # machines like it boot from now on
-        assert found._work is None
-    asyncio.run(main())
+        found.refuse(LIKE, "it does not hold")
+        assert found.find(LIKE) is None and not place.exists()
+        found.want(LIKE)
+        assert found._work is None, "machines like it boot"
+        await found._clock.sleep(saved_states.UNFIT_S + 1)
+        found.want(LIKE)
+        assert found._work is not None, "a day later it is tried again"
+        assert not list(place.parent.glob("*.unfit"))
+        await found.close()
+    run(main())
+
+
+def test_one_that_a_former_version_refused_is_tried_again(disks: QcowDisks) -> None:
+    place = disks.directory.parent / "states"
+    place.mkdir(parents=True)
+    (place / "key.unfit").write_text("a machine of this image does not hold\n")
+
+    async def main() -> None:
+        assert not states(disks).is_unfit(LIKE)
+    run(main())
+
+
+@pytest.mark.parametrize("error", [Busy("no answer"), Conflict("no room"), OSError("input/output error")])
+def test_what_could_not_be_made_is_tried_again(disks: QcowDisks, error: Exception, monkeypatch: pytest.MonkeyPatch,
+                                               caplog: pytest.LogCaptureFixture) -> None:
+    found, tries = states(disks), []
+
+    async def make(like: Likeness) -> None:
+        tries.append(found._clock.now())
+        raise error
+    monkeypatch.setattr(found, "make", make)
+
+    async def main() -> None:
+        found.want(LIKE)
+        assert found._work
+        await found._work
+        assert len(tries) == saved_states.TRIES and tries[1] - tries[0] >= saved_states.QUIET_S
+        assert not found.is_unfit(LIKE), "what the host was at fault for says nothing of the image"
+        assert str(error) in caplog.text
+        found.want(LIKE)  # a launch of its like asks again
+        assert not found._work.done()
+        await found.close()
+    run(main())
+
+
+def test_copies_that_do_not_go_on_in_time_are_forgiven_twice(disks: QcowDisks) -> None:
+    found = states(disks)
+    place = disks.directory.parent / "states" / "key"
+    place.mkdir(parents=True)
+    state = saved_states._examined(memory(place), SAVED, MARK, BOOT)
+    (place / "state.json").write_bytes(saved_states.msgspec.json.encode(state))
+
+    async def main() -> None:
+        for _ in range(saved_states.TRIES - 1):
+            found.failed(LIKE, Busy("the copy does not go on"))
+            assert found.find(LIKE) == state and not found.is_unfit(LIKE)
+        found.failed(LIKE, Busy("the copy does not go on"))
+        assert found.find(LIKE) is None and found.is_unfit(LIKE)
+    run(main())
+
+
+def test_a_state_that_cannot_be_read_is_made_anew_and_one_of_somebody_else_is_not(disks: QcowDisks) -> None:
+    found = states(disks)
+    place = disks.directory.parent / "states" / "key"
+    place.mkdir(parents=True)
+
+    async def main() -> None:
+        found.failed(LIKE, Conflict("the state is cut off"))
+        assert not place.exists() and not found.is_unfit(LIKE)
+        found.failed(LIKE, Refused("the copy is not whom it is to be"))
+        assert found.is_unfit(LIKE)
+    run(main())
 
 
 def test_what_was_begun_is_swept_away(disks: QcowDisks) -> None:

@@ -23,6 +23,7 @@ def status(config: Config, _arguments: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]Cloudlet {told['version']}[/] at {there.url}, pid {there.pid}, data in {config.data_dir}")
     _engines(console, told["engines"])
+    _machines(console, told["machines"])
     _counts(console, told["records"])
     now = time.time()
     _rows("waits", [(work["kind"], work["key"], "looked at next " + ("now" if work["due"] <= now else
@@ -38,6 +39,15 @@ def status(config: Config, _arguments: argparse.Namespace) -> int:
 def _engines(console: Console, engines: dict[str, str]) -> None:
     for name, state in engines.items():
         console.print(f"  {name}: " + ("[green]ok[/]" if state == "ok" else f"[red]{state}[/]"))
+
+
+def _machines(console: Console, machines: list[dict[str, int]]) -> None:
+    """What instances take of the host's memory, and what of that is QEMU's own."""
+    if machines:
+        own = sorted(each["overhead_bytes"] >> 20 for each in machines)
+        whole = sum(each["overhead_bytes"] + each["guest_resident_bytes"] for each in machines) >> 20
+        console.print(f"  {len(machines)} machines take {whole:,} MiB of memory; of that QEMU has "
+                      f"{own[0]}{f' to {own[-1]}' if own[-1] != own[0] else ''} MiB each for itself")
 
 
 def _rows(title: str, rows: list[tuple[str, ...]]) -> None:

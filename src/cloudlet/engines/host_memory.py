@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 RESERVE_BYTES = 1 << 30  # for the host itself and the control plane
-RESERVE_SHARE = 0.1  # and for what each machine's process needs beside its guest's memory
+RESERVE_SHARE = 0.1  # of a large one, which has more to do beside
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 

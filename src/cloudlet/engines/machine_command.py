@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
+from cloudlet.engines.machine_memory import guest_bytes, translations_bytes
 from cloudlet.engines.machine_record import user_of
 from cloudlet.engines.ports import Drive, MachineSpec, Nic
 
@@ -41,12 +42,14 @@ def command(spec: MachineSpec, *, accelerated: bool, monitor: str, pid_file: str
     """The words. `disks` are the files of the drives and `kernel` that of the kernel, as seen from where QEMU is to
     stand; `monitor` is the path of its socket. A machine that is "to be" saved holds, and its cards lead nowhere; one
     that `was` saved waits for its memory."""
-    accelerator = "kvm" if accelerated else "tcg,thread=multi,tb-size=128"
+    translations = translations_bytes(spec.memory_bytes) >> 20
+    accelerator = "kvm" if accelerated else f"tcg,thread=multi,tb-size={translations}"
+    memory = guest_bytes(spec.memory_bytes, spec.cpus, accelerated=accelerated) >> 20
     user = user_of(spec.name)
     words = [
         "qemu-system-x86_64", "-name", spec.name, "-nodefaults", "-no-user-config", "-display", "none",
         "-machine", "q35,vmport=off", "-accel", accelerator, "-cpu", "host" if accelerated else "max",
-        "-smp", str(spec.cpus), "-m", f"{spec.memory_bytes >> 20}M", "-uuid", spec.uuid,
+        "-smp", str(spec.cpus), "-m", f"{memory}M", "-uuid", spec.uuid,
         "-smbios", f"type=1,manufacturer=Amazon EC2,serial={spec.uuid},uuid={spec.uuid}",
         "-no-shutdown",  # a guest that powered off stays until we have seen that it did
         "-sandbox", "on,obsolete=deny,spawn=deny,resourcecontrol=deny",

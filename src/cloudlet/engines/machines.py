@@ -19,6 +19,7 @@ from cloudlet.engines.announcements import Announcements
 from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.machine_command import Saved
 from cloudlet.engines.machine_devices import Devices
+from cloudlet.engines.machine_memory import Footprint, measured
 from cloudlet.engines.machine_record import End, MachineRecords, user_of
 from cloudlet.engines.ports import Machine, MachineSpec
 from cloudlet.engines.process import Process
@@ -120,9 +121,9 @@ class QemuMachines:
         state = self._states.find(like) if like else None
         if like and state:
             self._records.write_waking(spec.name)
+            first = replace(spec, drives=spec.drives[:1], nics=spec.nics[:1])  # the others come when it runs
+            await self._spawn(first, files[:1], kernel, accelerated, saved="was")
             try:
-                first = replace(spec, drives=spec.drives[:1], nics=spec.nics[:1])  # the others come when it runs
-                await self._spawn(first, files[:1], kernel, accelerated, saved="was")
                 said = await self._states.wake(like, state, first, await self._monitor(spec.name))
                 self._records.path(spec.name, "console").write_text(said)
                 disk = first.drives[0].disk
@@ -130,7 +131,7 @@ class QemuMachines:
                 self._records.write_awake(spec.name)
                 return
             except EngineError as error:
-                self._states.refuse(like, str(error)) if isinstance(error, Refused) else self._states.forget(like)
+                self._states.failed(like, error)
                 await self._end(spec.name)
                 self._records.write_awake(spec.name)
         await self._spawn(spec, files, kernel, accelerated)
@@ -315,6 +316,12 @@ class QemuMachines:
         known = self._acceleration.known()
         return {True: "accelerated by KVM", False: "emulated: KVM does not work here",
                 None: "whether KVM works is tried with the first instance"}[known]
+
+    def footprints(self) -> list[Footprint]:
+        """What each machine that runs takes of the host's memory now."""
+        running = {name: self._records.process(name) for name in self._records.names()}
+        found = [measured(name, process.pid) for name, process in running.items() if process]
+        return [each for each in found if each is not None]
 
     async def close(self) -> None:
         """Lets go of all monitors; machines run on."""

@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,21 +25,26 @@ import msgspec
 
 from cloudlet.engines import machine_command, process, qcow2
 from cloudlet.engines.disks import QcowDisks
+from cloudlet.engines.machine_memory import guest_bytes
 from cloudlet.engines.machine_record import user_of
 from cloudlet.engines.ports import Drive, MachineSpec, Nic
 from cloudlet.engines.qmp import Monitor
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused
 
+log = logging.getLogger(__name__)
+
 FORMAT = 2  # of what guests and we agree on
 QUIET_S = 60.0  # without a launch, before a state is made: it takes the processors that guests boot with
 HOLD_S, LOAD_S, WAKE_S = 240.0, 30.0, 20.0
+UNFIT_S = 86_400.0  # then what did not work is tried again: the host may have been at fault
+TRIES = 3  # to make one, or in a row to wake from one, before it counts as not working
 KEPT_BYTES = 4 << 30  # of all states; the one that was not used for longest goes first
 SPARE_BYTES = 1 << 30  # of the host's memory, left when one is made
 PAGE, LETTER_BYTES_MAX = 4096, 1024
 _HOLDS = re.compile(r"cloudlet holds: ([0-9a-f]{32}) ([0-9a-f-]{36})\r?\n")
 _GOES_ON, _DIFFERS = "cloudlet goes on", "cloudlet holds on"
-_POLL_S = 0.02
+_POLL_S, HOLD_POLL_S = 0.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class SavedStates:
     def __init__(self, directory: Path, disks: QcowDisks, clock: Clock) -> None:
         self._directory, self._disks, self._clock = directory, disks, clock
         self._wanted: dict[str, Likeness] = {}
+        self._failures: Counter[str] = Counter()
         self._last_launch = 0.0
         self._work: asyncio.Task[None] | None = None
 
@@ -84,7 +92,8 @@ class SavedStates:
         if found is None or found.backing is None or not qcow2.is_blank(path):
             return None
         program, base = os.stat(process.find("qemu-system-x86_64")), Path(found.backing).stem
-        words = [FORMAT, base, spec.kernel, spec.cpus, spec.memory_bytes, program.st_size, program.st_mtime_ns,
+        memory = guest_bytes(spec.memory_bytes, spec.cpus, accelerated=False)
+        words = [FORMAT, base, spec.kernel, spec.cpus, spec.memory_bytes, memory, program.st_size, program.st_mtime_ns,
                  machine_command.KERNEL_LINE]
         key = hashlib.blake2s(json.dumps(words).encode(), digest_size=10).hexdigest()
         return Likeness(key, base, spec.kernel, spec.cpus, spec.memory_bytes)
@@ -100,11 +109,38 @@ class SavedStates:
         """It was of no use; another may be made."""
         shutil.rmtree(self._directory / like.key, ignore_errors=True)
 
+    def failed(self, like: Likeness, error: EngineError) -> None:
+        """A copy did not go on. One that the host was too busy for says little of the state, three in a row do."""
+        self._failures[like.key] += 1
+        if isinstance(error, Refused) or self._failures[like.key] >= TRIES:
+            self.refuse(like, str(error))
+        else:
+            if isinstance(error, Conflict):  # it cannot be read
+                self.forget(like)
+            log.warning("a copy of the saved machine %s is booted instead: %s", like.key, error)
+
     def refuse(self, like: Likeness, why: str) -> None:
-        """It does not work: machines like these boot from now on."""
+        """It does not work: machines like these boot for a day. (Those of another image or QEMU are not like these.)"""
         self.forget(like)
+        self._failures.pop(like.key, None)
         self._directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._unfit(like).write_text(f"{why}\n")
+        self._unfit(like).write_text(f"{self._clock.now():.0f} {why}\n")
+        log.warning("machines like %s boot for the next %.0f hours: %s", like.key, UNFIT_S / 3600, why)
+
+    def is_unfit(self, like: Likeness) -> bool:
+        """Whether that was found less than a day ago."""
+        path = self._unfit(like)
+        try:
+            since = float(path.read_text().split(maxsplit=1)[0])
+        except FileNotFoundError:
+            return False
+        except (ValueError, IndexError):  # who wrote it knew no date
+            since = 0.0
+        if self._clock.now() < since + UNFIT_S:
+            return True
+        log.info("machines like %s may be saved again: a day has passed", like.key)
+        path.unlink(missing_ok=True)
+        return False
 
     def _unfit(self, like: Likeness) -> Path:
         return self._directory / f"{like.key}.unfit"
@@ -132,6 +168,7 @@ class SavedStates:
             if _DIFFERS in said:
                 raise Refused("the copy is not whom it is to be")
             if _GOES_ON in said:
+                self._failures.pop(like.key, None)
                 return said
             await self._clock.sleep(_POLL_S)
         raise Busy("the copy does not go on")
@@ -150,7 +187,7 @@ class SavedStates:
                 while rest and (sent := os.sendfile(descriptor, memory.fileno(), None, rest)):
                     rest -= sent
             if rest:
-                raise Refused("the state is cut off")
+                raise Conflict("the state is cut off")
             for place, name in state.places:
                 os.pwrite(descriptor, names[name], place)
             os.pwrite(descriptor, len(told).to_bytes(4, "little") + told, state.letter)
@@ -166,7 +203,7 @@ class SavedStates:
     def want(self, like: Likeness) -> None:
         """A machine of that kind had to boot: the next one need not, once it is quiet enough to see to it."""
         self._last_launch = self._clock.now()
-        if self.find(like) is None and not self._unfit(like).exists():
+        if self.find(like) is None and not self.is_unfit(like):
             self._wanted[like.key] = like
             if self._work is None or self._work.done():
                 self._work = asyncio.create_task(self._make_wanted())
@@ -178,10 +215,21 @@ class SavedStates:
             like = self._wanted.pop(next(iter(self._wanted)))
             try:
                 await self.make(like)
+                self._failures.pop(like.key, None)
             except Refused as refused:
                 self.refuse(like, str(refused))
-            except (EngineError, OSError):
-                pass  # the next launch of its like asks again
+            except (EngineError, OSError) as error:
+                self._try_again(like, error)
+
+    def _try_again(self, like: Likeness, error: Exception) -> None:
+        """After a while without a launch. What still fails then waits for a launch of its like."""
+        self._failures[like.key] += 1
+        log.warning("a machine like %s could not be saved: %s", like.key, error)
+        if self._failures[like.key] < TRIES:
+            self._wanted[like.key] = like
+            self._last_launch = self._clock.now()
+        else:
+            self._failures.pop(like.key)
 
     async def make(self, like: Likeness) -> None:
         """Makes the state. Raises Refused where such a machine does not hold, or there is no room."""
@@ -246,11 +294,14 @@ class SavedStates:
         """Waits until it holds, and saves its memory; the mark and the boot's id that it told."""
         monitor = await self._dial(draft, running)
         try:
-            said = ""
-            async with asyncio.timeout(HOLD_S):
-                while not (found := _HOLDS.search(said)):
-                    said = (said + await monitor.ask("ringbuf-read", device="console", size=65536))[-65536:]
-                    await self._clock.sleep(0.1)
+            said, found = "", None
+            for _ in range(int(HOLD_S / HOLD_POLL_S)):  # looks, not seconds: while we stand still, it does not fail
+                said = (said + await monitor.ask("ringbuf-read", device="console", size=65536))[-65536:]
+                if found := _HOLDS.search(said):
+                    break
+                await self._clock.sleep(HOLD_POLL_S)
+            if found is None:
+                raise Refused("a machine of this image does not hold")
             await monitor.ask("stop")
             await monitor.ask("migrate-set-parameters", max_bandwidth=16 << 30)
             memory = os.open(draft / "memory", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -265,7 +316,7 @@ class SavedStates:
                 await process.gone(running)
             return bytes.fromhex(found[1]), found[2]
         except TimeoutError:
-            raise Refused("a machine of this image does not hold") from None
+            raise Busy("the machine that was saved does not end") from None
         finally:
             await monitor.close()
 

@@ -144,9 +144,10 @@ class Nic:
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """A machine: first the drive it starts from, then the others, in the order in which they came. `kernel` is the
-    layer whose kernel starts it (None: the drive's own boot loader). Drives and cards may change while it runs, the
-    first of each may not. `uuid` is what its firmware shows; AWS's begins with "ec2"."""
+    """A machine: first the drive it starts from, then the others, in the order in which they came. `memory_bytes` is
+    what it takes of the host in all; its guest sees what whatever runs it leaves of that. `kernel` is the layer whose
+    kernel starts it (None: the drive's own boot loader). Drives and cards may change while it runs, the first of each
+    may not. `uuid` is what its firmware shows; AWS's begins with "ec2"."""
 
     name: str
     network: str
