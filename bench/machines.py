@@ -1,202 +1,187 @@
-"""From the word to power on to a command over ssh, by booting and as a copy of a saved machine, and what each costs in
-memory. The image is the newest of `cloudlet images build` in the data directory named by CLOUDLET_DATA_DIR."""
+"""RunInstances to a command over ssh, through the whole control plane: booted, and as a copy of a saved machine where
+that is done, each with its parts; and what QEMU takes of the host's memory beside the guest's.
 
-import http.server
+The image is the one that the tests keep (made by `cloudlet images build debian-12` where there is none yet).
+"""
+
 import json
 import os
+import socket
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
-from functools import partial
+import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cloudlet.engines import netns, saved_states
-from cloudlet.engines.disks import QcowDisks
-from cloudlet.engines.machines import QemuMachines
-from cloudlet.engines.ports import DiskSpec, Drive, InterfaceSpec, LayerSource, Lease, MachineSpec, Member, Nic
-from tests.engines.fabric_ground import FabricGround, fabric_ground, opened, rule
+from tests.debian import image, stock
+from tests.running import Cloudlet, free_port, free_public_cidr
 
-ROUNDS = 2
-MEMORY_BYTES = 512 << 20  # a t3.nano's
-SSH_S = 180.0
-IDENTITY = ("cat /etc/machine-id /proc/sys/kernel/random/boot_id; sudo cat /sys/class/dmi/id/product_uuid; "
-            "cat /etc/ssh/ssh_host_ed25519_key.pub; head -c 16 /dev/urandom | od -An -tx1; "
-            "cat /sys/class/net/eth0/address; lsblk -bdno SIZE,SERIAL /dev/vda; date +%s; free -b | grep Mem")
+BOOTED, COPIES = 2, 5
+TYPE, PROMISED_MIB = "t3.nano", 512
+LAUNCH_S_MAX, STATE_S_MAX = 300.0, 600.0
+_POLL_S = 0.05
+# What the guest knows of its own start, in microseconds since its clock began, and that clock now.
+_ASK = ("systemctl show -p UserspaceTimestampMonotonic; systemctl show -p InactiveExitTimestampMonotonic "
+        "-p ActiveEnterTimestampMonotonic cloud-init.service; systemctl show -p ActiveEnterTimestampMonotonic "
+        "ssh.service; cat /proc/uptime; cat /proc/sys/kernel/random/boot_id /etc/machine-id")
+_FILL = ("sudo mount -o remount,size=100% /dev/shm; free=$(awk '/MemAvailable/ {print int($2 / 1024)}' /proc/meminfo); "
+         "head -c $((free - 12))M /dev/zero >/dev/shm/full; awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo")
+PARTS = ("RunInstances answers", "its disk is there", "it is running", "kernel, or resumed", "cloud-init begins",
+         "cloud-init's first stage is done", "sshd listens", "a command over ssh")
 
 
 @dataclass
 class Launch:
-    """What was measured of one machine; times in seconds since the word was given."""
+    """Seconds from the call of RunInstances to each of `PARTS`, and the seconds of processor that QEMU used."""
 
-    powered: float
-    asked: float  # its first question for metadata
-    reached: float
-    resident: int
-    said: str
-
-
-class Metadata(http.server.BaseHTTPRequestHandler):
-    """As little of the metadata service as cloud-init needs. `heard` is called with every question."""
-
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, key: str, heard: list[tuple[str, float]], *args: object) -> None:
-        self.key, self.heard = key, heard
-        super().__init__(*args)  # type: ignore[arg-type]
-
-    def do_PUT(self) -> None:
-        self._answer("token")
-
-    def do_GET(self) -> None:
-        address = self.client_address[0]
-        texts = {"meta-data": "hostname\ninstance-id\nlocal-hostname\nlocal-ipv4\nplacement/\npublic-keys/",
-                 "meta-data/instance-id": f"i-{address.replace('.', '')}", "meta-data/local-ipv4": address,
-                 "meta-data/hostname": f"ip-{address.replace('.', '-')}.ec2.internal",
-                 "meta-data/local-hostname": f"ip-{address.replace('.', '-')}.ec2.internal",
-                 "meta-data/placement": "availability-zone\nregion", "meta-data/placement/region": "us-east-1",
-                 "meta-data/placement/availability-zone": "us-east-1a",
-                 "meta-data/public-keys": "0=key", "meta-data/public-keys/0/openssh-key": self.key,
-                 "user-data": "", "dynamic/instance-identity": "document",
-                 "dynamic/instance-identity/document": json.dumps({"region": "us-east-1"})}
-        self._answer(texts.get(self.path.strip("/").partition("/")[2].rstrip("/")))
-
-    def _answer(self, text: str | None) -> None:
-        self.heard.append((self.client_address[0], time.perf_counter()))
-        body = (text or "").encode()
-        self.send_response(200 if text is not None else 404)
-        self.send_header("X-aws-ec2-metadata-token-ttl-seconds", "21600")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
+    id: str
+    times: list[float] = field(default_factory=list)
+    processor_s: float = 0.0
 
 
 class Yard:
-    """A VPC with metadata, an image as a layer, and machines launched from it."""
+    """A Cloudlet with a key, an open port 22 and an image."""
 
-    def __init__(self, fabric: FabricGround, directory: Path, image: Path) -> None:
-        self.fabric, self.key = fabric, directory / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
-        fabric.site.data_dir.mkdir(exist_ok=True)
-        self.disks = QcowDisks(fabric.site)
-        self.machines = QemuMachines(fabric.site, self.disks)
-        self.layer = fabric.site.installation.name("snap", "image")
-        card = json.loads((image / "image.json").read_text())
-        fabric.run(self.disks.receive(self.layer, LayerSource(
-            str(image / card["disk"]), card["format"], str(image / card["kernel"]), str(image / card["ramdisk"]))))
-        self.interfaces = fabric.build()
-        self.heard: list[tuple[str, float]] = []
-        self.launched: list[MachineSpec] = []
-        self._serve()
+    def __init__(self, cloudlet: Cloudlet, directory: Path) -> None:
+        self.cloudlet, self.key = cloudlet, directory / "key.pem"
+        self.ec2 = cloudlet.client("ec2")
+        self.key.write_text(self.ec2.create_key_pair(KeyName="bench", KeyType="ed25519")["KeyMaterial"])
+        self.key.chmod(0o400)
+        vpc = self.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+        self.group = self.ec2.create_security_group(GroupName="bench", Description="bench", VpcId=vpc)["GroupId"]
+        self.ec2.authorize_security_group_ingress(
+            GroupId=self.group, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="0.0.0.0/0")
+        self.image = image(cloudlet)
 
-    def _serve(self) -> None:
-        listener = self.fabric.run(self.fabric.networks.listen(self.fabric.network().name, "169.254.169.254", 80))
-        listener.setblocking(True)
-        handler = partial(Metadata, self.key.with_suffix(".pub").read_text().strip(), self.heard)
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler, bind_and_activate=False)
-        server.socket.close()
-        server.socket = listener
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    def launch(self) -> tuple[Launch, str]:
+        """One machine, measured; and its address."""
+        began = time.perf_counter()
+        made = self.ec2.run_instances(ImageId=self.image, InstanceType=TYPE, KeyName="bench", MinCount=1, MaxCount=1,
+                                      SecurityGroupIds=[self.group])["Instances"][0]
+        found = Launch(made["InstanceId"], [time.perf_counter() - began])
+        by_instance = [{"Name": "attachment.instance-id", "Values": [found.id]}]
+        self._until(lambda: self.ec2.describe_volumes(Filters=by_instance)["Volumes"][0]["State"] == "in-use")
+        disk = time.perf_counter() - began
+        self._until(lambda: self._described(found.id)["State"]["Name"] == "running")
+        running = time.perf_counter() - began
+        address = self._described(found.id)["PublicIpAddress"]
+        self._until(lambda: _greets(address))
+        self._until(lambda: self.ssh(address, "echo there") == "there\n")
+        reached = time.perf_counter() - began
+        found.processor_s = _processor_s(self.footprint()["pid"])
+        asked = time.perf_counter() - began
+        said = self.ssh(address, _ASK).split("\n")
+        kernel, first, done, listens = (int(line.partition("=")[2]) / 1e6 for line in said[:4])
+        zero = (asked + time.perf_counter() - began) / 2 - float(said[4].split()[0])  # when the guest's clock was 0
+        kernel = max(zero + kernel, disk)  # a copy's was over before it began
+        found.times += [disk, running, kernel, zero + first, zero + done, zero + listens, reached]
+        return found, address
 
-    def spec(self, last: int) -> MachineSpec:
-        """A machine's disk and interface, made."""
-        name, network = self.fabric.site.installation.name, self.fabric.network().name
-        inner = self.fabric.interface(last)
-        tap = InterfaceSpec(inner.name, inner.network, inner.address, inner.gateway, inner.mac, workload="tap",
-                            lease=Lease("10.1.0.0/24", "10.1.0.2", f"ip-10-1-0-{last}.ec2.internal"))
-        made = self.fabric.run(self.fabric.networks.ensure_interface(tap))
-        members = [Member(self.fabric.interface(other).name, f"10.1.0.{other}", ("sg-a",))
-                   for other in (*(int(spec.uuid[-2:], 16) for spec in self.launched), last)]
-        self.fabric.apply(members, sg_a=opened(rule("ingress")))
-        disk = name("vol", str(last))
-        self.fabric.run(self.disks.ensure(DiskSpec(disk, 10 << 30, self.layer)))
-        spec = MachineSpec(name("vm", str(last)), network, 2, MEMORY_BYTES, (Drive(disk, f"vol{last:017x}"),),
-                           (Nic(tap.name, made.path, tap.mac),), self.layer,
-                           f"ec2{last:05x}-0000-4000-8000-0000000000{last:02x}")
-        self.launched.append(spec)
-        return spec
+    def _described(self, id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
+        return found
 
-    def launch(self, last: int) -> Launch:
-        """Powers one on and waits for ssh."""
-        spec = self.spec(last)
-        started = time.perf_counter()
-        seen = self.fabric.run(self.machines.ensure(spec))
-        powered = time.perf_counter() - started
-        while not self.ssh(last, "echo there") and time.perf_counter() - started < SSH_S:
-            time.sleep(0.1)
-        reached = time.perf_counter() - started
-        said = self.ssh(last, IDENTITY) if os.environ.get("CLOUDLET_BENCH_TELL") else ""
-        asked = next((at - started for address, at in self.heard if address == f"10.1.0.{last}"), 0.0)
-        status = Path(f"/proc/{seen.pid}/status").read_text()
-        return Launch(powered, asked, reached, int(status.split("VmRSS:")[1].split()[0]) << 10, said)
+    @staticmethod
+    def _until(done: Any) -> None:
+        end = time.monotonic() + LAUNCH_S_MAX
+        while not done():
+            if time.monotonic() > end:
+                raise TimeoutError("it takes too long")
+            time.sleep(_POLL_S)
 
-    def ssh(self, last: int, command: str) -> str:
+    def ssh(self, address: str, command: str) -> str:
         """What a command in the guest says; "" where it is not reached."""
         return subprocess.run(
-            ["nsenter", f"--net={netns.path_of(self.fabric.network().name)}", "ssh", "-i", str(self.key), "-o",
-             "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=2", "-o",
-             "BatchMode=yes", "-o", "LogLevel=ERROR", f"admin@10.1.0.{last}", command],
-            capture_output=True, text=True, check=False, timeout=60).stdout
+            ["ssh", "-F", "/dev/null", "-i", str(self.key), "-o", "StrictHostKeyChecking=no", "-o",
+             "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=2", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
+             f"admin@{address}", command], capture_output=True, text=True, check=False, timeout=60).stdout
 
-    def save(self) -> float:
-        """Makes the state that copies are made from."""
-        spec = self.spec(9)
-        started = time.perf_counter()
-        like = self.machines._states.likeness(spec)
-        assert like is not None
-        self.fabric.run(self.machines._states.make(like))
-        return float(time.perf_counter() - started)
+    def footprint(self) -> dict[str, int]:
+        """What the one machine takes, as `cloudlet status` has it."""
+        with urllib.request.urlopen(f"{self.cloudlet.url}/_cloudlet/status") as answer:
+            found: dict[str, int] = json.load(answer)["machines"][0]
+        return found
 
-    def end(self, last: int) -> None:
-        """Powers one off for good."""
-        self.fabric.run(self.machines.destroy(self.fabric.site.installation.name("vm", str(last))))
+    def end(self, launch: Launch) -> None:
+        """Terminates one, and waits for it."""
+        self.ec2.terminate_instances(InstanceIds=[launch.id])
+        self._until(lambda: self._described(launch.id)["State"]["Name"] == "terminated")
 
-    async def clear(self) -> None:
-        """Nothing is left of it."""
-        for spec in self.launched:
-            await self.machines.destroy(spec.name)
-        await self.machines.destroy_all()
-        await self.machines.close()
+    def await_state(self) -> float | None:
+        """Until a machine like those launched is saved; how long that took."""
+        states, began = self.cloudlet.data_dir / "states", time.monotonic()
+        while not list(states.glob("*/state.json")):
+            if list(states.glob("*.unfit")) or time.monotonic() - began > STATE_S_MAX:
+                return None
+            time.sleep(1)
+        return time.monotonic() - began
+
+
+def _greets(address: str) -> bool:
+    """Whether an sshd is there."""
+    try:
+        with socket.create_connection((address, 22), timeout=0.2) as client:
+            client.settimeout(20)
+            return client.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def _tell(what: str, launches: list[Launch]) -> None:
-    def middle(name: str) -> float:
-        return statistics.median(getattr(launch, name) for launch in launches)
-    print(f"{what}: powered on after {middle('powered'):.1f} s, asks for its metadata after {middle('asked'):.1f} s, "
-          f"ssh after {middle('reached'):.1f} s (median of {len(launches)}); "
-          f"QEMU has {middle('resident') / (1 << 20):.0f} MB; load {os.getloadavg()[0]:.1f}", flush=True)
+    last = 0.0
+    print(f"{what}, median of {len(launches)}; load {os.getloadavg()[0]:.1f}")
+    for number, part in enumerate(PARTS):
+        middle = statistics.median(launch.times[number] for launch in launches)
+        print(f"  {part:34} {middle:6.2f} s   {max(0.0, middle - last):+6.2f}")
+        last = middle
+    print(f"  QEMU used {statistics.median(launch.processor_s for launch in launches):.1f} s of processor until then",
+          flush=True)
+
+
+def _tell_memory(yard: Yard, address: str) -> None:
+    idle = yard.footprint()
+    total = yard.ssh(address, _FILL).strip()
+    full = yard.footprint()
+    for what, seen in (("idle", idle), ("with all of the guest's memory written to", full)):
+        whole = (seen["guest_resident_bytes"] + seen["overhead_bytes"]) >> 20
+        print(f"memory, {what}: QEMU has {seen['overhead_bytes'] >> 20} MiB for itself, {whole} MiB with the guest's "
+              f"({PROMISED_MIB} MiB are the type's, {seen['guest_bytes'] >> 20} MiB the guest's, {total} MiB "
+              f"its kernel's MemTotal)", flush=True)
+
+
+def _measure(yard: Yard, count: int, what: str) -> None:
+    launches = []
+    for number in range(count):
+        launch, address = yard.launch()
+        launches.append(launch)
+        if number == count - 1:
+            _tell(what, launches)
+            _tell_memory(yard, address)
+        yard.end(launch)
 
 
 def main() -> None:
     """Medians of a few launches of each kind, one after the other."""
-    saved_states.QUIET_S = 1e9  # it is made when we say so
-    shelf = Path(os.environ.get("CLOUDLET_DATA_DIR", "/var/lib/cloudlet")) / "images"
-    images = sorted(path.parent for path in shelf.glob("*/image.json"))
-    if not images:
-        print(f"no image is on the shelf {shelf}: cloudlet images build debian-12")
-        return
-    with tempfile.TemporaryDirectory() as directory, fabric_ground(Path(directory) / "data") as fabric:
-        yard = Yard(fabric, Path(directory), images[-1])
-        try:
-            first = yard.launch(10)
-            kind = "KVM" if fabric.run(yard.machines.observe(yard.launched[0].name)).accelerated else "emulation"  # type: ignore[union-attr]
-            print(f"{kind}, {os.cpu_count()} processors, {images[-1].name}, a t3.nano's 512 MB and 2 processors")
-            yard.end(10)
-            cold = [first]
-            if kind == "emulation":
-                print(f"a state is made in {yard.save():.1f} s")
-                copies = []
-                for round_ in range(ROUNDS):
-                    copies.append(yard.launch(20 + round_))
-                    if os.environ.get("CLOUDLET_BENCH_TELL"):
-                        print(copies[-1])
-                    yard.end(20 + round_)
-                _tell("as a copy", copies)
-            _tell("by booting", cold)
-        finally:
-            fabric.run(yard.clear())
+    with tempfile.TemporaryDirectory() as directory:
+        cloudlet = stock(Cloudlet(Path(directory) / "data", free_port(), free_public_cidr()))
+        with cloudlet:
+            yard = Yard(cloudlet, Path(directory))
+            launch, _ = yard.launch()  # finds out whether KVM works, and reads the image into the host's memory
+            kind = (cloudlet.data_dir / "accelerator").read_text().split()[1]
+            print(f"{'KVM' if kind == 'kvm' else 'emulation'}, {os.cpu_count()} processors, {TYPE}")
+            yard.end(launch)
+            _measure(yard, BOOTED, "booted")
+            if kind == "tcg":
+                waited = yard.await_state()
+                if waited is None:
+                    print("no machine of this image was saved; the control plane's log says why")
+                else:
+                    _measure(yard, COPIES, f"as a copy of a machine that was saved {waited:.0f} s later")
