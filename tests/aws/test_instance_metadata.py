@@ -1,5 +1,6 @@
 """A real guest and what it is told on 169.254.169.254, while others must not hear of it, and after a crash."""
 
+import contextlib
 import shutil
 import socket
 import time
@@ -24,9 +25,15 @@ IMDS = "169.254.169.254"
 
 @pytest.fixture
 def cloudlet(tmp_path: Path) -> Iterator[Cloudlet]:
+    with tiny_cloudlet(tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def tiny_cloudlet(directory: Path) -> Iterator[Cloudlet]:
     """One with a very small image on its shelf."""
-    kernel, ramdisk = tiny_guest.kernel(), tiny_guest.ramdisk(tmp_path)
-    made = Cloudlet(tmp_path / "data", free_port(), free_public_cidr())
+    kernel, ramdisk = tiny_guest.kernel(), tiny_guest.ramdisk(directory)
+    made = Cloudlet(directory / "data", free_port(), free_public_cidr())
     shelf = Shelf(made.data_dir)
     place = shelf.place("tiny")
     (place / "disk").write_bytes(bytes(1 << 20))
@@ -41,9 +48,9 @@ def cloudlet(tmp_path: Path) -> Iterator[Cloudlet]:
         made.down()
 
 
-def until(ask: Any) -> Any:
+def until(ask: Any, patient_s: float = PATIENT_S) -> Any:
     """What an answer is once there is one."""
-    end = time.monotonic() + PATIENT_S
+    end = time.monotonic() + patient_s
     while not (found := ask()):
         assert time.monotonic() < end
         time.sleep(0.2)
@@ -99,10 +106,16 @@ class Guest:
         return self.ask("PUT", "api/token", "X-aws-ec2-metadata-token-ttl-seconds: 600\\r\\n")
 
 
+def tiny_image(cloudlet: Cloudlet) -> str:
+    """The id of the small image, once it is there."""
+    found: str = until(lambda: [each["ImageId"] for each in cloudlet.client("ec2").describe_images(
+        Filters=[{"Name": "state", "Values": ["available"]}])["Images"]])[0]
+    return found
+
+
 def test_guests_are_told_of_themselves_and_of_nobody_else(cloudlet: Cloudlet) -> None:
     ec2 = cloudlet.client("ec2")
-    image = until(lambda: [each["ImageId"] for each in ec2.describe_images(
-        Filters=[{"Name": "state", "Values": ["available"]}])["Images"]])[0]
+    image = tiny_image(cloudlet)
     zone = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     one = Guest(cloudlet, image, SubnetId=zone, UserData="of one")
     two = Guest(cloudlet, image, SubnetId=zone, MetadataOptions={"HttpTokens": "required"})

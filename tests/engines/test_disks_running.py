@@ -1,17 +1,22 @@
 """Disks of machines that run: kept, grown, plugged in and taken out, under a QEMU whose guest never started."""
 
 import asyncio
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cloudlet.engines import process, qmp
 from cloudlet.engines.disks import QcowDisks
+from cloudlet.engines.machine_record import user_of
 from cloudlet.engines.machines import QemuMachines
 from cloudlet.engines.ports import DiskSpec, Drive, LayerSource, MachineSpec
-from cloudlet.kernel.errors import Busy, Conflict
+from cloudlet.kernel.errors import Busy, Conflict, EngineError
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from tests.engines.disks_conformance import MIB
@@ -40,6 +45,11 @@ class Ground:
         (directory / "accelerator").write_text("tcg")
         self.disks = QcowDisks(site)
         self.machines = QemuMachines(site, self.disks)
+
+    async def successor(self, directory: Path) -> "Ground":
+        """What finds everything as this one left it."""
+        await self.machines.close()
+        return Ground(directory)
 
     async def patiently(self, wanted: MachineSpec) -> None:
         """Until the machine has what is wanted."""
@@ -108,9 +118,116 @@ def test_a_disk_that_was_taken_out_is_free_for_another_machine(tmp_path: Path, n
             await ground.patiently(one)
             seen = await machines.observe("vm-1")
             assert seen is not None and seen.drives == ("vol-1",)
+            assert disks.volume("vol-3").stat().st_uid == 0, "its user is not the next one's"
             await ground.patiently(replace(two, drives=(*two.drives, Drive("vol-3", "vol3"))))
             seen = await machines.observe("vm-2")
             assert seen is not None and seen.drives == ("vol-2", "vol-3")
+        finally:
+            for name in ("vm-1", "vm-2"):
+                await machines.destroy(name)
+            await machines.destroy_all()
+            await machines.close()
+    asyncio.run(main())
+
+
+def _writes(path: Path) -> bool:
+    """Whether somebody who knows of no machine may write to a disk's file."""
+    return subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 0 512", str(path)], capture_output=True,
+                          check=False).returncode == 0
+
+
+def test_no_second_machine_ever_has_a_disk_even_where_nobody_remembers_the_first(tmp_path: Path, network: str) -> None:
+    async def main() -> None:
+        ground, records = Ground(tmp_path), tmp_path / "machines"
+        for name in ("vol-1", "vol-2"):
+            await ground.disks.ensure(DiskSpec(name, 8 * MIB))
+        put(ground.disks.volume("vol-1"), "kept")
+        one, two = spec("vm-1", network, "vol-1"), spec("vm-2", network, "vol-1")
+        first = await ground.machines.ensure(one)
+        (records / "vm-1").rename(tmp_path / "forgotten")
+        last = await ground.successor(tmp_path)
+        try:
+            with pytest.raises(Conflict, match="lock"):
+                await last.machines.ensure(two)
+            assert not (records / "vm-2").exists()
+            with pytest.raises(Busy):
+                await last.disks.ensure(DiskSpec("vol-1", 16 * MIB))
+            assert not _writes(last.disks.volume("vol-1"))
+            await last.patiently(spec("vm-2", network, "vol-2"))
+            with pytest.raises(EngineError):
+                await last.machines.ensure(spec("vm-2", network, "vol-2", "vol-1"))
+            (tmp_path / "forgotten").rename(records / "vm-1")
+            last = await last.successor(tmp_path)
+            assert await last.machines.observe("vm-1") == first, "it runs on, with its disk"
+            await last.machines.destroy("vm-1")
+            assert get(last.disks.volume("vol-1")) == "kept"
+        finally:
+            for name in ("vm-1", "vm-2"):
+                await last.machines.destroy(name)
+            await last.machines.destroy_all()
+            await last.machines.close()
+    asyncio.run(main())
+
+
+def test_what_had_a_disk_is_gone_before_the_next_gets_it(tmp_path: Path, network: str,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "ANSWER_S_MAX", 1.0)
+
+    async def main() -> None:
+        ground = Ground(tmp_path)
+        await ground.disks.ensure(DiskSpec("vol-1", 8 * MIB))
+        try:
+            first = await ground.machines.ensure(spec("vm-1", network, "vol-1"))
+            assert first.pid is not None
+            os.kill(first.pid, signal.SIGSTOP)  # nothing more is heard of it, but it may yet write
+            last = await ground.successor(tmp_path)
+            with pytest.raises(Conflict):
+                await last.machines.ensure(spec("vm-2", network, "vol-1"))
+            await last.machines.stop("vm-1", 0)
+            assert process.identify(first.pid) is None
+            assert (await last.machines.ensure(spec("vm-2", network, "vol-1"))).state == "running"
+        finally:
+            for name in ("vm-1", "vm-2"):
+                await last.machines.destroy(name)
+            await last.machines.destroy_all()
+            await last.machines.close()
+    asyncio.run(main())
+
+
+def _opens(user: int, path: Path, flags: int) -> bool:
+    """Whether a user may open a file."""
+    code = "import os, sys; os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]));" \
+           " os.open(sys.argv[2], int(sys.argv[3]))"
+    return subprocess.run([sys.executable, "-c", code, str(user), str(path), str(flags)], capture_output=True,
+                          check=False).returncode == 0
+
+
+def test_a_machine_may_open_its_own_disks_and_nothing_else(tmp_path: Path, network: str) -> None:
+    async def main() -> None:
+        ground = Ground(tmp_path)
+        disks, machines = ground.disks, ground.machines
+        for name in ("vol-1", "vol-2", "vol-free"):
+            await disks.ensure(DiskSpec(name, 8 * MIB))
+        try:
+            one = await machines.ensure(spec("vm-1", network, "vol-1"))
+            await machines.ensure(spec("vm-2", network, "vol-2"))
+            await disks.seal("vol-2", "snap-2")
+            await disks.seal("vol-free", "snap-free")
+            status = Path(f"/proc/{one.pid}/status").read_text()
+            (user,) = {line.split()[1] for line in status.splitlines() if line.startswith(("Uid:", "Gid:"))}
+            assert int(user) == user_of("vm-1") != user_of("vm-2") and int(user) != 0
+            assert "CapEff:\t0000000000000000" in status
+            for place in (tmp_path, *tmp_path.parents[:-2]):
+                place.chmod(0o711)
+
+            def may(path: Path, flags: int) -> bool:
+                return _opens(int(user), path, flags)
+            assert may(disks.volume("vol-1"), os.O_RDWR), "the test would see it"
+            for path in (disks.volume("vol-2"), disks.volume("vol-free"), tmp_path / "machines" / "vm-2", disks.directory,
+                         disks.directory / "volumes", disks.directory / "layers"):
+                assert not may(path, os.O_RDONLY), path
+            assert not may(disks.layer("snap-2"), os.O_RDWR)
+            assert not any(may(path, os.O_RDWR) for path in Path("/run").glob("cl-d15c00-machines*"))
         finally:
             for name in ("vm-1", "vm-2"):
                 await machines.destroy(name)

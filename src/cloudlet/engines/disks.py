@@ -99,6 +99,7 @@ class QcowDisks:
         path.unlink(missing_ok=True)
         self._make_directories()
         await _qemu_img("create", "-q", "-f", "qcow2", *below, str(path), str(size))
+        path.chmod(0o600)  # until a machine's user gets it
         await _sync(path)
 
     # ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -164,9 +164,13 @@ class Devices:
             pass  # there is none
 
     async def _forget_nodes(self, node: str) -> None:
-        """Closes a drive's files, from the top down, if nothing is plugged in over them."""
+        """Closes a drive's files, from the top down, if nothing is plugged in over them. Raises Busy where its device
+        has left just now: QEMU lets go of the files a moment later."""
         for found in await self._nodes(node):
-            await self._monitor.ask("blockdev-del", node_name=found)
+            try:
+                await self._monitor.ask("blockdev-del", node_name=found)
+            except Refused as refused:
+                raise Busy(f"a drive's file is still open: {refused}") from None
         self._open.discard(node)
 
     async def _nodes(self, node: str) -> list[str]:

@@ -115,6 +115,11 @@ class QemuMachines:
         path.chmod(0o600)
         return path.name
 
+    def _take_back(self, disk: str) -> None:
+        """The machine's user may not open the file of a drive that has left any more."""
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(self._disks.volume(disk), 0, 0)
+
     async def _begin(self, spec: MachineSpec, files: list[str], kernel: Path | None, accelerated: bool) -> None:
         """As a copy of a saved machine of its kind, where there is one and it works; else with its kernel."""
         like = None if accelerated else self._states.likeness(spec)
@@ -170,6 +175,8 @@ class QemuMachines:
             await self._hand_over(drive.disk, spec.name)
         self._records.write_spec(devices.union(known, spec))
         await devices.furnish(spec, known)
+        for drive in set(known.drives) - set(spec.drives):
+            self._take_back(drive.disk)
         self._records.write_spec(spec)
 
     # ── What is there ────────────────────────────────────────────────────────────────────────────────────────────────
