@@ -71,14 +71,15 @@ class Guest:
 
     def run(self, command: str) -> str:
         """What a command in it says."""
-        with until(self._connected) as client:
+        with until(self.connected) as client:
             client.sendall(f"{command}; exit\n".encode())
             said = b""
             while chunk := client.recv(65536):
                 said += chunk
         return said.decode(errors="replace")
 
-    def _connected(self) -> socket.socket | None:
+    def connected(self) -> socket.socket | None:
+        """A shell in it, if it answers."""
         try:
             with netns.inside(self._network):
                 client = socket.socket()

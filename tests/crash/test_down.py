@@ -39,13 +39,13 @@ def test_after_a_reboot_services_return_to_n(tmp_path: Path) -> None:
         make_service(cloudlet, 2)
         exactly(cloudlet, 2)
         cloudlet.kill()
-        _power_cut(mark)
+        power_cut(mark)
         cloudlet.start()
         for address in public_addresses(cloudlet, exactly(cloudlet, 2)):
             wait(f"{address} answers", lambda address=address: serves(address))
 
 
-def _power_cut(mark: str) -> None:
+def power_cut(mark: str) -> None:
     """All processes, namespaces, mounts and files in /run are gone; the disk stays."""
     for status in Path("/proc").glob("[0-9]*/cgroup"):
         pid = int(status.parts[2])
@@ -63,5 +63,7 @@ def _power_cut(mark: str) -> None:
         subprocess.run(["umount", "-l", mount], check=False)
     for namespace in world.look(mark).namespaces:
         subprocess.run(["ip", "netns", "delete", namespace], check=False)
+    for link in world.look(mark).links:
+        subprocess.run(["ip", "link", "delete", link], check=False)
     for path in world.look(mark).runtime:
         subprocess.run(["rm", "-rf", path], check=True)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import running_cloudlet
+from tests.crash.test_down import power_cut
 from tests.debian import image, stock
 from tests.running import Cloudlet
 
@@ -223,3 +224,33 @@ def test_contents_outlive_a_stop_and_a_killed_machine_is_seen_stopped(cloudlet: 
     guest.ec2.get_waiter("instance_running").wait(InstanceIds=[guest.id], WaiterConfig=WAITER)
     guest.reached()
     assert guest.run("sudo cat /etc/kept") == "second", "what was synced is there"
+
+
+def test_after_a_reboot_of_the_host_what_ran_boots_again_and_what_was_stopped_stays(cloudlet: Cloudlet,
+                                                                                    pair: tuple[Guest, Guest]) -> None:
+    runs, stopped = pair
+    ec2 = runs.ec2
+    ec2.stop_instances(InstanceIds=[stopped.id])
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[stopped.id], WaiterConfig=WAITER)
+    before, pid = runs.seen(), qemu_of(cloudlet, runs)
+    boot = runs.run("cat /proc/sys/kernel/random/boot_id")
+    assert runs.run("echo third | sudo tee /etc/kept && sync") == "third"
+    cloudlet.kill()
+    power_cut((cloudlet.data_dir / "installation").read_text().strip())
+    assert not Path(f"/proc/{pid}").exists()
+    for path in cloudlet.data_dir.glob("machines/*/process.json"):  # for this host has not really booted again
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"boot": "an earlier one"}))
+    cloudlet.start()
+    runs.reached()
+    after = runs.seen()
+    assert (after["State"]["Name"], after["LaunchTime"]) == ("running", before["LaunchTime"])
+    assert [after[name] for name in ("PublicIpAddress", "PrivateIpAddress", "VpcId")] == [
+        before[name] for name in ("PublicIpAddress", "PrivateIpAddress", "VpcId")]
+    assert "StateReason" not in after
+    assert runs.run("sudo cat /etc/kept") == "third"
+    assert runs.run("cat /proc/sys/kernel/random/boot_id") not in (boot, None)
+    ec2.get_waiter("instance_status_ok").wait(InstanceIds=[runs.id], WaiterConfig=WAITER)
+    assert stopped.seen()["State"]["Name"] == "stopped"
+    assert not list(cloudlet.data_dir.glob("machines/*/stopping"))
+    ec2.start_instances(InstanceIds=[stopped.id])
+    ec2.get_waiter("instance_status_ok").wait(InstanceIds=[stopped.id], WaiterConfig=WAITER)

@@ -223,8 +223,8 @@ def test_a_machine_may_open_its_own_disks_and_nothing_else(tmp_path: Path, netwo
             def may(path: Path, flags: int) -> bool:
                 return _opens(int(user), path, flags)
             assert may(disks.volume("vol-1"), os.O_RDWR), "the test would see it"
-            for path in (disks.volume("vol-2"), disks.volume("vol-free"), tmp_path / "machines" / "vm-2", disks.directory,
-                         disks.directory / "volumes", disks.directory / "layers"):
+            for path in (disks.volume("vol-2"), disks.volume("vol-free"), tmp_path / "machines" / "vm-2",
+                         disks.directory, disks.directory / "volumes", disks.directory / "layers"):
                 assert not may(path, os.O_RDONLY), path
             assert not may(disks.layer("snap-2"), os.O_RDWR)
             assert not any(may(path, os.O_RDWR) for path in Path("/run").glob("cl-d15c00-machines*"))
