@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,14 @@ def test_a_full_disk_refuses_what_is_new_and_harms_nothing_that_runs(small: Path
 
 
 def stands_still(guest: Guest) -> bool:
-    """Whether it answers nobody."""
-    found = guest.connected()
-    if found is not None:
-        found.close()
-    return found is None
+    """Whether it answers nobody for some seconds."""
+    for _ in range(10):
+        found = guest.connected()
+        if found is not None:
+            found.close()
+            return False
+        time.sleep(0.3)
+    return True
 
 
 def answers(cloudlet: Cloudlet) -> bool:

@@ -272,7 +272,8 @@ def test_a_full_disk_stops_a_guest_and_space_lets_it_go_on(place: Yard, monkeypa
     layers = [path.name for path in place.disks.directory.iterdir()]
     assert "layers" in layers
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=711", "cloudlet-test", str(volumes)], check=True)
-    monkeypatch.setattr(place.disks, "free_bytes", lambda: max(0, shutil.disk_usage(volumes).free - 2 * MIB))
+    monkeypatch.setattr(place.disks, "_usable_bytes", lambda: shutil.disk_usage(volumes).free)
+    monkeypatch.setattr(disks_module, "GO_ON_BYTES", 2 * MIB)
     try:
         spec = place.up()
         place.order(spec, "(dd if=/dev/urandom of=/dev/vda bs=1M count=12 conv=fsync; echo guest: written >/dev/ttyS0)"

@@ -21,6 +21,7 @@ from cloudlet.kernel.site import Site
 
 QUICK_S, COPY_S = 60.0, 3600.0
 RESERVE_BYTES = 1 << 30  # of the host's disk, left for what runs: nothing new is begun below it
+GO_ON_BYTES = 64 << 20  # a machine that stands still for want of space goes on with this much
 SIZE_BYTES_MAX = 64 << 40
 DEPTH_MAX = 200  # layers below a disk
 _SECTOR = 512
@@ -261,8 +262,14 @@ class QcowDisks:
 
     def free_bytes(self) -> int:
         """What new disks may still take."""
-        place = self.directory if self.directory.exists() else self.directory.parent
-        return max(0, shutil.disk_usage(place).free - RESERVE_BYTES)
+        return max(0, self._usable_bytes() - RESERVE_BYTES)
+
+    def takes_writes(self) -> bool:
+        """Whether machines that found no space may go on: what is kept from new disks is for them."""
+        return self._usable_bytes() > GO_ON_BYTES
+
+    def _usable_bytes(self) -> int:
+        return shutil.disk_usage(self.directory if self.directory.exists() else self.directory.parent).free
 
     def _next(self, disk: str) -> Path:
         return self._volumes / f"{disk}.next"

@@ -394,7 +394,7 @@ class QemuMachines:
             while not monitor.closed.is_set():
                 stalled.clear()
                 status = await monitor.ask("query-status")
-                if status["status"] == "io-error" and self._disks.free_bytes() > 0:
+                if status["status"] == "io-error" and self._disks.takes_writes():
                     await monitor.ask("cont")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S if status["status"] == "io-error" else None):
