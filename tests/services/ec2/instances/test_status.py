@@ -190,6 +190,20 @@ def test_the_worker_looks_by_itself(fleet: Fleet, monkeypatch: pytest.MonkeyPatc
     assert slept == [EVERY_S] * 4
 
 
+def test_a_report_is_told_in_the_log_and_changes_nothing(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    runs, stopped = up(fleet), fleet.run()
+    fleet.region("StopInstances", InstanceIds=[stopped])
+    fleet.region.settle()
+    report = {"Status": "impaired", "ReasonCodes": ["unresponsive", "performance-network"]}
+    fleet.region("ReportInstanceStatus", Instances=[runs], **report)
+    assert f"reports {runs} as impaired: unresponsive, performance-network" in caplog.text
+    assert checks(fleet, runs) == ("ok", "ok")
+    caplog.clear()
+    for id, code in ((stopped, "IncorrectInstanceState"), ("i-00000000000000000", "InvalidInstanceID.NotFound")):
+        assert fleet.region.fails("ReportInstanceStatus", Instances=[runs, id], **report)[0] == code
+    assert "reports" not in caplog.text
+
+
 def test_only_running_instances_are_listed_unless_asked(fleet: Fleet) -> None:
     runs, stopped = fleet.run(), fleet.run()
     fleet.region("StopInstances", InstanceIds=[stopped])

@@ -3,18 +3,21 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.ec2.api import ec2
+from cloudlet.services.ec2.api import IncorrectInstanceState, ec2
 from cloudlet.services.ec2.instances.records import Check, Instance
 from cloudlet.services.ec2.instances.views import state_view
 from cloudlet.services.ec2.nouns import described
 from cloudlet.services.ec2.regions import zone_id
 from cloudlet.store.db import Tx
+
+log = logging.getLogger(__name__)
 
 BOOT_S_MAX = 600.0  # a guest that has not booted by then is impaired
 
@@ -91,3 +94,16 @@ def describe_instance_status(call: Call, tx: Tx, request: Input) -> Output:
         "system-status.reachability": _reachability("SystemStatus"),
         "system-status.status": lambda view: view["SystemStatus"]["Status"],
     })}
+
+
+@ec2.write(resources=any_resource)
+def report_instance_status(call: Call, tx: Tx, request: Input) -> Output:
+    """A customer's word on how running instances are. It changes no status, as on AWS; whoever runs Cloudlet reads it
+    in the log."""
+    instances = described(tx, call, Instance, request["Instances"])
+    for instance in instances:
+        if instance.state != "running":
+            raise IncorrectInstanceState(f"The instance '{instance.id}' is not in the 'running' state.")
+    for instance in instances:
+        log.warning("%s reports %s as %s: %s", call.principal.arn, instance.id, request["Status"],
+                    ", ".join(request["ReasonCodes"]))
