@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.conftest import running_cloudlet
 from tests.running import Cloudlet
 
-SIZES = (0, 1000, 40_000, 1 << 20)
+SIZES = (0, 1000, 70_000, 1 << 20)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_nothing_acknowledged_is_lost(cloudlet: Cloudlet) -> None:
         check(cloudlet, writers)
     s3: Any = cloudlet.client("s3")
     listed = s3.list_objects_v2(Bucket="crash")["Contents"]
-    large = sum(each["Size"] > 32 << 10 for each in listed)
+    large = sum(each["Size"] > 64 << 10 for each in listed)
     deadline = time.monotonic() + 20
     while len(objects(cloudlet)) != large:  # what the crashes left is swept away
         assert time.monotonic() < deadline, (len(objects(cloudlet)), large)

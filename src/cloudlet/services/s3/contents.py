@@ -18,7 +18,7 @@ from cloudlet.services.s3.service import EntityTooLarge
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import OutOfSpace, Store, Tx
 
-INLINE_BYTES = 32 << 10  # up to which bytes lie in the database
+INLINE_BYTES = 64 << 10  # up to which bytes lie in the database
 UPLOAD_BYTES_MAX = 5 << 30  # of one request
 GARBAGE = "s3.garbage"  # kind of work: files to remove
 CRC64 = "crc64nvme"
