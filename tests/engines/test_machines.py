@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from cloudlet.engines.disks import QcowDisks
 from cloudlet.engines.fake import World
 from cloudlet.engines.machines import QemuMachines
 from cloudlet.engines.ports import Address, DiskSpec, Fabric, LayerSource, MachineSpec, Member
-from cloudlet.kernel.errors import Conflict
+from cloudlet.kernel.errors import Busy, Conflict
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from tests.engines import tiny_guest
@@ -332,3 +332,52 @@ def test_a_guest_is_in_the_fabric_and_nowhere_else(place: Yard) -> None:
     end = time.monotonic() + BOOT_S
     while not place.fabric.ping(task, "10.1.0.10"):  # it asked for its address again
         assert time.monotonic() < end
+
+
+def _lose_taps(place: Yard, spec: MachineSpec) -> None:
+    """Somebody deletes the machine's devices."""
+    for nic in spec.nics:
+        place.fabric.command(place.ground.network, "ip", "link", "delete", nic.device)
+
+
+def _lose_namespace(place: Yard, spec: MachineSpec) -> None:
+    """The VPC's namespace loses its name, and lives on where only the machine knows it."""
+    subprocess.run(["ip", "netns", "delete", spec.network], check=True)
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.parametrize("lose", [_lose_taps, _lose_namespace], ids=["taps", "namespace"])
+def test_lost_wires_are_mended_and_the_guest_sees_nothing_of_it(place: Yard,
+                                                                lose: Callable[[Yard, MachineSpec], None]) -> None:
+    spec, ground = place.up(), place.ground
+    boot = place.order(spec, "cat /proc/sys/kernel/random/boot_id")
+    card = place.order(spec, "readlink /sys/class/net/eth0/device; cat /sys/class/net/eth0/ifindex")
+
+    async def mended() -> None:
+        """What the loops of instances and interfaces do."""
+        for _ in range(20):
+            await ground.networks.ensure_network(ground.network)
+            for nic in wide.nics:
+                await ground.nic(int(nic.interface == wide.nics[1].interface) + 10)
+            try:
+                seen = await place.machines.ensure(wide)
+            except (Busy, Conflict):
+                continue
+            assert {*seen.nics} == {nic.interface for nic in wide.nics} and not seen.unwired
+            return
+        raise AssertionError("they do not come back")
+    wide = replace(spec, nics=(*spec.nics, place.fabric.run(ground.nic(11))))
+    place.fabric.run(place.machines.ensure(wide))
+    for kill in (False, True):
+        lose(place, wide)
+        if kill:
+            place.restart()
+        seen = place.fabric.run(place.machines.observe(spec.name))
+        assert seen and seen.state == "running" and {*seen.unwired} == {*seen.nics}, "nothing comes by these wires"
+        place.fabric.run(mended())
+        place.fabric.run(place.booted(spec))
+        assert place.order(spec, "cat /proc/sys/kernel/random/boot_id") == boot
+        assert place.order(spec, "readlink /sys/class/net/eth0/device; cat /sys/class/net/eth0/ifindex") == card
+        wires = place.fabric.command(ground.network, "ip", "-o", "link")
+        assert all("NO-CARRIER" not in line for line in wires.splitlines())

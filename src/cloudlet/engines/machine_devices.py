@@ -3,27 +3,27 @@
 import fcntl
 import os
 import re
-import struct
 from dataclasses import replace
 from typing import Any
 
-from cloudlet.engines import netns
+from cloudlet.engines import netns, wires
 from cloudlet.engines.machine_command import PORTS, drive_device, drive_id, nic_device, nic_id, port_id
+from cloudlet.engines.netlink import Netlink
 from cloudlet.engines.ports import Drive, MachineSpec, Nic
 from cloudlet.engines.qmp import Monitor
-from cloudlet.kernel.errors import Busy, EngineError, Refused
+from cloudlet.kernel.errors import Busy, Conflict, EngineError, Refused
 
 _SUFFIX = "-device"
 _WIRE = re.compile(r"(n[0-9a-f]{12}): index=\d+,type=tap")
+_GIVEN = re.compile(r"(n[0-9a-f]{12}): index=\d+,type=tap,fd=(\d+)")  # one that it did not open itself
 _NODE = re.compile(r"(d[0-9a-f]{12})(-[0-9]+)?")  # as `drive_id` and `overlay` name them
-_TUNSETIFF, _TAP = 0x400454CA, 0x0002 | 0x1000 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
 
 
 class Devices:
-    """`network` is the path of the namespace that its cards' devices are in."""
+    """`network` is the path of the namespace that its cards' devices are in, `pid` its process."""
 
-    def __init__(self, monitor: Monitor, network: str) -> None:
-        self._monitor, self._network = monitor, network
+    def __init__(self, monitor: Monitor, network: str, pid: int) -> None:
+        self._monitor, self._network, self._pid = monitor, network, pid
         self._plugged: set[str] = set()
         self._open: set[str] = set()
         self._cut: set[str] = set()  # cards whose wire has been pulled, and which the guest still has
@@ -52,10 +52,17 @@ class Devices:
         return (tuple(drive.disk for drive in spec.drives if drive_id(drive.disk) in self._held),
                 tuple(nic.interface for nic in spec.nics if nic_id(nic.interface) in self._plugged))
 
+    def unwired(self, spec: MachineSpec) -> tuple[str, ...]:
+        """The interfaces of cards whose wire leads nowhere, since its device was lost; not those whose wire was
+        pulled."""
+        wired = [nic for nic in spec.nics if nic_id(nic.interface) in self._plugged - self._cut]
+        dead = wires.dead(self._network, [nic.device for nic in wired])
+        return tuple(nic.interface for nic in wired if nic.device in dead)
+
     def matches(self, spec: MachineSpec) -> bool:
         """Whether exactly what `spec` names is plugged in."""
         wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
-        return wanted == self._plugged and wanted >= self._open and not self._cut
+        return wanted == self._plugged and wanted >= self._open and not self._cut and not self.unwired(spec)
 
     def missing_drives(self, spec: MachineSpec) -> list[Drive]:
         """The drives that are to be plugged in."""
@@ -70,7 +77,8 @@ class Devices:
 
     async def furnish(self, spec: MachineSpec, known: MachineSpec) -> None:
         """Plugs in what is missing and asks the guest to let go of what is too much. Raises Busy until it has. What
-        `known` names and the guest let go of meanwhile is closed."""
+        `known` names and the guest let go of meanwhile is closed. Wires that were lost are mended; Conflict where that
+        needs the interface to be made whole."""
         wanted = {drive_id(drive.disk) for drive in spec.drives} | {nic_id(nic.interface) for nic in spec.nics}
         for name in sorted((self._plugged - wanted) | self._cut):
             await self._unplug(name)
@@ -82,8 +90,18 @@ class Devices:
         for nic in spec.nics:
             if nic_id(nic.interface) not in self._plugged:
                 await self._plug_nic(nic)
+        await self._mend(spec)
         if self._plugged - wanted or self._cut:
             raise Busy("the guest has not let go of a device yet")
+
+    async def _mend(self, spec: MachineSpec) -> None:
+        if self.unwired(spec):
+            text = await self._monitor.ask("human-monitor-command", command_line="info network")
+            numbers = {name: int(number) for name, number in _GIVEN.findall(text)}
+            wires.lead(self._pid, {nic.device: numbers.get(name) for nic in spec.nics
+                                   if (name := nic_id(nic.interface)) in self._plugged - self._cut}, self._network)
+            if unwired := self.unwired(spec):
+                raise Conflict(f"nothing comes by the wire of {', '.join(unwired)}")
 
     # ── Plugging ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,9 +137,12 @@ class Devices:
     def _open_tap(self, device: str) -> int:
         """The tap, opened for a QEMU that may not do so itself."""
         with netns.inside(self._network):
-            descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            with Netlink() as vpc:
+                if vpc.link(device) is None:  # to open it would make one that nobody knows
+                    raise Conflict(f"the device {device} does not exist")
+            descriptor = os.open(wires.TUN, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("=16sH22x", device.encode(), _TAP))
+                fcntl.ioctl(descriptor, wires.TUNSETIFF, wires.request(device))
             except OSError as error:
                 os.close(descriptor)
                 raise Busy(f"the device {device} cannot be opened: {error.strerror}") from None

@@ -226,7 +226,8 @@ class QemuMachines:
             started = self._records.started(name)
         drives, nics = devices.present(spec) if devices and spec else ((), ())
         return Machine(name, "running", bool(started and started.accelerated), drives, nics, running.pid,
-                       started.at if started else None, stalled=stalled)
+                       started.at if started else None, stalled=stalled,
+                       unwired=devices.unwired(spec) if devices and spec else ())
 
     async def owned(self) -> tuple[str, ...]:
         """See `ports.Machines`."""
@@ -377,7 +378,8 @@ class QemuMachines:
                 return known
             monitor = await Monitor.connect(str(self._socket(name)), lambda event: self._heard(name, event))
             spec = self._records.spec(name)
-            devices = Devices(monitor, netns.path_of(spec.network) if spec else "")
+            running = self._records.process(name)
+            devices = Devices(monitor, netns.path_of(spec.network) if spec else "", running.pid if running else 0)
             try:
                 await devices.read()
             except BaseException:

@@ -40,7 +40,7 @@ Attributes = dict[int, bytes]
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network device: `peer` is the index of a veth's other end, in whatever namespace that is. `carries`: packets
-    given to it are sent."""
+    given to it are sent. `wired`: something is at the other end (of a tap: somebody has it open)."""
 
     index: int
     name: str
@@ -48,6 +48,7 @@ class Link:
     carries: bool
     mac: str
     peer: int | None
+    wired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,11 @@ class Netlink:
         self.ask(_LINK + _NEW, struct.pack("=BxHiII", 0, 0, index, _UP, _UP)
                  + (attribute(1, _mac(mac)) if mac else b"")
                  + (attribute(27, struct.pack("=I", group)) if group is not None else b""))
+
+    def move_link(self, name: str, namespace: int) -> None:
+        """Brings a device to another namespace (its open file), where it is down and without addresses or routes."""
+        self.ask(_LINK + _NEW, struct.pack("=BxHiII", 0, 0, 0, 0, 0) + attribute(3, _text(name))
+                 + attribute(28, struct.pack("=I", namespace)))
 
     def await_carrier(self, name: str) -> None:
         """Waits until packets given to a veth are sent. The end that came up first is told of the other's coming by a
@@ -316,7 +322,7 @@ def _link(message: bytes) -> Link:
     found = attributes(message[16:])
     peer = struct.unpack("=I", found[5])[0] if 5 in found else None
     return Link(index, found[3].rstrip(b"\0").decode(), bool(flags & _UP), found.get(16) == _OPERATIONAL,
-                found.get(1, b"").hex(":"), peer)
+                found.get(1, b"").hex(":"), peer, found.get(33) == b"\x01")
 
 
 def _route(message: bytes) -> Route | None:

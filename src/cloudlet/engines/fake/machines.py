@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from cloudlet.engines.announcements import Announcements
@@ -123,7 +123,8 @@ class FakeDisks:
 @dataclass(slots=True)
 class Box:
     """One machine of the fake: as ordered, as observed, and what it wrote to its console. `deaf`: its guest does not
-    react to the power button; `mute`: nor does it answer on its network; `frozen`: its monitor does not answer."""
+    react to the power button; `mute`: nor does it answer on its network; `frozen`: its monitor does not answer. `wires`
+    are the births of the interfaces that its cards lead to."""
 
     spec: MachineSpec
     seen: Machine
@@ -131,6 +132,7 @@ class Box:
     deaf: bool = False
     mute: bool = False
     frozen: bool = False
+    wires: dict[str, int] = field(default_factory=dict)
 
 
 class FakeMachines:
@@ -161,6 +163,7 @@ class FakeMachines:
             box.spec = spec
             box.seen = replace(box.seen, drives=tuple(drive.disk for drive in spec.drives),
                                nics=tuple(nic.interface for nic in spec.nics))
+            box.wires = {nic.interface: self._world.networks.births[nic.interface] for nic in spec.nics}
             return box.seen
         return await self._world.verb("power_on", spec.name, effect, makes=True)
 
@@ -182,8 +185,13 @@ class FakeMachines:
             box = self.boxes.get(name)
             if box is not None and box.frozen:
                 raise Busy(f"the monitor of {name} does not answer")
-            return box.seen if box else None
+            return replace(box.seen, unwired=self._unwired(box)) if box else None
         return await self._world.verb("observe_machine", name, effect)
+
+    def _unwired(self, box: Box) -> tuple[str, ...]:
+        networks = self._world.networks
+        return tuple(name for name in box.seen.nics
+                     if name not in networks.interfaces or networks.births[name] != box.wires.get(name))
 
     async def stop(self, name: str, grace_s: float) -> None:
         """See `ports.Machines`."""

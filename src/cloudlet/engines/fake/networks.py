@@ -1,6 +1,7 @@
 """Networks without a world: what was made and applied, never a packet."""
 
 import socket
+from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ class FakeNetworks:
         self._world = world
         self.networks: dict[str, NetworkSpec] = {}
         self.interfaces: dict[str, InterfaceSpec] = {}
+        self.births: Counter[str] = Counter()  # how often each interface was made
         self.fabrics: dict[str, Fabric] = {}
 
     async def ensure_network(self, spec: NetworkSpec) -> None:
@@ -35,6 +37,7 @@ class FakeNetworks:
                 shared = set(other.addresses) & set(spec.addresses)
                 if other.network == spec.network and shared and other.name != spec.name:
                     raise Conflict(f"{min(shared)} belongs to {other.name}")
+            self.births[spec.name] += spec.name not in self.interfaces
             self.interfaces[spec.name] = spec
             return self._interface(spec)
         return await self._world.verb("ensure_interface", spec.name, effect, makes=True)

@@ -164,7 +164,8 @@ class Machine:
     """A machine as observed. `drives` and `nics` name the disks and interfaces that it has now. "off": it was powered
     off from inside (`ended` "guest"), by `stop` ("host"), with the whole host, which has started again since
     ("reboot"), or its process is gone ("lost"). Times are epoch seconds. `accelerated`: by KVM, else it is emulated.
-    `stalled`: it stands still, since what it wrote found no space on the host's disk."""
+    `stalled`: it stands still, since what it wrote found no space on the host's disk. `unwired`: interfaces whose
+    device was lost, so that nothing comes to their cards."""
 
     name: str
     state: Literal["running", "off"]
@@ -175,15 +176,17 @@ class Machine:
     started_at: float | None = None
     ended: Literal["", "guest", "host", "reboot", "lost"] = ""
     stalled: bool = False
+    unwired: tuple[str, ...] = ()
 
 
 class Machines(Protocol):
     """Virtual machines that outlive the control plane."""
 
     async def ensure(self, spec: MachineSpec) -> Machine:
-        """Powered on once, and with exactly these drives and cards from then on; one that is off is left as it is and
-        observed. Conflict where a disk, a card's device or its network is missing, or another machine has the disk;
-        Refused where the host cannot run it."""
+        """Powered on once, and with exactly these drives and cards from then on, whose wires are led to their devices
+        again where these were made anew; one that is off is left as it is and observed. Conflict where a disk, a card's
+        device or its network is missing or to be ensured again, or another machine has the disk; Refused where the host
+        cannot run it."""
         ...
 
     async def observe(self, name: str) -> Machine | None:

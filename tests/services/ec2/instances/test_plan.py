@@ -45,6 +45,7 @@ CASES: list[tuple[str, Instance, Machine | None, Parts, str]] = [
     ("it boots", ON, RUNS, READY, "look"),
     ("it is up", UP, RUNS, READY, "watch"),
     ("a drive is to come", UP, RUNS, Parts((WANTED[0] | {"more"}, WANTED[1])), "furnish"),
+    ("a wire was lost", UP, replace(RUNS, unwired=("card",)), READY, "furnish"),
     ("a card is to go", UP, replace(RUNS, nics=("card", "more")), READY, "furnish"),
     ("a start that was cut off", NEW, off("lost"), READY, "clear"),
     ("the host restarted", UP, off("reboot"), READY, "clear"),

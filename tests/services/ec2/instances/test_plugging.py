@@ -105,5 +105,8 @@ def test_a_lost_tap_takes_no_card_out(fleet: Fleet) -> None:
     with fleet.desk.store.tx() as tx:
         tx.enqueue_all()
     fleet.region.settle()
+    fleet.later(5)
     assert len(fleet.machine(id).spec.nics) == 1
     assert fleet.state(id) == "running"
+    box = fleet.machine(id)
+    assert box.wires == dict(fleet.world.networks.births) == {box.spec.nics[0].interface: 2}, "and the card leads to it"

@@ -247,7 +247,7 @@ def _spec(seen: _Seen, machine: Machine | None) -> MachineSpec:
     volumes, interfaces = _fit(seen, machine)
     digits = f"ec2{instance.id[2:]:0<29}"[:32]
     return MachineSpec(
-        instance.machine, interfaces[0].network, type.vcpus, type.memory_bytes,
+        instance.machine, seen.interfaces[0].network, type.vcpus, type.memory_bytes,
         tuple(Drive(v.disk, v.serial) for v in volumes),
         tuple(Nic(i.fabric_name, i.path, i.mac) for i in interfaces), volumes[0].kernel,
         "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))

@@ -154,7 +154,7 @@ def _up(instance: Instance, machine: Machine | None, parts: Parts, now: float) -
         if parts.problem:
             return Move("fail")
         return Move("await-parts") if parts.missing else Move("power-on")
-    if (frozenset(machine.drives), frozenset(machine.nics)) != parts.wanted:
+    if (frozenset(machine.drives), frozenset(machine.nics)) != parts.wanted or machine.unwired:
         return Move("furnish")
     if instance.booted_at is None:
         long = now - (instance.on_since or now) > BOOT_LOOKS_END_S
