@@ -79,3 +79,7 @@ def test_a_guest_that_dies_later_is_noticed(tmp_path: Path) -> None:
         has_booted(panicked)
         becomes(panicked, "ok", "ok")
         assert checks(well) == ("ok", "ok")
+
+        os.kill(qemu_of(frozen), signal.SIGSTOP)
+        ec2.stop_instances(InstanceIds=[frozen.id], Force=True)
+        ec2.get_waiter("instance_stopped").wait(InstanceIds=[frozen.id], WaiterConfig=WAITER)

@@ -183,7 +183,7 @@ class FakeMachines:
         """See `ports.Machines`."""
         def effect() -> Machine | None:
             box = self.boxes.get(name)
-            if box is not None and box.frozen:
+            if box is not None and box.frozen and box.seen.state == "running":
                 raise Busy(f"the monitor of {name} does not answer")
             return replace(box.seen, unwired=self._unwired(box)) if box else None
         return await self._world.verb("observe_machine", name, effect)

@@ -194,6 +194,23 @@ def test_a_deaf_guest_is_cut_off_when_its_time_is_up(fleet: Fleet) -> None:
     assert fleet.state(id) == "stopped"
 
 
+@pytest.mark.parametrize(("verb", "after"), [("StopInstances", "stopped"), ("TerminateInstances", "terminated"),
+                                             ("RebootInstances", "running")])
+def test_a_machine_that_does_not_answer_is_cut_off_too(fleet: Fleet, verb: str, after: str) -> None:
+    id = fleet.run()
+    first = fleet.machine(id)
+    first.frozen = True
+    fleet.region.look_again("ec2.instance", fleet.record(id).key)
+    assert fleet.state(id) == "running", "nobody asked it to end"
+    assert first.seen.state == "running"
+    fleet.region(verb, InstanceIds=[id])
+    fleet.region.settle()
+    assert first.seen.state == "running", "it has its time"
+    fleet.later(STOP_GRACE_S + 1)
+    fleet.later(60)
+    assert (first.seen.state, fleet.state(id)) == ("off", after)
+
+
 @pytest.mark.parametrize("given", [{"Force": True}, {"SkipOsShutdown": True}])
 def test_force_cuts_the_power(fleet: Fleet, given: dict[str, Any]) -> None:
     id = fleet.run()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.engines.ports import Drive, Engines, Machine, MachineSpec, Nic
-from cloudlet.kernel.errors import Conflict, Refused
+from cloudlet.kernel.errors import Busy, Conflict, Refused
 from cloudlet.kernel.names import Installation
 from cloudlet.services.ec2.fabric import refresh_fabric
 from cloudlet.services.ec2.instances.cards import interfaces_of, unplug
@@ -16,6 +16,7 @@ from cloudlet.services.ec2.instances.plan import (
     Parts,
     decide,
     ending,
+    is_overdue,
     note,
     noted_boot,
 )
@@ -69,7 +70,7 @@ class InstanceLoop:
         if seen is None:
             await self._machines.destroy(self._installation.name("vm", key))
             return Done()
-        machine = await self._machines.observe(seen.instance.machine)
+        machine = await self._observe(seen.instance)
         with self._store.tx() as tx:
             noted = note(seen.instance, machine, tx.now)
             if not tx.swap(seen.instance, noted):
@@ -99,6 +100,16 @@ class InstanceLoop:
             case "rest":
                 return self._rest(noted, move)
         return Done()
+
+    async def _observe(self, instance: Instance) -> Machine | None:
+        """Its machine. One that does not answer loses its power, if it was to be off by now."""
+        try:
+            return await self._machines.observe(instance.machine)
+        except Busy:
+            if not is_overdue(instance, self._store.clock.now()):
+                raise
+            await self._machines.stop(instance.machine, 0.0)
+            return await self._machines.observe(instance.machine)
 
     # ── Up ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -165,9 +165,20 @@ def _up(instance: Instance, machine: Machine | None, parts: Parts, now: float) -
 def _down(instance: Instance, machine: Machine, now: float) -> Move:
     if machine.state == "off":
         return Move("clear")
-    since = instance.rebooting_at if instance.rebooting_at is not None else instance.stopping_at
-    left = 0.0 if instance.force else (since or now) + STOP_GRACE_S - now
+    left = _grace_left(instance, now)
     return Move("press", min(left, PRESS_AGAIN_S), left) if left > 0 else Move("cut", CUT_AGAIN_S)
+
+
+def _grace_left(instance: Instance, now: float) -> float:
+    """How long one that is to go off may take to do so by itself."""
+    since = instance.rebooting_at if instance.rebooting_at is not None else instance.stopping_at
+    return 0.0 if instance.force else (since or now) + STOP_GRACE_S - now
+
+
+def is_overdue(instance: Instance, now: float) -> bool:
+    """Whether it was to be off by now, so that its power may be cut even where its machine does not answer."""
+    goes = instance.desired != "running" or instance.rebooting_at is not None
+    return goes and instance.ended_at is None and _grace_left(instance, now) <= 0
 
 
 def _rest(instance: Instance, now: float) -> Move:
