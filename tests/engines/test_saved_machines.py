@@ -75,6 +75,10 @@ def test_copies_are_machines_of_their_own(place: Yard) -> None:
     for spec, (identity, _, mac, size, serial, _) in zip(specs, said, strict=True):
         assert (identity, mac, size) == (spec.uuid, spec.nics[0].mac, str(16 * MIB // 512))
         assert serial == spec.drives[0].serial
+    for seen in place.machines.footprints():
+        assert seen.guest_resident_bytes <= seen.guest_bytes
+        assert seen.guest_bytes + seen.overhead_bytes <= specs[0].memory_bytes, "QEMU fits in as well"
+    assert {seen.name for seen in place.machines.footprints()} == {spec.name for spec in specs}
     assert said[0][1] != said[1][1] and said[0][5] != said[1][5]
 
 

@@ -46,8 +46,9 @@ def _machines(console: Console, machines: list[dict[str, int]]) -> None:
     if machines:
         own = sorted(each["overhead_bytes"] >> 20 for each in machines)
         whole = sum(each["overhead_bytes"] + each["guest_resident_bytes"] for each in machines) >> 20
-        console.print(f"  {len(machines)} machines take {whole:,} MiB of memory; of that QEMU has "
-                      f"{own[0]}{f' to {own[-1]}' if own[-1] != own[0] else ''} MiB each for itself")
+        takers = "1 machine takes" if len(machines) == 1 else f"{len(machines)} machines take"
+        share = f"{own[0]} MiB" if len(machines) == 1 else f"{own[0]} to {own[-1]} MiB each"
+        console.print(f"  {takers} {whole:,} MiB of memory; of that QEMU has {share} for itself")
 
 
 def _rows(title: str, rows: list[tuple[str, ...]]) -> None:
