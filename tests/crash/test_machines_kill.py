@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cloudlet.kernel.names import Installation
 from tests.conftest import running_cloudlet
 from tests.crash.test_down import power_cut
 from tests.debian import image, stock
@@ -168,6 +169,57 @@ def test_neighbours_reach_each_other_only_as_their_groups_allow(pair: tuple[Gues
     assert two.run("true") is None, "not from elsewhere"
     one.ec2.revoke_security_group_ingress(**rule)
     wait("it is closed again", lambda: not one.reaches(address, 22))
+
+
+_METADATA = """python3 -c "
+import urllib.request as u
+root = 'http://169.254.169.254/latest/'
+token = u.urlopen(u.Request(root + 'api/token', method='PUT', headers={
+    'X-aws-ec2-metadata-token-ttl-seconds': '60'})).read().decode()
+print(u.urlopen(u.Request(root + 'meta-data/' + PATH, headers={'X-aws-ec2-metadata-token': token})).read().decode())"
+"""
+
+
+def test_a_second_address_is_as_good_as_the_first_and_both_come_back(cloudlet: Cloudlet,
+                                                                     pair: tuple[Guest, Guest]) -> None:
+    """Its Elastic IP leads to it, its groups are the interface's, and neither a crash nor a lost namespace ends it."""
+    one, two = pair
+    card, ec2 = one.seen()["NetworkInterfaces"][0], one.ec2
+    (second,) = [each["PrivateIpAddress"] for each in ec2.assign_private_ip_addresses(
+        NetworkInterfaceId=card["NetworkInterfaceId"], SecondaryPrivateIpAddressCount=1)["AssignedPrivateIpAddresses"]]
+    elastic = ec2.allocate_address()
+    ec2.associate_address(AllocationId=elastic["AllocationId"], NetworkInterfaceId=card["NetworkInterfaceId"],
+                          PrivateIpAddress=second)
+    told = one.run(_METADATA.replace("PATH", f"'network/interfaces/macs/{card['MacAddress']}/local-ipv4s'"))
+    assert (told or "").split() == [card["PrivateIpAddress"], second]
+    one.run("sudo ip address add " + second + "/32 dev $(ip -o route show default | sed 's/.* dev \\([^ ]*\\).*/\\1/')")
+    ways = [one.command(), [*one.command()[:-1], f"admin@{elastic['PublicIp']}"]]
+
+    def both_lead_in() -> bool:
+        said = [subprocess.run([*way, "hostname -I"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                               timeout=60, check=False).stdout.split() for way in ways]
+        return all(second in addresses for addresses in said)
+    wait("both addresses lead in", both_lead_in)
+    rule: Any = {"GroupId": two.group, "IpPermissions": [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22,
+                                                          "UserIdGroupPairs": [{"GroupId": one.group}]}]}
+    ec2.authorize_security_group_ingress(**rule)
+    call = (f"python3 -c \"import socket; socket.create_connection(('{two.seen()['PrivateIpAddress']}', 22), 4, "
+            f"('{second}', 0)); print('yes')\"")
+    wait("the group's members are all its addresses", lambda: one.run(call) == "yes")
+    ec2.revoke_security_group_ingress(**rule)
+    boot, pid = one.run("cat /proc/sys/kernel/random/boot_id"), qemu_of(cloudlet, one)
+    cloudlet.kill()
+    assert both_lead_in(), "while nobody is there"
+    installation = Installation((cloudlet.data_dir / "installation").read_text().strip())
+    network = installation.name("vpc", f"{card['OwnerId']}/us-east-1/{card['VpcId']}")
+    subprocess.run(["ip", "netns", "delete", network], check=True)
+    cloudlet.start()
+    wait("both addresses lead in again", both_lead_in)
+    assert (one.run("cat /proc/sys/kernel/random/boot_id"), qemu_of(cloudlet, one)) == (boot, pid)
+    ec2.unassign_private_ip_addresses(NetworkInterfaceId=card["NetworkInterfaceId"], PrivateIpAddresses=[second])
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[elastic["AllocationId"]])["Addresses"][0]
+    wait("one of them is gone", lambda: not both_lead_in())
+    assert one.run("echo in") == "in"
 
 
 def own_addresses() -> list[str]:
