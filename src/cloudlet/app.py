@@ -31,7 +31,7 @@ from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, s3, secretsmanager, ssm, sts
+from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, s3, secretsmanager, sqs, ssm, sts
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.store.directory import DataDirectory
@@ -40,8 +40,8 @@ from cloudlet.wire.gateway import Gateway
 from cloudlet.wire.server import Server
 
 SERVICES = (sts.sts, iam.iam, ec2.ec2, ec2instanceconnect.ec2_instance_connect, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm,
-            secretsmanager.secretsmanager, s3.s3)
-TABLES = (logs.TABLES, s3.TABLES)
+            secretsmanager.secretsmanager, s3.s3, sqs.sqs)
+TABLES = (logs.TABLES, s3.TABLES, sqs.TABLES)
 ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
 ssm.public_parameters(ec2.machine_images)
 
@@ -85,6 +85,7 @@ def assemble(store: Store, files: Files, clock: Clock, engines: Engines, site: S
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
                    ecr.controller(store, files.layers, engines), logs.controller(store, engines, site),
                    secretsmanager.controller(store, engines, site), s3.controller(store, files.objects),
+                   sqs.controller(store, engines, site),
                    ecs.controller(store, engines, site, clock))
     loop = Loop(store, clock, {kind: step for controller in controllers
                                for kind, step in controller.reconcilers.items()})

@@ -17,6 +17,7 @@ from cloudlet.store import schema
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.directory import Unusable
 from cloudlet.store.flush import Flusher
+from cloudlet.store.news import News
 from cloudlet.store.records import decode, encode, index_rows, key_of, kinds
 from cloudlet.store.schema import NewerFormat as NewerFormat
 from cloudlet.store.sealing import Seal
@@ -38,13 +39,15 @@ class OutOfSpace(AwsError):
 
 class Tx:
     """One transaction. `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets;
-    `blobs` are the store's, for what is opened in the transaction that says which file it is."""
+    `blobs` are the store's, for what is opened in the transaction that says which file it is, and so is
+    `news`, which what is in `after` tells once this is committed."""
 
-    __slots__ = ("_db", "blobs", "clock", "now", "seal", "woke")
+    __slots__ = ("_db", "after", "blobs", "clock", "news", "now", "seal", "woke")
 
-    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal, blobs: Mapping[str, Blobs]) -> None:
-        self._db, self.clock, self.seal, self.blobs = db, clock, seal, blobs
+    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal, blobs: Mapping[str, Blobs], news: News) -> None:
+        self._db, self.clock, self.seal, self.blobs, self.news = db, clock, seal, blobs, news
         self.now, self.woke = clock.now(), False
+        self.after: list[Callable[[], object]] = []
 
     def token(self, length: int = 17) -> str:
         """`length` random lower-case hex digits."""
@@ -185,7 +188,8 @@ def _reconciled() -> list[str]:
 
 class Store:
     """The file and its one connection. `on_work` is called after a commit that wrote work; `blobs` are the files that
-    go with the records, by the service that owns them: whoever opens a service's front door puts them there.
+    go with the records, by the service that owns them: whoever opens a service's front door puts them there; `news`
+    reaches the requests that wait for it.
 
     One process at a time: whoever opens it holds the data directory's lock (`directory.DataDirectory`). The kinds of
     record should be declared (imported) before, so that their indexes are brought up to date here.
@@ -197,6 +201,7 @@ class Store:
         self.path = path
         self.on_work: Callable[[], None] = lambda: None
         self.blobs: dict[str, Blobs] = {}
+        self.news = News()
         self._flusher = Flusher(self._sync)
         self._seal = Seal(Path(path).with_name("seal.key"), clock.token)
         try:
@@ -233,7 +238,7 @@ class Store:
 
         Raises OutOfSpace when the disk is full.
         """
-        tx = Tx(self._db, self.clock, self._seal, self.blobs)
+        tx = Tx(self._db, self.clock, self._seal, self.blobs, self.news)
         self._db.execute("begin")
         try:
             yield tx
@@ -246,6 +251,8 @@ class Store:
             raise
         if tx.woke:
             self.on_work()
+        for tell in tx.after:
+            tell()
 
     async def flush(self) -> None:
         """Returns when everything committed before the call would survive a power cut. Raises OSError if it would not.

@@ -1,0 +1,50 @@
+"""Batches: what makes a whole batch invalid, and how each of its entries succeeds or fails by itself.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cloudlet.kernel.errors import AwsError
+from cloudlet.services.sqs.service import (
+    BatchEntryIdsNotDistinct,
+    EmptyBatchRequest,
+    InvalidBatchEntryId,
+    TooManyEntriesInBatchRequest,
+)
+
+ENTRIES_MAX = 10
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+Entry = dict[str, Any]
+
+
+def check(entries: Sequence[Entry], kind: str) -> None:
+    """Raises what refuses a whole batch. `kind` names its entries."""
+    if not entries:
+        raise EmptyBatchRequest(f"There should be at least one {kind} in the request.")
+    if len(entries) > ENTRIES_MAX:
+        raise TooManyEntriesInBatchRequest(
+            f"Maximum number of entries per request are {ENTRIES_MAX}. You have sent {len(entries)}.")
+    seen: set[str] = set()
+    for entry in entries:
+        name = entry["Id"]
+        if not _ID.fullmatch(name):
+            raise InvalidBatchEntryId()
+        if name in seen:
+            raise BatchEntryIdsNotDistinct(f"Id {name} repeated.")
+        seen.add(name)
+
+
+def each(entries: Sequence[Entry], act: Callable[[Entry], dict[str, Any]]) -> dict[str, Any]:
+    """Does it for each entry; what raises an AwsError fails alone."""
+    successful, failed = [], []
+    for entry in entries:
+        try:
+            successful.append({"Id": entry["Id"], **act(entry)})
+        except AwsError as error:
+            failed.append({"Id": entry["Id"], "SenderFault": error.sender_fault, "Code": error.code,
+                           "Message": error.message})
+    return {"Successful": successful, "Failed": failed}

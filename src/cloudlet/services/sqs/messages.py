@@ -1,0 +1,285 @@
+"""Messages of queues as rows: put in, taken out for a while, removed; whatever the backlog, at the same cost."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cloudlet.services.sqs import groups
+from cloudlet.services.sqs.records import Queue, find_by_arn
+from cloudlet.store.db import Tx
+
+EXPIRED_MAX = 1000  # messages that one receive removes on its way; a loop removes the rest
+
+
+class Attribute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The value of a message attribute: a text or bytes."""
+
+    type: str
+    text: str | None = None
+    data: bytes | None = None
+
+
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came with a message beside its body. `source` is the ARN of the queue whose dead letter it is."""
+
+    sender: str
+    attributes: dict[str, Attribute] = {}
+    trace: str = ""
+    group: str = ""
+    token: str = ""  # for deduplication
+    source: str = ""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(About).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message; `receives` counts how often it was taken, the last time included."""
+
+    id: int
+    message_id: str
+    body: str
+    about: About
+    sent_ms: int
+    first_received_ms: int
+    receives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message that somebody has, or had: `visible_ms` is until when, `taken_ms` since when."""
+
+    id: int
+    store: int
+    group: str | None
+    visible_ms: int
+    receives: int
+    first_received_ms: int
+    taken_ms: int
+    sent_ms: int
+
+
+def _rows(tx: Tx, sql: str, *values: object) -> list[Any]:
+    return tx.execute(sql, values).fetchall()
+
+
+def _row(tx: Tx, sql: str, *values: object) -> Any:
+    return tx.execute(sql, values).fetchone()
+
+
+def now_ms(tx: Tx) -> int:
+    """The transaction's time in milliseconds since the epoch."""
+    return int(tx.now * 1000)
+
+
+def new_store(tx: Tx) -> int:
+    """A number under which no message has ever been stored."""
+    tx.execute("insert into sqs_store (messages) values (0)")
+    return tx.last_id()
+
+
+def new_message_id(tx: Tx) -> str:
+    """A message's name for customers."""
+    drawn = tx.token(32)
+    return f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+
+
+# ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def add(tx: Tx, queue: Queue, message_id: str, body: str, about: About, delay_s: int) -> int:
+    """Puts a message in; its id, greater than all before it."""
+    now = now_ms(tx)
+    newest = _row(tx, "select max(id) from sqs_body")[0] or 0
+    number = max(newest + 1, int(tx.now * 1e6))  # by the clock, so that it grows where the newest was deleted
+    tx.execute("insert into sqs_body values (?,?,?,?)", (number, message_id, body, _encode(about)))
+    _enter(tx, queue, number, about.group, now + delay_s * 1000, now)
+    return number
+
+
+def _enter(tx: Tx, queue: Queue, number: int, group: str, visible_ms: int, sent_ms: int) -> None:
+    tx.execute("insert into sqs_message values (?,?,?,?,0,0,0,?)",
+               (number, queue.store, group if queue.fifo else None, visible_ms, sent_ms))
+    tx.execute("update sqs_store set messages=messages+1 where id=?", (queue.store,))
+    if queue.fifo:
+        groups.enter(tx, queue.store, group, visible_ms)
+
+
+# ── Taken for a while ────────────────────────────────────────────────────────────────────────────────────────────────
+
+def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
+    """At most `count` messages that nobody has; nobody else gets them for so many seconds. On the way those past their
+    retention go, and those that were received too often become dead letters."""
+    now = now_ms(tx)
+    oldest, until = now - queue.number("MessageRetentionPeriod") * 1000, now + visibility_s * 1000
+    redrive, expired = queue.redrive, 0
+    taken: list[Message] = []
+    while len(taken) < count and expired < EXPIRED_MAX:
+        rows = groups.ready(tx, queue.store, now, count - len(taken)) if queue.fifo else _rows(
+            tx, "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=? and visible_ms<=?"
+            " order by visible_ms, id limit ?", queue.store, now, count - len(taken))
+        for number, group, receives, first_ms, sent_ms in rows:
+            if sent_ms <= oldest:
+                _delete(tx, queue.store, number, group)
+                expired += 1
+            elif redrive is None or receives < redrive[1] or not _die(tx, queue, redrive[0], number, group, sent_ms):
+                tx.execute("update sqs_message set visible_ms=?, receives=?, first_received_ms=?, taken_ms=?"
+                           " where id=?", (until, receives + 1, first_ms or now, now, number))
+                if group is not None:
+                    groups.block(tx, queue.store, group, until)
+                taken.append(_whole(tx, number, sent_ms, first_ms or now, receives + 1))
+        if not rows or until == now:  # nothing more, or what was just taken is there again
+            break
+    return taken
+
+
+def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int]], visibility_s: int) -> list[Message]:
+    """What a receive was given before, as (id, receives); nothing if anybody dealt with any of it since."""
+    now, found = now_ms(tx), []
+    for number, receives in taken:
+        message = held(tx, queue, number)
+        if message is None or message.receives != receives or message.visible_ms <= now:
+            return []
+        set_visible(tx, message, now + visibility_s * 1000)
+        found.append(_whole(tx, number, message.sent_ms, message.first_received_ms, receives))
+    return found
+
+
+def _whole(tx: Tx, number: int, sent_ms: int, first_received_ms: int, receives: int) -> Message:
+    message_id, body, raw = _row(tx, "select message_id, body, about from sqs_body where id=?", number)
+    return Message(number, message_id, body, _decode(raw), sent_ms, first_received_ms, receives)
+
+
+def held(tx: Tx, queue: Queue, number: int) -> Held | None:
+    """One message of a queue by its id, None once it has left."""
+    row = _row(tx, "select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from sqs_message"
+                   " where id=?", number)
+    return Held(*row) if row and row[1] == queue.store else None
+
+
+def set_visible(tx: Tx, message: Held, at_ms: int) -> None:
+    """Nobody else gets it until then."""
+    tx.execute("update sqs_message set visible_ms=? where id=?", (at_ms, message.id))
+    if message.group is not None:
+        groups.settle(tx, message.store, message.group)
+
+
+# ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def remove(tx: Tx, message: Held) -> None:
+    """It was dealt with."""
+    _delete(tx, message.store, message.id, message.group)
+
+
+def _delete(tx: Tx, store: int, number: int, group: str | None) -> None:
+    tx.execute("delete from sqs_body where id=?", (number,))
+    _leave(tx, store, number, group)
+
+
+def _leave(tx: Tx, store: int, number: int, group: str | None) -> None:
+    tx.execute("delete from sqs_message where id=?", (number,))
+    tx.execute("update sqs_store set messages=messages-1 where id=?", (store,))
+    if group is not None:
+        groups.settle(tx, store, group)
+
+
+def _die(tx: Tx, queue: Queue, target_arn: str, number: int, group: str | None, sent_ms: int) -> bool:
+    """Moves a message that was received too often to the dead-letter queue, where there still is one that takes it.
+
+    It keeps its id, and in standard queues its age.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+    """
+    target = find_by_arn(tx, target_arn)
+    if target is None or target.fifo != queue.fifo:
+        return False
+    now, about = now_ms(tx), _decode(_row(tx, "select about from sqs_body where id=?", number)[0])
+    tx.execute("update sqs_body set about=? where id=?",
+               (_encode(msgspec.structs.replace(about, source=queue.arn)), number))
+    _leave(tx, queue.store, number, group)
+    _enter(tx, target, number, about.group, now, now if target.fifo else sent_ms)
+    arouse(tx, target)
+    return True
+
+
+def waiting(tx: Tx, queue: Queue, count: int) -> list[Message]:
+    """At most `count` messages that nobody has, the oldest first; they stay where they are."""
+    rows = _rows(tx, "select id, sent_ms, first_received_ms, receives from sqs_message where store=? and visible_ms<=?"
+                     " order by visible_ms, id limit ?", queue.store, now_ms(tx), count)
+    return [_whole(tx, *row) for row in rows]
+
+
+def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:
+    """Puts a message into another queue as a new one.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
+    """
+    _delete(tx, source.store, message.id, message.about.group if source.fifo else None)
+    add(tx, target, new_message_id(tx), message.body, msgspec.structs.replace(message.about, source=""),
+        target.number("DelaySeconds"))
+    arouse(tx, target)
+
+
+def drop(tx: Tx, store: int, limit: int) -> bool:
+    """Removes messages that are stored under a number which no queue has any more; whether there may be others."""
+    numbers = [(number,) for (number,) in _rows(tx, "select id from sqs_message where store=? limit ?", store, limit)]
+    for number in numbers:
+        tx.execute("delete from sqs_message where id=?", number)
+        tx.execute("delete from sqs_body where id=?", number)
+    if len(numbers) == limit:
+        return True
+    tx.execute("delete from sqs_group where store=?", (store,))
+    tx.execute("delete from sqs_store where id=?", (store,))
+    return False
+
+
+def expire(tx: Tx, queue: Queue, limit: int) -> bool:
+    """Removes messages that are past their retention; whether there may be others. Those that were hidden lately are
+    found when they are to be received, or later."""
+    oldest = now_ms(tx) - queue.number("MessageRetentionPeriod") * 1000
+    rows = _rows(tx, "select id, grp from sqs_message where store=? and visible_ms<=? limit ?",
+                 queue.store, oldest, limit)
+    for number, group in rows:
+        _delete(tx, queue.store, number, group)
+    return len(rows) == limit
+
+
+# ── What a queue says ────────────────────────────────────────────────────────────────────────────────────────────────
+
+def topic(queue: Queue) -> str:
+    """What receivers of a queue wait for."""
+    return f"sqs:{queue.key}"
+
+
+def next_in(tx: Tx, queue: Queue) -> float | None:
+    """In how many seconds a queue has something to give (0: now); None where it is empty."""
+    table, column = ("sqs_group", "ready_ms") if queue.fifo else ("sqs_message", "visible_ms")
+    at_ms = _row(tx, f"select min({column}) from {table} where store=?", queue.store)[0]
+    return None if at_ms is None else max(0.0, at_ms / 1000 - tx.now)
+
+
+def arouse(tx: Tx, queue: Queue) -> None:
+    """Tells who waits for messages of a queue, once there is one, after this transaction or later."""
+    news, name = tx.news, topic(queue)
+    seconds = next_in(tx, queue) if news.awaited(name) else None
+    if seconds is not None:
+        tx.after.append((lambda: news.tell_in(name, seconds)) if seconds else (lambda: news.tell(name)))
+
+
+def is_over(tx: Tx, queue: Queue, limit: int) -> bool:
+    """Whether so many messages are in flight."""
+    return _row(tx, "select 1 from sqs_message where store=? and visible_ms>? and receives>0 limit 1 offset ?",
+                queue.store, now_ms(tx), limit - 1) is not None
+
+
+def counts(tx: Tx, queue: Queue) -> dict[str, int]:
+    """How many messages of a queue can be received, are in flight, and are delayed. Reads those in flight and delayed,
+    not those that can be received."""
+    total = _row(tx, "select messages from sqs_store where id=?", queue.store)[0]
+    later = dict(_rows(tx, "select receives>0, count(*) from sqs_message where store=? and visible_ms>? group by 1",
+                       queue.store, now_ms(tx)))
+    flying, delayed = later.get(1, 0), later.get(0, 0)
+    return {"ApproximateNumberOfMessages": total - flying - delayed,
+            "ApproximateNumberOfMessagesNotVisible": flying, "ApproximateNumberOfMessagesDelayed": delayed}

@@ -1,0 +1,128 @@
+"""ReceiveMessage: what is there, or what comes while the request is held open.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import Input, Output
+from cloudlet.services.sqs import contents, fifo, messages, receipts
+from cloudlet.services.sqs.contents import check_token
+from cloudlet.services.sqs.messages import Message
+from cloudlet.services.sqs.records import Queue, require
+from cloudlet.services.sqs.service import InvalidAttributeName, OverLimit, invalid, queue_arns, sqs
+from cloudlet.store.db import Store, Tx
+
+COUNT_MAX, WAIT_S_MAX, VISIBILITY_S_MAX = 10, 20, 43200
+IN_FLIGHT_MAX = 120_000
+ALARM_S_MIN = 0.05  # between two looks at a queue that has something but could not give it
+SYSTEM = ("SenderId", "SentTimestamp", "ApproximateReceiveCount", "ApproximateFirstReceiveTimestamp", "SequenceNumber",
+          "MessageDeduplicationId", "MessageGroupId", "AWSTraceHeader", "DeadLetterQueueSourceArn")
+
+
+@sqs.wait(resources=queue_arns)
+async def receive_message(call: Call, store: Store, request: Input) -> Output:
+    """Up to ten messages, which nobody else gets for the visibility timeout."""
+    names = _system_names(request)
+    deadline: float | None = None
+    while True:
+        with store.tx() as tx:
+            queue = require(call, tx, request["QueueUrl"])
+            taken = _take(tx, queue, request)
+            if deadline is None:
+                deadline = tx.now + _within("WaitTimeSeconds", request.get("WaitTimeSeconds"),
+                                            queue.number("ReceiveMessageWaitTimeSeconds"), 0, WAIT_S_MAX,
+                                            f"Must be >= 0 and <= {WAIT_S_MAX}, if provided.")
+            left_s = deadline - tx.now
+            if taken:
+                messages.arouse(tx, queue)  # who waits gets what is left, now or when these come back
+            alarm_s = messages.next_in(tx, queue) if left_s > 0 and not taken else None
+        if taken or left_s <= 0:
+            break
+        await store.news.wait(messages.topic(queue), left_s, None if alarm_s is None else max(alarm_s, ALARM_S_MIN))
+    if not taken:
+        return {}
+    await store.flush()
+    return {"Messages": [view(queue, message, names, request.get("MessageAttributeNames") or ()) for message in taken]}
+
+
+def _take(tx: Tx, queue: Queue, request: Input) -> list[Message]:
+    count = _within("MaxNumberOfMessages", request.get("MaxNumberOfMessages"), 1, 1, COUNT_MAX,
+                    f"Must be between 1 and {COUNT_MAX}, if provided.")
+    visibility_s = _within("VisibilityTimeout", request.get("VisibilityTimeout"), queue.number("VisibilityTimeout"), 0,
+                           VISIBILITY_S_MAX, f"Must be between 0 and {VISIBILITY_S_MAX}, if provided.")
+    attempt = request.get("ReceiveRequestAttemptId")
+    if attempt is not None:
+        if not queue.fifo:
+            raise invalid("ReceiveRequestAttemptId", attempt, "The request include parameter that is not valid for"
+                                                              " this queue type.")
+        check_token("ReceiveRequestAttemptId", attempt)
+        again = fifo.find_attempt(tx, queue, attempt)
+        if again is not None:
+            return messages.retake(tx, queue, again, visibility_s)
+    if messages.is_over(tx, queue, IN_FLIGHT_MAX):
+        if queue.fifo:
+            return []
+        raise OverLimit(f"The maximum number of messages in flight ({IN_FLIGHT_MAX}) has been reached.")
+    taken = messages.take(tx, queue, count, visibility_s)
+    if attempt is not None and taken:
+        fifo.remember_attempt(tx, queue, attempt, [(message.id, message.receives) for message in taken])
+    return taken
+
+
+def _within(name: str, asked: int | None, default: int, low: int, high: int, reason: str) -> int:
+    if asked is None:
+        return default
+    if not low <= asked <= high:
+        raise invalid(name, asked, reason)
+    return asked
+
+
+def _system_names(request: Input) -> frozenset[str]:
+    """The system attributes that are asked for, by either of the members that may."""
+    asked = {*(request.get("AttributeNames") or ()), *(request.get("MessageSystemAttributeNames") or ())}
+    if "All" in asked:
+        return frozenset(SYSTEM)
+    unknown = asked.difference(SYSTEM)
+    if unknown:
+        raise InvalidAttributeName(f"Unknown Attribute {min(unknown)}.")
+    return frozenset(asked)
+
+
+def view(queue: Queue, message: Message, names: frozenset[str], attribute_names: Sequence[str]) -> dict[str, Any]:
+    """A message as it is answered."""
+    shown: dict[str, Any] = {
+        "MessageId": message.message_id, "ReceiptHandle": receipts.issue(queue, message.id, message.receives),
+        "MD5OfBody": contents.md5_of(message.body), "Body": message.body}
+    if names:
+        known = _system_attributes(queue, message)
+        chosen = {name: known[name] for name in SYSTEM if name in names and known.get(name)}
+        if chosen:
+            shown["Attributes"] = chosen
+    attributes = _chosen(message, attribute_names) if attribute_names else {}
+    if attributes:
+        shown["MessageAttributes"] = attributes
+        shown["MD5OfMessageAttributes"] = contents.md5_of_attributes(attributes)
+    return shown
+
+
+def _system_attributes(queue: Queue, message: Message) -> dict[str, str]:
+    about = message.about
+    return {
+        "SenderId": about.sender, "SentTimestamp": str(message.sent_ms),
+        "ApproximateReceiveCount": str(message.receives),
+        "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
+        "SequenceNumber": fifo.sequence(message.id) if queue.fifo else "", "MessageDeduplicationId": about.token,
+        "MessageGroupId": about.group, "AWSTraceHeader": about.trace, "DeadLetterQueueSourceArn": about.source}
+
+
+def _chosen(message: Message, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The message attributes of those names, `All` or `.*` for all, `prefix.*` for those that begin so."""
+    everything = "All" in wanted or ".*" in wanted
+    prefixes = tuple(name[:-1] for name in wanted if name.endswith(".*"))
+    return {name: {"DataType": value.type,
+                   **({"BinaryValue": value.data} if value.data is not None else {"StringValue": value.text})}
+            for name, value in message.about.attributes.items()
+            if everything or name in wanted or (prefixes and name.startswith(prefixes))}

@@ -1,0 +1,89 @@
+"""What SQS keeps of queues as records; their messages are rows."""
+
+import json
+from dataclasses import field
+
+from cloudlet.kernel.call import Call
+from cloudlet.services.sqs.service import QueueDoesNotExist, arn_of_key, key_of_arn, key_of_url
+from cloudlet.store.db import Tx
+from cloudlet.store.records import record
+
+DEFAULTS = {"VisibilityTimeout": "30", "MaximumMessageSize": "1048576", "MessageRetentionPeriod": "345600",
+            "DelaySeconds": "0", "ReceiveMessageWaitTimeSeconds": "0"}
+
+
+def _target(queue: "Queue") -> str | None:
+    redrive = queue.attributes.get("RedrivePolicy")
+    return json.loads(redrive)["deadLetterTargetArn"] if redrive else None
+
+
+@record("sqs.queue", indexes={"dead_letters": _target})
+class Queue:
+    """A queue; its key is `ACCOUNT/REGION/NAME`. `attributes` are those that were set. `id` is what belongs to it for
+    its life (deduplication), `store` what its messages are stored under: a purge gives it a new one. Times are epoch
+    seconds."""
+
+    key: str
+    id: int
+    store: int
+    created: float
+    modified: float
+    purged: float = 0.0
+    attributes: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def account(self) -> str:
+        """Whose it is."""
+        return self.key.partition("/")[0]
+
+    @property
+    def arn(self) -> str:
+        """`arn:aws:sqs:REGION:ACCOUNT:NAME`."""
+        return arn_of_key(self.key)
+
+    @property
+    def fifo(self) -> bool:
+        """Whether it keeps order."""
+        return self.name.endswith(".fifo")
+
+    @property
+    def by_group(self) -> bool:
+        """Whether duplicates are looked for within message groups only."""
+        return self.attributes.get("DeduplicationScope") == "messageGroup"
+
+    @property
+    def redrive(self) -> tuple[str, int] | None:
+        """The ARN of its dead-letter queue, and after how many receives messages go there."""
+        text = self.attributes.get("RedrivePolicy")
+        if not text:
+            return None
+        policy = json.loads(text)
+        return policy["deadLetterTargetArn"], int(policy["maxReceiveCount"])
+
+    def number(self, name: str) -> int:
+        """A numeric attribute, as set or by default."""
+        return int(self.attributes.get(name) or DEFAULTS[name])
+
+    def url(self, endpoint: str) -> str:
+        """Its URL as a caller reaches it."""
+        return f"{endpoint}/{self.account}/{self.name}"
+
+
+def require(call: Call, tx: Tx, url: str) -> Queue:
+    """The queue that a URL means. Raises InvalidAddress, QueueDoesNotExist."""
+    found = tx.get(Queue, key_of_url(call, url))
+    if found is None:
+        raise QueueDoesNotExist()
+    return found
+
+
+def find_by_arn(tx: Tx, arn: str) -> Queue | None:
+    """The queue of an ARN, or None."""
+    key = key_of_arn(arn)
+    return tx.get(Queue, key) if key else None

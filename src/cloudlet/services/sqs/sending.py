@@ -1,0 +1,126 @@
+"""SendMessage and SendMessageBatch.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import Input, Output
+from cloudlet.services.sqs import batches, contents, fifo, messages
+from cloudlet.services.sqs.messages import About, Attribute
+from cloudlet.services.sqs.records import Queue, require
+from cloudlet.services.sqs.service import (
+    BatchRequestTooLong,
+    InvalidParameterValue,
+    MissingParameter,
+    invalid,
+    queue_arns,
+    sqs,
+)
+from cloudlet.store.db import Store, Tx
+
+BYTES_MAX = 1 << 20  # of a message, and of all messages of a batch
+DELAY_S_MAX = 900
+
+
+@sqs.wait(resources=queue_arns)
+async def send_message(call: Call, store: Store, request: Input) -> Output:
+    """Puts a message in; it is on the disk when this is answered."""
+    with store.tx() as tx:
+        queue = require(call, tx, request["QueueUrl"])
+        answer = send(tx, queue, call.principal.user_id, request)
+        messages.arouse(tx, queue)
+    await store.flush()
+    return answer
+
+
+@sqs.wait(resources=queue_arns, action="sqs:SendMessage")
+async def send_message_batch(call: Call, store: Store, request: Input) -> Output:
+    """Up to ten messages, each of which succeeds or fails by itself."""
+    entries = request["Entries"]
+    batches.check(entries, "SendMessageBatchRequestEntry")
+    size = sum(contents.size_of(entry["MessageBody"], entry.get("MessageAttributes") or {}) for entry in entries)
+    if size > BYTES_MAX:
+        raise BatchRequestTooLong(
+            f"Batch requests cannot be longer than {BYTES_MAX} bytes. You have sent {size} bytes.")
+    with store.tx() as tx:
+        queue = require(call, tx, request["QueueUrl"])
+        answer = batches.each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
+        messages.arouse(tx, queue)
+    await store.flush()
+    return answer
+
+
+def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts one message into a queue; what is answered of it. Raises AWS's errors, and then nothing was put in."""
+    body, attributes = entry["MessageBody"], entry.get("MessageAttributes") or {}
+    system = entry.get("MessageSystemAttributes") or {}
+    _check(queue, body, attributes, system)
+    group, token = _order(queue, entry, body)
+    delay_s = _delay(queue, entry.get("DelaySeconds"))
+    answer = {"MD5OfMessageBody": contents.md5_of(body)}
+    if attributes:
+        answer["MD5OfMessageAttributes"] = contents.md5_of_attributes(attributes)
+    if system:
+        answer["MD5OfMessageSystemAttributes"] = contents.md5_of_attributes(system)
+    known = fifo.find_duplicate(tx, queue, group, token) if queue.fifo else None
+    if known is not None:
+        return {**answer, "MessageId": known[1], "SequenceNumber": fifo.sequence(known[0])}
+    about = About(sender, {name: Attribute(value["DataType"], value.get("StringValue"), value.get("BinaryValue"))
+                           for name, value in attributes.items()},
+                  system["AWSTraceHeader"]["StringValue"] if system else "", group, token)
+    message_id = messages.new_message_id(tx)
+    number = messages.add(tx, queue, message_id, body, about, delay_s)
+    answer["MessageId"] = message_id
+    if queue.fifo:
+        fifo.remember(tx, queue, group, token, number, message_id)
+        answer["SequenceNumber"] = fifo.sequence(number)
+    return answer
+
+
+def _check(queue: Queue, body: str, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
+    if not body:
+        raise MissingParameter("The request must contain the parameter MessageBody.")
+    contents.check_text(body, "the message body")
+    if attributes:
+        contents.check_attributes(attributes)
+    if system:
+        contents.check_system_attributes(system)
+    limit = queue.number("MaximumMessageSize")
+    if contents.size_of(body, attributes) > limit:
+        raise InvalidParameterValue(f"One or more parameters are invalid. Reason: Message must be shorter than {limit}"
+                                    " bytes.")
+
+
+def _order(queue: Queue, entry: Mapping[str, Any], body: str) -> tuple[str, str]:
+    """A message's group and deduplication id; "" for none."""
+    group, token = entry.get("MessageGroupId"), entry.get("MessageDeduplicationId")
+    if group is not None:
+        contents.check_token("MessageGroupId", group)
+    if token is not None:
+        contents.check_token("MessageDeduplicationId", token)
+    if not queue.fifo:
+        if token is not None:
+            raise invalid("MessageDeduplicationId", token, "The request include parameter that is not valid for this"
+                                                           " queue type.")
+        return group or "", ""
+    if group is None:
+        raise MissingParameter("The request must contain the parameter MessageGroupId.")
+    if token is None:
+        if queue.attributes.get("ContentBasedDeduplication") != "true":
+            raise InvalidParameterValue("The queue should either have ContentBasedDeduplication enabled or"
+                                        " MessageDeduplicationId provided explicitly")
+        token = fifo.content_token(body)
+    return group, token
+
+
+def _delay(queue: Queue, asked: int | None) -> int:
+    if asked is None:
+        return queue.number("DelaySeconds")
+    if queue.fifo and asked:
+        raise invalid("DelaySeconds", asked, "The request include parameter that is not valid for this queue type.")
+    if not 0 <= asked <= DELAY_S_MAX:
+        raise invalid("DelaySeconds", asked, f"DelaySeconds must be >= 0 and <= {DELAY_S_MAX}.")
+    return queue.number("DelaySeconds") if queue.fifo else asked

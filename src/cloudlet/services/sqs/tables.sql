@@ -1,0 +1,26 @@
+-- Messages of queues. Times are milliseconds since the epoch. A message's id grows with the time of its arrival.
+-- What never changes of it is in sqs_body, so that a receive rewrites little. `visible_ms`: from when it can be
+-- received; `taken_ms`: when it was received last.
+create table if not exists sqs_message (
+  id integer primary key, store bigint not null, grp text, visible_ms bigint not null, receives integer not null,
+  first_received_ms bigint not null, taken_ms bigint not null, sent_ms bigint not null);
+create index if not exists sqs_message_visible on sqs_message (store, visible_ms, id, receives);
+create index if not exists sqs_message_group on sqs_message (store, grp, id) where grp is not null;
+create index if not exists sqs_message_in_flight on sqs_message (store, grp, visible_ms)
+  where grp is not null and receives > 0;
+create table if not exists sqs_body (id integer primary key, message_id text not null, body text not null, about blob not null);
+-- How many messages are stored under a number; numbers are never given twice.
+create table if not exists sqs_store (id integer primary key autoincrement, messages bigint not null);
+-- Message groups that have messages: from when the group has one to give, which is not before those in flight are settled.
+create table if not exists sqs_group (
+  store bigint not null, grp text not null, ready_ms bigint not null, primary key (store, grp)) without rowid;
+create index if not exists sqs_group_ready on sqs_group (store, ready_ms);
+-- What was sent to FIFO queues in the last five minutes, and what a receive was answered.
+create table if not exists sqs_dedup (
+  queue bigint not null, token text not null, id bigint not null, message_id text not null, until_ms bigint not null,
+  primary key (queue, token)) without rowid;
+create index if not exists sqs_dedup_until on sqs_dedup (until_ms);
+create table if not exists sqs_attempt (
+  queue bigint not null, attempt text not null, taken blob not null, until_ms bigint not null,
+  primary key (queue, attempt)) without rowid;
+create index if not exists sqs_attempt_until on sqs_attempt (until_ms);

@@ -1,0 +1,133 @@
+"""FIFO queues: order within groups, no duplicates for five minutes, receives that may be repeated."""
+
+import asyncio
+from itertools import count
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.services.sqs.clerk import Clerk
+
+numbers = count()
+
+
+def put(clerk: Clerk, group: str, body: str, name: str = "q.fifo") -> None:
+    clerk.send(name, body, MessageGroupId=group, MessageDeduplicationId=f"d{next(numbers)}")
+
+
+def test_a_group_waits_for_what_is_in_flight(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo")
+    for group, body in (("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")):
+        put(clerk, group, body)
+    (first,) = clerk.receive("q.fifo", count=1)
+    assert first["Body"] == "a1"
+    assert clerk.bodies("q.fifo") == ["b1"]
+    assert clerk.bodies("q.fifo") == []
+    clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=first["ReceiptHandle"])
+    held = clerk.receive("q.fifo")
+    assert [message["Body"] for message in held] == ["a2", "a3"]
+    clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=held[1]["ReceiptHandle"])
+    clerk.clock.time += 31
+    assert clerk.refused("q.fifo", "DeleteMessage", ReceiptHandle=held[0]["ReceiptHandle"]) == "InvalidParameterValue"
+    assert sorted(clerk.bodies("q.fifo")) == ["a2", "b1"]
+
+
+def test_duplicates_are_accepted_and_not_put_in(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo", ContentBasedDeduplication="true")
+    one = clerk.send("q.fifo", "x", MessageGroupId="a")
+    again = clerk.send("q.fifo", "x", MessageGroupId="b")
+    assert (one["MessageId"], one["SequenceNumber"]) == (again["MessageId"], again["SequenceNumber"])
+    (message,) = clerk.receive("q.fifo")
+    clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
+    clerk.send("q.fifo", "x", MessageGroupId="a")
+    assert clerk.counts("q.fifo") == (0, 0, 0)
+    clerk.clock.time += 300
+    clerk.send("q.fifo", "x", MessageGroupId="a")
+    assert clerk.bodies("q.fifo") == ["x"]
+
+
+def test_duplicates_within_groups(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo", DeduplicationScope="messageGroup", FifoThroughputLimit="perMessageGroupId")
+    for group in ("a", "b", "a"):
+        clerk.send("q.fifo", group, MessageGroupId=group, MessageDeduplicationId="same")
+    assert clerk.bodies("q.fifo") == ["a", "b"]
+
+
+def test_what_a_fifo_queue_demands(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo")
+    assert clerk.refused("q.fifo", "SendMessage", MessageBody="x") == "MissingParameter"
+    assert clerk.refused("q.fifo", "SendMessage", MessageBody="x", MessageGroupId="a") == "InvalidParameterValue"
+    assert clerk.refused("q.fifo", "SendMessage", MessageBody="x", MessageGroupId="a", MessageDeduplicationId="d",
+                         DelaySeconds=3) == "InvalidParameterValue"
+    assert clerk.refused("q.fifo", "SendMessage", MessageBody="x", MessageGroupId="a b",
+                         MessageDeduplicationId="d") == "InvalidParameterValue"
+
+
+def test_a_receive_is_repeated(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo")
+    put(clerk, "a", "one")
+    put(clerk, "a", "two")
+    first = clerk.receive("q.fifo", ReceiveRequestAttemptId="t1", count=1)
+    assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t1", count=1) == first
+    assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t2") == []
+    clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=first[0]["ReceiptHandle"])
+    assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t1") == []
+    assert clerk.bodies("q.fifo", ReceiveRequestAttemptId="t2") == ["two"]
+
+
+def test_the_next_of_a_group_wakes_who_waits(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo")
+    put(clerk, "a", "one")
+    put(clerk, "a", "two")
+
+    async def scene() -> None:
+        (held,) = (await clerk.ask("q.fifo", "ReceiveMessage", MaxNumberOfMessages=1))["Messages"]
+        waiting = asyncio.ensure_future(clerk.ask("q.fifo", "ReceiveMessage", WaitTimeSeconds=20))
+        await asyncio.sleep(0.01)
+        await clerk.ask("q.fifo", "DeleteMessage", ReceiptHandle=held["ReceiptHandle"])
+        async with asyncio.timeout(5):
+            assert (await waiting)["Messages"][0]["Body"] == "two"
+    asyncio.run(scene())
+
+
+STEP = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from("abc")), st.tuples(st.just("receive"), st.integers(1, 4)),
+    st.tuples(st.just("delete"), st.integers(0, 9)), st.tuples(st.just("return"), st.integers(0, 9)),
+    st.tuples(st.just("time"), st.integers(1, 40)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEP, max_size=40))
+def test_each_group_keeps_its_order(tmp_path_factory: object, steps: list[tuple[str, object]]) -> None:
+    """Whatever happens: what is received of a group next is the first that was not deleted, and none while one is in
+    flight."""
+    clerk = Clerk(tmp_path_factory.mktemp("fifo"))  # type: ignore[attr-defined]
+    clerk.fifo("q.fifo")
+    left: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    flying: dict[str, tuple[str, float, str]] = {}  # body → group, until, handle
+    for number, (kind, value) in enumerate(steps):
+        now = clerk.clock.time
+        flying = {body: it for body, it in flying.items() if it[1] > now}
+        if kind == "send":
+            put(clerk, str(value), f"{value}{number}")
+            left[str(value)].append(f"{value}{number}")
+        elif kind == "receive":
+            busy = {group for group, _, _ in flying.values()}
+            for message in clerk.receive("q.fifo", int(str(value)), AttributeNames=["All"]):
+                group = message["Attributes"]["MessageGroupId"]
+                assert group not in busy
+                mine = [body for body, it in flying.items() if it[0] == group]
+                assert message["Body"] == left[group][len(mine)]
+                flying[message["Body"]] = group, now + 30, message["ReceiptHandle"]
+        elif kind in ("delete", "return") and flying:
+            body = sorted(flying)[int(str(value)) % len(flying)]
+            group, _, handle = flying.pop(body)
+            if kind == "delete":
+                clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=handle)
+                left[group].remove(body)
+            else:
+                clerk.at("q.fifo", "ChangeMessageVisibility", ReceiptHandle=handle, VisibilityTimeout=0)
+        elif kind == "time":
+            clerk.clock.time += int(str(value))
+    assert sum(clerk.counts("q.fifo")) == sum(map(len, left.values()))
+    clerk.store.close()

@@ -1,0 +1,158 @@
+"""Queues themselves: CreateQueue, GetQueueUrl, ListQueues, DeleteQueue, PurgeQueue, attributes, tags, permissions."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from cloudlet.control.outcome import Done
+from cloudlet.services.sqs import sqs
+from cloudlet.services.sqs.expiry import Expiry
+from cloudlet.services.sqs.moves import Moving
+from tests.services.desk import ACCOUNT, root
+from tests.services.sqs.clerk import Clerk
+
+
+def test_made_again_as_it_is_or_refused(clerk: Clerk) -> None:
+    url = clerk.queue("q", VisibilityTimeout="40")
+    assert url == clerk.url("q") == clerk.queue("q") == clerk.queue("q", VisibilityTimeout="40")
+    assert clerk.refused("q", "CreateQueue", QueueName="q", Attributes={"VisibilityTimeout": "41"}) \
+        == "QueueAlreadyExists"
+    assert clerk.at("q", "GetQueueUrl", QueueName="q") == {"QueueUrl": url}
+    clerk.at("q", "DeleteQueue")
+    assert clerk.refused("q", "GetQueueUrl", QueueName="q") == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+@pytest.mark.parametrize(("name", "attributes", "code"), [
+    ("", {}, "InvalidParameterValue"), ("a" * 81, {}, "InvalidParameterValue"), ("a.b", {}, "InvalidParameterValue"),
+    ("a.fifo", {}, "InvalidParameterValue"), ("a", {"FifoQueue": "true"}, "InvalidParameterValue"),
+    ("a", {"Colour": "red"}, "InvalidAttributeName"), ("a", {"DelaySeconds": "901"}, "InvalidAttributeValue"),
+    ("a", {"MaximumMessageSize": "1048577"}, "InvalidAttributeValue"), ("a", {"Policy": "{"}, "InvalidAttributeValue"),
+    ("a", {"ContentBasedDeduplication": "true"}, "InvalidAttributeName"),
+    ("a", {"RedrivePolicy": "[]"}, "InvalidAttributeValue"),
+    ("a", {"RedrivePolicy": '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}'}, "InvalidAttributeValue"),
+    ("a", {"RedrivePolicy": f'{{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:{ACCOUNT}:no", "maxReceiveCount": 1}}'},
+     "InvalidAttributeValue")])
+def test_names_and_attributes_that_are_refused(clerk: Clerk, name: str, attributes: dict[str, str], code: str) -> None:
+    assert clerk.refused("q", "CreateQueue", QueueName=name, Attributes=attributes) == code
+
+
+def test_attributes_with_their_defaults(clerk: Clerk) -> None:
+    clerk.queue("q")
+    found = clerk.at("q", "GetQueueAttributes", AttributeNames=["All"])["Attributes"]
+    assert found == {
+        "VisibilityTimeout": "30", "MaximumMessageSize": "1048576", "MessageRetentionPeriod": "345600",
+        "DelaySeconds": "0", "ReceiveMessageWaitTimeSeconds": "0", "SqsManagedSseEnabled": "true",
+        "QueueArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", "CreatedTimestamp": "1700000000",
+        "LastModifiedTimestamp": "1700000000", "ApproximateNumberOfMessages": "0",
+        "ApproximateNumberOfMessagesNotVisible": "0", "ApproximateNumberOfMessagesDelayed": "0"}
+    assert clerk.at("q", "GetQueueAttributes") == {}
+    assert clerk.refused("q", "GetQueueAttributes", AttributeNames=["Nope"]) == "InvalidAttributeName"
+    clerk.clock.time += 5
+    clerk.at("q", "SetQueueAttributes", Attributes={"DelaySeconds": "7"})
+    assert clerk.at("q", "GetQueueAttributes", AttributeNames=["DelaySeconds", "LastModifiedTimestamp"]) == {
+        "Attributes": {"DelaySeconds": "7", "LastModifiedTimestamp": "1700000005"}}
+
+
+def test_pages_of_queues(clerk: Clerk) -> None:
+    for name in ("b1", "a1", "b2", "b3"):
+        clerk.queue(name)
+    assert [url.rpartition("/")[2] for url in clerk.at("", "ListQueues")["QueueUrls"]] == ["a1", "b1", "b2", "b3"]
+    first = clerk.at("", "ListQueues", QueueNamePrefix="b", MaxResults=2)
+    second = clerk.at("", "ListQueues", QueueNamePrefix="b", MaxResults=2, NextToken=first["NextToken"])
+    assert [len(page["QueueUrls"]) for page in (first, second)] == [2, 1] and "NextToken" not in second
+    assert clerk.at("", "ListQueues", QueueNamePrefix="z") == {}
+    assert clerk.refused("", "ListQueues", NextToken="b1") == "MissingParameter"
+
+
+def test_a_purged_queue_is_empty_once_a_minute(clerk: Clerk) -> None:
+    clerk.queue("q")
+    clerk.send("q", "x")
+    (held,) = clerk.receive("q")
+    clerk.send("q", "y")
+    clerk.at("q", "PurgeQueue")
+    assert clerk.counts("q") == (0, 0, 0)
+    clerk.at("q", "DeleteMessage", ReceiptHandle=held["ReceiptHandle"])
+    clerk.send("q", "z")
+    assert clerk.refused("q", "PurgeQueue") == "AWS.SimpleQueueService.PurgeQueueInProgress"
+    clerk.clock.time += 60
+    assert clerk.bodies("q") == ["z"]
+    clerk.at("q", "PurgeQueue")
+    stores = [key for (key,) in clerk.store._db.execute("select key from work where kind='sqs.drop'")]
+    for store in stores:
+        assert asyncio.run(Expiry(clerk.store).drop(store)) == Done()
+    assert clerk.store._db.execute("select count(*) from sqs_body").fetchone() == (0,)
+
+
+def test_tags(clerk: Clerk) -> None:
+    clerk(sqs, "CreateQueue", QueueName="q", tags={"a": "1"})
+    clerk.at("q", "TagQueue", Tags={"b": "2"})
+    clerk.at("q", "UntagQueue", TagKeys=["a", "none"])
+    assert clerk.at("q", "ListQueueTags") == {"Tags": {"b": "2"}}
+    assert clerk.refused("q", "TagQueue", Tags={"aws:x": "2"}) == "InvalidParameterValue"
+    assert clerk.refused("q", "TagQueue", Tags={str(n): "" for n in range(51)}) == "InvalidParameterValue"
+
+
+def test_permissions_are_statements_that_count(clerk: Clerk) -> None:
+    clerk.queue("q")
+    arn, stranger = f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", root("222222222222")
+    assert clerk.refuses(stranger, "sqs:SendMessage", arn) is not None
+    clerk.at("q", "AddPermission", Label="in", AWSAccountIds=["222222222222"], Actions=["SendMessage"])
+    policy = json.loads(clerk.at("q", "GetQueueAttributes", AttributeNames=["Policy"])["Attributes"]["Policy"])
+    assert policy["Statement"][0]["Sid"] == "in"
+    assert clerk.refused("q", "AddPermission", Label="in", AWSAccountIds=["222222222222"],
+                         Actions=["SendMessage"]) == "InvalidParameterValue"
+    assert clerk.refused("q", "AddPermission", Label="x", AWSAccountIds=["1"], Actions=["SendMessage"]) \
+        == "InvalidParameterValue"
+    clerk.at("q", "RemovePermission", Label="in")
+    assert "Attributes" not in clerk.at("q", "GetQueueAttributes", AttributeNames=["Policy"])
+    assert clerk.refused("q", "RemovePermission", Label="in") == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize("url", ["", "http://localhost:4566/", "nonsense", "http://x/12/q"])
+def test_urls_that_are_none(clerk: Clerk, url: str) -> None:
+    assert clerk.refused("q", "GetQueueAttributes", QueueUrl=url) == "InvalidAddress"
+
+
+def dead_letters(clerk: Clerk, count: int, source: str = "q", target: str = "dead") -> None:
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{target}"
+    clerk.at(source, "SetQueueAttributes", Attributes={
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": count})})
+
+
+def test_what_fails_too_often_is_set_aside_and_moved_back(clerk: Clerk) -> None:
+    clerk.queue("q", VisibilityTimeout="10")
+    clerk.queue("dead")
+    dead_letters(clerk, 2)
+    sent = clerk.send("q", "poison", MessageAttributes={"a": {"DataType": "String", "StringValue": "1"}})
+    for _ in range(2):
+        assert clerk.bodies("q") == ["poison"]
+        clerk.clock.time += 10
+    assert clerk.receive("q") == []
+    (message,) = clerk.receive("dead", VisibilityTimeout=0, AttributeNames=["All"])
+    assert (message["MessageId"], message["Attributes"]["DeadLetterQueueSourceArn"], message["Attributes"][
+        "SentTimestamp"]) == (sent["MessageId"], f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", "1700000000000")
+    assert clerk.at("dead", "ListDeadLetterSourceQueues") == {"queueUrls": [clerk.url("q")]}
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead"
+    clerk.at("dead", "StartMessageMoveTask", SourceArn=arn)
+    assert clerk.refused("dead", "StartMessageMoveTask", SourceArn=arn) == "InvalidParameterValue"
+    (running,) = clerk.at("dead", "ListMessageMoveTasks", SourceArn=arn)["Results"]
+    (key,) = (key for (key,) in clerk.store._db.execute("select key from work where kind='sqs.move'"))
+    asyncio.run(Moving(clerk.store).reconcile(key))
+    assert clerk.refused("dead", "CancelMessageMoveTask", TaskHandle=running["TaskHandle"]) == "InvalidParameterValue"
+    (done,) = clerk.at("dead", "ListMessageMoveTasks", SourceArn=arn)["Results"]
+    assert (done["Status"], done["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
+    (back,) = clerk.receive("q", MessageAttributeNames=["All"])
+    assert (back["Body"], back["MessageAttributes"]["a"]["StringValue"]) == ("poison", "1")
+    assert back["MessageId"] != sent["MessageId"]
+
+
+@pytest.mark.parametrize("allow", [{"redrivePermission": "denyAll"}, {
+    "redrivePermission": "byQueue", "sourceQueueArns": [f"arn:aws:sqs:us-east-1:{ACCOUNT}:other"]}])
+def test_a_dead_letter_queue_may_refuse_sources(clerk: Clerk, allow: dict[str, Any]) -> None:
+    clerk.queue("q")
+    clerk.queue("dead", RedriveAllowPolicy=json.dumps(allow))
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead"
+    assert clerk.refused("q", "SetQueueAttributes", Attributes={
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})}) == "InvalidAttributeValue"
