@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +46,7 @@ def test_after_a_reboot_services_return_to_n(tmp_path: Path) -> None:
 
 def power_cut(mark: str) -> None:
     """All processes, namespaces, mounts and files in /run are gone; the disk stays."""
+    killed: list[Path] = []
     for status in Path("/proc").glob("[0-9]*/cgroup"):
         pid = int(status.parts[2])
         try:
@@ -58,7 +58,8 @@ def power_cut(mark: str) -> None:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-    time.sleep(0.3)
+            killed.append(status.parent)
+    wait("all of them are gone", lambda: not any(map(_lives, killed)))
     for mount in sorted(world.look(mark).mounts, key=len, reverse=True):
         subprocess.run(["umount", "-l", mount], check=False)
     for namespace in world.look(mark).namespaces:
@@ -67,3 +68,11 @@ def power_cut(mark: str) -> None:
         subprocess.run(["ip", "link", "delete", link], check=False)
     for path in world.look(mark).runtime:
         subprocess.run(["rm", "-rf", path], check=True)
+
+
+def _lives(process: Path) -> bool:
+    """Whether there is more of it than its exit code."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
