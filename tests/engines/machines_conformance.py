@@ -67,7 +67,7 @@ class Ground:
     async def spec(self, key: str, last: int = 10) -> MachineSpec:
         """A machine of one drive and one card, not yet powered on."""
         await self.networks.ensure_network(self.network)
-        return MachineSpec(self.name("vm", key), self.network.name, 1, 320 * MIB, (await self.drive(key),),
+        return MachineSpec(self.name("vm", key), self.network.name, 1, 384 * MIB, (await self.drive(key),),
                            (await self.nic(last),), self.base)
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:

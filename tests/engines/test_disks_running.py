@@ -34,7 +34,7 @@ def network() -> Iterator[str]:
 
 
 def spec(name: str, network: str, *disks: str) -> MachineSpec:
-    return MachineSpec(name, network, 1, 256 * MIB, tuple(Drive(disk, disk.replace("-", "")) for disk in disks), ())
+    return MachineSpec(name, network, 1, 320 * MIB, tuple(Drive(disk, disk.replace("-", "")) for disk in disks), ())
 
 
 class Ground:

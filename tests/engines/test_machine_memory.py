@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cloudlet.engines.machine_command import command
-from cloudlet.engines.machine_memory import MIB, guest_bytes, mappings, measured, translations_bytes
+from cloudlet.engines.machine_memory import MIB, TRANSLATIONS_BYTES, guest_bytes, mappings, measured
 from cloudlet.engines.ports import MachineSpec
 
 SMAPS = """\
@@ -26,7 +26,7 @@ Pss:                4094 kB
 def test_guest_and_qemu_fit_what_the_type_promises(mib: int, cpus: int, accelerated: bool) -> None:
     guest = guest_bytes(mib * MIB, cpus, accelerated=accelerated)
     assert guest % MIB == 0 and guest > mib * MIB // 2
-    translations = 0 if accelerated else translations_bytes(mib * MIB)
+    translations = 0 if accelerated else TRANSLATIONS_BYTES
     assert guest + translations + 40 * MIB < mib * MIB
     words = command(MachineSpec("vm", "net", cpus, mib * MIB, (), ()), accelerated=accelerated, monitor="m",
                     pid_file="p", disks=[])

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
-from cloudlet.engines.machine_memory import guest_bytes, translations_bytes
+from cloudlet.engines.machine_memory import TRANSLATIONS_BYTES, guest_bytes
 from cloudlet.engines.machine_record import user_of
 from cloudlet.engines.ports import Drive, MachineSpec, Nic
 
@@ -42,8 +42,7 @@ def command(spec: MachineSpec, *, accelerated: bool, monitor: str, pid_file: str
     """The words. `disks` are the files of the drives and `kernel` that of the kernel, as seen from where QEMU is to
     stand; `monitor` is the path of its socket. A machine that is "to be" saved holds, and its cards lead nowhere; one
     that `was` saved waits for its memory."""
-    translations = translations_bytes(spec.memory_bytes) >> 20
-    accelerator = "kvm" if accelerated else f"tcg,thread=multi,tb-size={translations}"
+    accelerator = "kvm" if accelerated else f"tcg,thread=multi,tb-size={TRANSLATIONS_BYTES >> 20}"
     memory = guest_bytes(spec.memory_bytes, spec.cpus, accelerated=accelerated) >> 20
     user = user_of(spec.name)
     words = [
