@@ -81,6 +81,7 @@ def assemble(store: Store, files: Files, clock: Clock, engines: Engines, site: S
     """Joins services, loops and gateway over one store."""
     for tables in TABLES:
         store.create_tables(tables)
+    s3.set_object_ownership(store, site)
     identities = iam.identities(site, SERVICES)
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
                    ecr.controller(store, files.layers, engines), logs.controller(store, engines, site),
@@ -154,7 +155,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     directory = DataDirectory(config.data_dir)
     clock = SystemClock()
     site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
-                instance_memory_bytes=host_memory.for_machines())
+                instance_memory_bytes=host_memory.for_machines(), object_ownership=config.object_ownership)
     store = Store(str(config.database), clock)
     files = Files.under(config.data_dir)
     handlers: dict[str, Handler] = {}

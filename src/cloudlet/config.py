@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_PORT = 4566
+# The first is AWS's since April 2023; with the others new buckets are as before: lists count, nothing is blocked.
+OBJECT_OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -17,13 +19,15 @@ class BadSetting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One installation's settings. `public_cidr` is where public addresses come from."""
+    """One installation's settings. `public_cidr` is where public addresses come from; `object_ownership` who owns what
+    is put into S3 buckets that are made from now on, unless their makers say it."""
 
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     public_cidr: str = "203.0.113.0/24"
     allow_development_key: bool = False
+    object_ownership: str = OBJECT_OWNERSHIPS[0]
 
     @property
     def is_loopback(self) -> bool:
@@ -70,6 +74,12 @@ def _public_cidr(text: str) -> str:
     return str(network)
 
 
+def _object_ownership(text: str) -> str:
+    if text not in OBJECT_OWNERSHIPS:
+        raise BadSetting(f"the object ownership must be one of {', '.join(OBJECT_OWNERSHIPS)}, not {text!r}")
+    return text
+
+
 def _host(text: str) -> str:
     if text != "localhost":
         try:
@@ -105,4 +115,5 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None)
         port=_port(setting("port", str(DEFAULT_PORT))),
         public_cidr=_public_cidr(setting("public_cidr", "203.0.113.0/24")),
         allow_development_key=allowed,
+        object_ownership=_object_ownership(setting("object_ownership", OBJECT_OWNERSHIPS[0])),
     )

@@ -113,6 +113,7 @@ def test_two_installations_side_by_side(cloudlet: Cloudlet, tmp_path: Path) -> N
     ("--port", "0", "from 1 to 65535"), ("--port", "x", "from 1 to 65535"),
     ("--public-cidr", "10.0.0.0/33", "must be an IPv4 range"),
     ("--public-cidr", "10.0.0.0/8", "between a /16 and a /28"),
+    ("--object-ownership", "Nobody", "must be one of BucketOwnerEnforced, "),
     ("--host", "example.org", "must be an IP address")])
 def test_a_setting_that_cannot_be(flag: str, value: str, complaint: str) -> None:
     done = cloudlet_command("up", flag, value)

@@ -22,6 +22,9 @@ def _settings(parser: argparse.ArgumentParser, *, all_of_them: bool) -> None:
     parser.add_argument("--host", metavar="ADDRESS", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", metavar="N", help="the port to listen on (default 4566)")
     parser.add_argument("--public-cidr", metavar="CIDR", help="the public addresses (default 203.0.113.0/24)")
+    parser.add_argument("--object-ownership", metavar="OWNERSHIP",
+                        help="of new S3 buckets (default BucketOwnerEnforced): ObjectWriter and BucketOwnerPreferred"
+                             " make them as before 2023, with lists that count and no public access block")
     parser.add_argument("--allow-development-key", action="store_const", const="1",
                         help="honour the key test/test even when listening beyond this machine")
 

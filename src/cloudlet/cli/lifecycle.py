@@ -46,7 +46,8 @@ def _foreground(config: Config) -> int:
 
 def _detached(config: Config) -> int:
     command = [sys.executable, "-m", "cloudlet", "up", "--data-dir", str(config.data_dir), "--host", config.host,
-               "--port", str(config.port), "--public-cidr", config.public_cidr]
+               "--port", str(config.port), "--public-cidr", config.public_cidr,
+               "--object-ownership", config.object_ownership]
     if config.allow_development_key:
         command.append("--allow-development-key")
     try:

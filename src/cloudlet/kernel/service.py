@@ -1,6 +1,6 @@
 """How a service declares itself on top of AWS's model: one decorated function an operation, one class an error."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
@@ -10,6 +10,7 @@ from botocore.model import OperationModel
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.condition_keys import RequestKeys
 from cloudlet.kernel.errors import AwsError, DeclarationError
+from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.model import paginators, service_model
 from cloudlet.kernel.policy import Grant
 
@@ -34,6 +35,7 @@ FactsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the condition
 ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
 Admit = Callable[[Call, Any, str, Input], None]  # (call, tx, operation, request): raises what no permission changes
+Front = Callable[[Any, Request, str, Handler], Awaitable[Response]]  # (store, request, path, what answers else)
 KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
 
 
@@ -117,6 +119,7 @@ class Service:
         self.access_of: AccessOf | None = None
         self.keys_of: KeysOf | None = None
         self.admit: Admit | None = None
+        self.front: Front | None = None
         self._names = {xform_name(name): name for name in self.model.operation_names}
 
     @overload
@@ -183,6 +186,12 @@ class Service:
     def admission(self, fn: Admit) -> Admit:
         """Declares what raises, before anybody's permission is asked, where the request cannot be meant for us."""
         self.admit = fn
+        return fn
+
+    def front_door(self, fn: Front) -> Front:
+        """Declares what stands in front of all operations: it may answer in their place, or change what they answer.
+        The path is as the protocol's templates speak of it."""
+        self.front = fn
         return fn
 
     def _declare(self, fn: F | None, mode: Mode, resources: Resources | None, action: str | ActionOf | None,

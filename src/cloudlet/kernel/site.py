@@ -10,7 +10,8 @@ from cloudlet.kernel.names import Installation
 class Site:
     """`port` of the endpoint; `public_cidr` from which public addresses come; `egress`: workloads may reach the
     internet; `development_key`: the well-known key `test`/`test` is honoured; `instance_memory_bytes`: how much of the
-    host's memory virtual machines may have together, as measured at the start (None: nobody counts)."""
+    host's memory virtual machines may have together, as measured at the start (None: nobody counts);
+    `object_ownership`: that of new S3 buckets."""
 
     installation: Installation
     data_dir: Path
@@ -19,3 +20,4 @@ class Site:
     egress: bool = False
     development_key: bool = True
     instance_memory_bytes: int | None = None
+    object_ownership: str = "BucketOwnerEnforced"

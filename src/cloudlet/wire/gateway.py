@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from cloudlet.kernel.call import ANONYMOUS, Call
 from cloudlet.kernel.clock import Clock
@@ -36,6 +37,18 @@ class Gateway:
         protocol: Protocol | None = None
         try:
             protocol = self.router.aim(request)                                            # 1 route
+            front = protocol.service.front
+            if front is not None:  # S3's: websites, browsers from elsewhere
+                return await front(self.store, request, protocol.path(request),
+                                   partial(self._answer, protocol, request_id))
+            return await self._answer(protocol, request_id, request)
+        except Exception as error:
+            failure = _failure(error, protocol, request_id)
+            return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
+
+    async def _answer(self, protocol: Protocol, request_id: str, request: Request) -> Response:
+        """What an operation answers, be it an error."""
+        try:
             if (bucket := protocol.bucket_of_form(request)) is not None:
                 return await self._put_form(protocol, request, bucket, request_id)
             target = await self.router.find(protocol, request)
@@ -45,15 +58,8 @@ class Gateway:
             permit = self._permit(target, call, members)                                   # 4 authorise, and
             output = await self.invoker.invoke(operation, call, members, protocol.faults, permit)  # 5 run
             return protocol.print(model, output, request_id)                               # 6 print
-        except AwsError as error:
-            failure = error
-        except (BodyTooLarge, BodyTruncated) as wrong:  # met by an operation that reads a stream
-            assert protocol is not None
-            failure = body_fault(wrong, protocol)
-        except Exception:  # One of the two places that may catch everything; the other is the control loop.
-            log.exception("a bug of ours, request %s", request_id)
-            failure = InternalFailure()
-        return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
+        except Exception as error:  # One of the two places that may catch everything; the other is the control loop.
+            return protocol.failure(_failure(error, protocol, request_id), request_id)
 
     async def _put_form(self, protocol: Protocol, request: Request, bucket: str, request_id: str) -> Response:
         """A browser's form: a PutObject that its signed policy allows, or that anybody may do."""
@@ -134,6 +140,16 @@ class Gateway:
                     faults = target.protocol.faults
                     raise faults.unknown_key() if refusal.stranger else faults.denied(refusal.message)
         return permit
+
+
+def _failure(error: Exception, protocol: Protocol | None, request_id: str) -> AwsError:
+    """What a customer is told of whatever was raised."""
+    if isinstance(error, AwsError):
+        return error
+    if protocol is not None and isinstance(error, BodyTooLarge | BodyTruncated):  # met while a stream was read
+        return body_fault(error, protocol)
+    log.error("a bug of ours, request %s", request_id, exc_info=error)
+    return InternalFailure()
 
 
 def _by_action(needs: tuple[Need, ...]) -> list[tuple[str, tuple[str, ...]]]:

@@ -74,6 +74,10 @@ class Protocol(ABC):
     def screen(self, request: Request, now: float) -> None:  # noqa: B027
         """Raises what a service says in words of its own of a signature that cannot be right."""
 
+    def path(self, request: Request) -> str:
+        """The path that a service's templates, and what stands in front of it, speak of."""
+        return request.path
+
     def bucket_of_form(self, request: Request) -> str | None:
         """The bucket into which a browser's form puts an object; None for every other request."""
         return None

@@ -193,10 +193,6 @@ class Rest(Protocol):
         found = self.templates.find(request.method, self.path(request), dict(pairs), request.headers)
         return Located(found[0], found[1], pairs) if found else Located("")
 
-    def path(self, request: Request) -> str:
-        """The path that the templates speak of."""
-        return request.path
-
     @abstractmethod
     def event_writer(self, shape: Shape) -> WriteBody:
         """The function from a value to the payload of an event."""

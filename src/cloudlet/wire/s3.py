@@ -91,7 +91,7 @@ class S3(RestXml):
         return s3_signatures.meant(request)
 
     def path(self, request: Request) -> str:
-        """See Rest."""
+        """See Protocol."""
         return path_style(request)
 
     def root(self, shape: StructureShape, operation: OperationModel, payload: str | None) -> str:

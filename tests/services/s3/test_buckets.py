@@ -1,7 +1,10 @@
 """Buckets: CreateBucket, HeadBucket, GetBucketLocation, ListBuckets, DeleteBucket."""
 
+from dataclasses import replace
+
 import pytest
 
+from cloudlet.services.s3 import set_object_ownership
 from tests.services.s3.counter import Counter
 
 OTHER = "111111111111"
@@ -108,6 +111,18 @@ def test_what_a_bucket_is_made_with(counter: Counter) -> None:
     assert counter.ask("PUT", "/directory", body).code == "InvalidRequest"
     assert [name.text for name in counter.ask("GET", "/").xml.findall("Buckets/Bucket/Name")] == [
         "bkt", "listed", "locked", "plain", "private", "tagged"]
+
+
+def test_a_setting_makes_new_buckets_as_before_2023(counter: Counter) -> None:
+    set_object_ownership(counter.store, replace(counter.desk.site, object_ownership="ObjectWriter"))
+    assert create(counter, "open", acl="public-read") == ""
+    assert counter.ask("GET", "/open", ownershipControls="").xml.findtext("Rule/ObjectOwnership") == "ObjectWriter"
+    assert counter.ask("GET", "/open", publicAccessBlock="").code == "NoSuchPublicAccessBlockConfiguration"
+    assert counter.ask("GET", "/open", key="").status == 200
+    assert counter.ask("GET", "/bkt", ownershipControls="").xml.findtext("Rule/ObjectOwnership") == (
+        "BucketOwnerEnforced")
+    set_object_ownership(counter.store, counter.desk.site)
+    assert create(counter, "shut", acl="public-read") == "InvalidBucketAclWithObjectOwnership"
 
 
 def test_a_bucket_made_again_by_its_owner_has_its_first_list(counter: Counter) -> None:

@@ -8,6 +8,7 @@ from cloudlet.services.s3 import (
     completion,
     copies,
     deletions,
+    front,
     listing,
     objects,
     tagging,
@@ -15,12 +16,15 @@ from cloudlet.services.s3 import (
     versioning,
 )
 from cloudlet.services.s3.access import admission, blocks, decision, keys, lists, policies
+from cloudlet.services.s3.buckets import set_object_ownership
 from cloudlet.services.s3.garbage import controller
 from cloudlet.services.s3.service import s3
 from cloudlet.services.s3.settings import (
     bucket_tagging,
     cors,
+    default_encryption,
     payment,
+    website,
 )
 
 __all__ = [
@@ -35,7 +39,9 @@ __all__ = [
     "copies",
     "cors",
     "decision",
+    "default_encryption",
     "deletions",
+    "front",
     "keys",
     "listing",
     "lists",
@@ -43,9 +49,11 @@ __all__ = [
     "payment",
     "policies",
     "s3",
+    "set_object_ownership",
     "tagging",
     "uploads",
     "versioning",
+    "website",
 ]
 
 TABLES = resources.files("cloudlet.services.s3").joinpath("tables.sql").read_text()

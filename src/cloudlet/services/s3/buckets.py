@@ -7,6 +7,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.model import region_names
 from cloudlet.kernel.service import any_resource
+from cloudlet.kernel.site import Site
 from cloudlet.services.s3 import parts
 from cloudlet.services.s3.access import grants
 from cloudlet.services.s3.access.keys import creates
@@ -32,7 +33,7 @@ from cloudlet.services.s3.service import (
 )
 from cloudlet.services.s3.settings import kept
 from cloudlet.services.s3.tags import BUCKET_TAGS_MAX, checked
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
 LIST_MAX = BUCKETS_MAX = 10_000
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; AWS reserves amzn-s3-demo- as well, for
@@ -100,6 +101,13 @@ def _new(call: Call, tx: Tx, request: dict[str, Any], region: str) -> Bucket:
     return Bucket(request["Bucket"], int(tx.token(12), 16), call.account, region, tx.now,
                   versioning="Enabled" if locked else "", ownership=request.get("ObjectOwnership", usual.ownership),
                   block=SWITCHES if usual.ownership == ENFORCED else None, lock_enabled=locked)
+
+
+def set_object_ownership(store: Store, site: Site) -> None:
+    """Keeps the installation's setting where operations find it."""
+    with store.tx() as tx:
+        if (tx.get(NewBuckets, "") or NewBuckets()).ownership != site.object_ownership:
+            tx.put(NewBuckets("", site.object_ownership))
 
 
 def _first_acl(request: dict[str, Any], bucket: Bucket) -> str:

@@ -13,6 +13,7 @@ s3 = Service("s3")
 AccessControlListNotSupported = s3.error(
     "AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
 AccessDenied = s3.error("AccessDenied", "Access Denied", status=403)
+AccessForbidden = s3.error("AccessForbidden", status=403)
 AuthorizationHeaderMalformed = s3.error("AuthorizationHeaderMalformed", status=400)
 BadDigest = s3.error("BadDigest", status=400)
 BadRequest = s3.error("BadRequest", status=400)
@@ -84,6 +85,8 @@ NoSuchUpload = s3.error(
     "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been"
     " aborted or completed.")
 NoSuchVersion = s3.error("NoSuchVersion", "The specified version does not exist.", status=404)
+NoSuchWebsiteConfiguration = s3.error(
+    "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration", status=404)
 NotImplementedHere = s3.error(
     "NotImplemented", "A header you provided implies functionality that is not implemented", status=501)
 NotModified = s3.error("NotModified", status=304)

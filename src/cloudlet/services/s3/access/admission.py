@@ -11,9 +11,11 @@ from cloudlet.services.s3.service import (
     PermanentRedirect,
     s3,
 )
+from cloudlet.services.s3.settings import kept
 from cloudlet.store.db import Tx
 
 _EVERYWHERE = ("CreateBucket", "GetBucketLocation")  # asked of any region's endpoint
+_MAKES = ("PutObject", "CopyObject", "CreateMultipartUpload")
 _PAID = frozenset(name for name in s3.model.operation_names
                   if (shape := s3.model.operation_model(name).input_shape) and "RequestPayer" in shape.members)
 
@@ -35,6 +37,13 @@ def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> None:
     if bucket.requester_pays and call.account != bucket.account and operation in _PAID and (
             call.principal.kind == "anonymous" or request.get("RequestPayer") != "requester"):
         raise AccessDenied()
+    if request.get("SSECustomerAlgorithm") and operation in _MAKES and _blocks_customer_keys(tx, bucket):
+        raise AccessDenied("SSE-C is blocked by the default encryption of the bucket")
+
+
+def _blocks_customer_keys(tx: Tx, bucket: Bucket) -> bool:
+    rules: Any = (kept.get(tx, bucket, kept.ENCRYPTION) or {}).get("Rules", ())
+    return any("SSE-C" in ((rule.get("BlockedEncryptionTypes") or {}).get("EncryptionType") or ()) for rule in rules)
 
 
 def _elsewhere(call: Call, bucket: Bucket, operation: str) -> Exception:

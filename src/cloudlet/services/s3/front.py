@@ -1,0 +1,79 @@
+"""What stands in front of S3's operations: websites, and browsers that ask from another origin."""
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+from cloudlet.kernel.http import Handler, Request, Response
+from cloudlet.services.s3 import pages
+from cloudlet.services.s3.records import Bucket
+from cloudlet.services.s3.service import AccessForbidden, BadRequest, s3
+from cloudlet.services.s3.settings import cors, kept
+from cloudlet.services.s3.settings.cors import Asked
+from cloudlet.store.db import Store
+
+
+@s3.front_door
+async def front(store: Store, request: Request, path: str, answer: Handler) -> Response:
+    """A website's page, a preflight's answer, or an operation's with the headers that a browser needs."""
+    if request.method == "OPTIONS":
+        return _preflight(store, request, path)
+    origin, bucket = request.headers.get("origin"), unquote(path[1:].partition("/")[0])
+    if pages.HOST in request.headers.get("host", ""):
+        response = await pages.serve(store, request, path, answer)
+    else:
+        response = await answer(request)
+    if origin is not None and (found := cors.answer(_rules(store, bucket), Asked(origin, request.method))):
+        response = replace(response, headers={**response.headers, **found})
+    if response.status == 403 and request.method == "HEAD" and path.count("/") == 1:
+        response = _with_region(store, bucket, response)
+    if request.headers.get("x-amz-request-payer") == "requester" and response.status < 300:
+        response = _charged(store, bucket, response)
+    return response
+
+
+def _preflight(store: Store, request: Request, path: str) -> Response:
+    """See https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html."""
+    given, bucket = request.headers, unquote(path[1:].partition("/")[0])
+    origin, method = given.get("origin"), given.get("access-control-request-method")
+    if not origin:
+        raise BadRequest("Insufficient information. Origin request header needed.")
+    if method not in cors.METHODS:
+        raise BadRequest(f"Invalid Access-Control-Request-Method: {(method or 'null')[:32]}")
+    headers = tuple(name.strip().lower() for name in given.get("access-control-request-headers", "").split(",")
+                    if name.strip())
+    rules = _rules(store, bucket)
+    said: dict[str, Any] = {"Method": method, "ResourceType": "OBJECT" if path.count("/") > 1 else "BUCKET"}
+    if not rules:
+        raise AccessForbidden("CORSResponse: CORS is not enabled for this bucket.", **said)
+    found = cors.answer(rules, Asked(origin, method, headers), preflight=True)
+    if found is None:
+        raise AccessForbidden("CORSResponse: This CORS request is not allowed. This is usually because the evalution of"
+                              " Origin, request method / Access-Control-Request-Method or"
+                              " Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.",
+                              **said)
+    return Response(200, {**found, "server": "AmazonS3"})
+
+
+def _rules(store: Store, name: str) -> list[dict[str, Any]]:
+    with store.tx() as tx:
+        bucket = tx.get(Bucket, name)
+        found = kept.get(tx, bucket, kept.CORS) if bucket is not None else None
+    return found["CORSRules"] if found else []
+
+
+def _with_region(store: Store, name: str, response: Response) -> Response:
+    """Where a bucket is may be known to anybody: clients ask so for the region to sign for."""
+    with store.tx() as tx:
+        bucket = tx.get(Bucket, name)
+    if bucket is None:
+        return response
+    return replace(response, headers={**response.headers, "x-amz-bucket-region": bucket.region})
+
+
+def _charged(store: Store, name: str, response: Response) -> Response:
+    with store.tx() as tx:
+        bucket = tx.get(Bucket, name)
+    if bucket is None or not bucket.requester_pays:
+        return response
+    return replace(response, headers={**response.headers, "x-amz-request-charged": "requester"})

@@ -1,0 +1,73 @@
+"""A bucket as a website: its index, its error document, and where requests are sent on to.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/WebsiteHosting.html
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.services.s3.buckets import require_bucket
+from cloudlet.services.s3.service import (
+    InvalidArgument,
+    InvalidRequest,
+    MalformedXml,
+    NoSuchWebsiteConfiguration,
+    bucket_arns,
+    s3,
+)
+from cloudlet.services.s3.settings import kept
+from cloudlet.services.s3.settings.kept import WEBSITE
+from cloudlet.store.db import Tx
+
+RULES_MAX = 50
+
+
+@s3.write(resources=bucket_arns, durable=True)
+def put_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> None:
+    """Makes a bucket a website, or another one."""
+    bucket, said = require_bucket(tx, call, request), request["WebsiteConfiguration"]
+    rules, onwards = said.get("RoutingRules") or [], said.get("RedirectAllRequestsTo")
+    if onwards is not None:
+        if any(said.get(member) for member in ("IndexDocument", "ErrorDocument", "RoutingRules")):
+            raise MalformedXml()
+    elif said.get("IndexDocument") is None:
+        raise InvalidArgument("A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty",
+                              ArgumentName="IndexDocument", ArgumentValue="null")
+    else:
+        suffix = said["IndexDocument"]["Suffix"]
+        if not suffix or "/" in suffix:
+            raise InvalidArgument("The IndexDocument Suffix is not well formed", ArgumentName="IndexDocument",
+                                  ArgumentValue=suffix)
+    if len(rules) > RULES_MAX:
+        raise InvalidRequest(f"{len(rules)} routing rules provided, the number of routing rules in a website"
+                             f" configuration is limited to {RULES_MAX}.")
+    for rule in rules:
+        _check(rule)
+    kept.put(tx, bucket, WEBSITE, said)
+
+
+@s3.read(resources=bucket_arns)
+def get_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
+    """What was put."""
+    return kept.require(tx, require_bucket(tx, call, request), WEBSITE, NoSuchWebsiteConfiguration)
+
+
+@s3.write(resources=bucket_arns, durable=True)
+def delete_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> None:
+    """The bucket is no website any more."""
+    kept.delete(tx, require_bucket(tx, call, request), WEBSITE)
+
+
+def _check(rule: Mapping[str, Any]) -> None:
+    redirect, condition = rule.get("Redirect") or {}, rule.get("Condition")
+    if not redirect or condition == {}:
+        raise MalformedXml()
+    if "ReplaceKeyWith" in redirect and "ReplaceKeyPrefixWith" in redirect:
+        raise MalformedXml()
+    code = redirect.get("HttpRedirectCode", "301")
+    if not (code.isdigit() and 301 <= int(code) <= 399):
+        raise InvalidRequest(f"The provided HTTP redirect code ({code}) is not valid. Valid codes are 3XX except 300.")
+    error = (condition or {}).get("HttpErrorCodeReturnedEquals", "404")
+    if not (error.isdigit() and 400 <= int(error) <= 599):
+        raise InvalidRequest(f"The provided HTTP error code ({error}) is not valid. Valid codes are 4XX or 5XX.")
