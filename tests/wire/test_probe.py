@@ -108,7 +108,7 @@ def raw(service: Service, protocol: str, operation: OperationModel, body: bytes)
 def well_formed(gateway: Gateway, service: Service, protocol: str, operation: OperationModel, value: Any) -> Request:
     """The same by botocore's serializer, for values of the right types."""
     spoken = gateway.router._by_scope[service.model.signing_name][0][protocol]
-    message = sent(spoken, operation, value)
+    message = sent(spoken, operation, value, whole=False)
     headers = {name: text for name, text in message.request.headers.items()
                if name.startswith("x-amz-") or name in ("content-type", "smithy-protocol")}
     url = f"http://{HOST}{message.request.path}" + ("?" + message.request.query if message.request.query else "")

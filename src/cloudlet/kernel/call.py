@@ -45,6 +45,7 @@ class Call:
     source_ip: str = "127.0.0.1"
     access_key_id: str = ""
     user_agent: str = ""
+    referer: str = ""
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the caller's account and region, e.g. `call.arn("ecs", "cluster/default")`."""

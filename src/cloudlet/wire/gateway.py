@@ -83,7 +83,7 @@ class Gateway:
     def _nobody(self, request: Request, request_id: str) -> Call:
         """A call that bears no signature."""
         return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, self.clock.now(), request.endpoint, request.source,
-                    user_agent=request.headers.get("user-agent", ""))
+                    user_agent=request.headers.get("user-agent", ""), referer=request.headers.get("referer", ""))
 
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
@@ -105,7 +105,8 @@ class Gateway:
             message = await self._checked(message, replace(signed, key=key), target)
         principal = credential.principal
         call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
-                    request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""))
+                    request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""),
+                    request.headers.get("referer", ""))
         return call, message
 
     @staticmethod

@@ -44,6 +44,7 @@ _OF_CALL: dict[str, Callable[[Call], str | None]] = {
     "aws:requestedregion": lambda call: call.region,
     "aws:securetransport": lambda call: "true" if call.endpoint.startswith("https:") else "false",
     "aws:useragent": lambda call: call.user_agent or None,
+    "aws:referer": lambda call: call.referer or None,
     "aws:principalarn": lambda call: call.principal.arn if call.principal.kind == "federated"
     else call.principal.policy_arn or call.principal.arn,
     "aws:principalaccount": lambda call: call.principal.account,

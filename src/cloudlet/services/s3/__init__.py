@@ -20,6 +20,7 @@ from cloudlet.services.s3.buckets import set_object_ownership
 from cloudlet.services.s3.garbage import controller
 from cloudlet.services.s3.service import s3
 from cloudlet.services.s3.settings import (
+    absent,
     bucket_tagging,
     cors,
     default_encryption,
@@ -29,6 +30,7 @@ from cloudlet.services.s3.settings import (
 
 __all__ = [
     "TABLES",
+    "absent",
     "admission",
     "attributes",
     "blocks",

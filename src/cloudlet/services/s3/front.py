@@ -7,10 +7,12 @@ from urllib.parse import unquote
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.services.s3 import pages
 from cloudlet.services.s3.records import Bucket
-from cloudlet.services.s3.service import AccessForbidden, BadRequest, s3
+from cloudlet.services.s3.service import AccessForbidden, BadRequest, InvalidRequest, s3
 from cloudlet.services.s3.settings import cors, kept
 from cloudlet.services.s3.settings.cors import Asked
 from cloudlet.store.db import Store
+
+_ACCELERATED = ".s3-accelerate."
 
 
 @s3.front_door
@@ -19,7 +21,10 @@ async def front(store: Store, request: Request, path: str, answer: Handler) -> R
     if request.method == "OPTIONS":
         return _preflight(store, request, path)
     origin, bucket = request.headers.get("origin"), unquote(path[1:].partition("/")[0])
-    if pages.HOST in request.headers.get("host", ""):
+    host = request.headers.get("host", "")
+    if _ACCELERATED in host and not _is_accelerated(store, bucket):
+        raise InvalidRequest("S3 Transfer Acceleration is not configured on this bucket")
+    if pages.HOST in host:
         response = await pages.serve(store, request, path, answer)
     else:
         response = await answer(request)
@@ -53,6 +58,13 @@ def _preflight(store: Store, request: Request, path: str) -> Response:
                               " Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.",
                               **said)
     return Response(200, {**found, "server": "AmazonS3"})
+
+
+def _is_accelerated(store: Store, name: str) -> bool:
+    with store.tx() as tx:
+        bucket = tx.get(Bucket, name)
+        found = kept.get(tx, bucket, kept.ACCELERATE) if bucket is not None else None
+    return found is not None and found.get("Status") == "Enabled"
 
 
 def _rules(store: Store, name: str) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ MissingSecurityHeader = s3.error(
     "MissingSecurityHeader", "Your request was missing a required header", status=400)
 NoSuchBucket = s3.error("NoSuchBucket", "The specified bucket does not exist")
 NoSuchBucketPolicy = s3.error("NoSuchBucketPolicy", "The bucket policy does not exist", status=404)
+NoSuchConfiguration = s3.error("NoSuchConfiguration", "The specified configuration does not exist.", status=404)
 NoSuchCorsConfiguration = s3.error(
     "NoSuchCORSConfiguration", "The CORS configuration does not exist", status=404)
 NoSuchKey = s3.error("NoSuchKey", "The specified key does not exist.")

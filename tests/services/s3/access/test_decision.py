@@ -189,3 +189,12 @@ def test_a_bucket_policy_says_nothing_of_what_others_own_but_denials(counter: Co
     assert counter.ask("GET", "/bkt/theirs", key=OTHER).body == b"x"
     assert policy(counter, {**writer, "Effect": "Deny"}) == ""
     assert counter.ask("GET", "/bkt/theirs", key=OTHER).code == "AccessDenied"
+
+
+def test_a_picture_is_for_pages_of_ones_own(filled: Counter) -> None:
+    unblock(filled)
+    assert policy(filled, {"Principal": "*", "Action": "s3:GetObject", "Resource": OBJECTS, "Condition": {
+        "StringLike": {"aws:Referer": "https://www.example.com/*"}}}) == ""
+    assert filled.ask("GET", "/bkt/key", key="", headers={"referer": "https://www.example.com/page"}).body == b"data"
+    for headers in ({}, {"referer": "https://example.org/"}):
+        assert filled.ask("GET", "/bkt/key", key="", headers=headers).code == "AccessDenied"

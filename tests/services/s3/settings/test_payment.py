@@ -1,7 +1,10 @@
 """PutBucketRequestPayment, GetBucketRequestPayment, PutBucketAccelerateConfiguration, and its
 GetBucketAccelerateConfiguration."""
 
-from tests.services.s3.counter import Counter, document
+import asyncio
+
+from tests.services.s3.counter import Answer, Counter, document
+from tests.wire.exchange import request_of
 
 OTHER = "111111111111"
 
@@ -30,9 +33,15 @@ def test_who_does_not_pay_gets_nothing(counter: Counter) -> None:
 def test_acceleration(counter: Counter) -> None:
     body = "<AccelerateConfiguration>{}</AccelerateConfiguration>"
     assert counter.ask("GET", "/bkt", accelerate="").xml.find("Status") is None
+
+    def fast() -> Answer:
+        return asyncio.run(counter.answer(request_of("GET", "/key", {"host": "bkt.s3-accelerate.localhost:4566"})))
+
+    assert fast().code == "InvalidRequest"
     enabled = body.format("<Status>Enabled</Status>").encode()
     assert counter.ask("PUT", "/bkt", enabled, accelerate="").status == 200
     assert counter.ask("GET", "/bkt", accelerate="").xml.findtext("Status") == "Enabled"
+    assert fast().code == "AccessDenied"  # to nobody in particular, at the bucket's second name
     assert counter.ask("PUT", "/bkt", body.format("").encode(), accelerate="").code == "MalformedXML"
     counter.ask("PUT", "/a.b")
     assert counter.ask("PUT", "/a.b", enabled, accelerate="").code == "InvalidRequest"
