@@ -78,3 +78,10 @@ def test_who_pays_is_told_so(counter: Counter) -> None:
                 requestPayment="")
     answer = counter.ask("GET", "/bkt/key", key="111111111111", headers=pays)
     assert (answer.body, answer.headers["x-amz-request-charged"]) == (b"data", "requester")
+
+
+def test_what_is_for_s3_control_is_no_object(counter: Counter) -> None:
+    answer = counter.ask("GET", "/v20180820/configuration/publicAccessBlock",
+                         headers={"x-amz-account-id": "000000000000"})
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert counter.ask("GET", "/v20180820/key").code == "NoSuchBucket"

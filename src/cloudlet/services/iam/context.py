@@ -37,6 +37,13 @@ def _seconds_since_mfa(call: Call) -> str | None:
     return str(int(call.now - datetime.fromisoformat(facts["aws:tokenissuetime"]).timestamp()))
 
 
+def _principal_arn(call: Call) -> str | None:
+    principal = call.principal
+    if principal.kind == "anonymous":
+        return None
+    return principal.arn if principal.kind == "federated" else principal.policy_arn or principal.arn
+
+
 _OF_CALL: dict[str, Callable[[Call], str | None]] = {
     "aws:sourceip": lambda call: call.source_ip,
     "aws:currenttime": lambda call: _iso(call.now),
@@ -45,9 +52,8 @@ _OF_CALL: dict[str, Callable[[Call], str | None]] = {
     "aws:securetransport": lambda call: "true" if call.endpoint.startswith("https:") else "false",
     "aws:useragent": lambda call: call.user_agent or None,
     "aws:referer": lambda call: call.referer or None,
-    "aws:principalarn": lambda call: call.principal.arn if call.principal.kind == "federated"
-    else call.principal.policy_arn or call.principal.arn,
-    "aws:principalaccount": lambda call: call.principal.account,
+    "aws:principalarn": _principal_arn,
+    "aws:principalaccount": lambda call: call.principal.account or None,
     "aws:principaltype": lambda call: _KINDS[call.principal.kind],
     "aws:principalisawsservice": lambda call: "false",
     "aws:viaawsservice": lambda call: "false",

@@ -6,7 +6,6 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.model import region_names
-from cloudlet.kernel.service import any_resource
 from cloudlet.kernel.site import Site
 from cloudlet.services.s3 import parts
 from cloudlet.services.s3.access import grants
@@ -134,7 +133,7 @@ def get_bucket_location(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str
     return {"LocationConstraint": None if region == "us-east-1" else region}
 
 
-@s3.read(resources=any_resource, action="s3:ListAllMyBuckets")
+@s3.read(resources=lambda call, request: [bucket_arn("*")], action="s3:ListAllMyBuckets")
 def list_buckets(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The caller's buckets, in order of their names."""
     limit = request.get("MaxBuckets", LIST_MAX)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.services.s3 import pages
 from cloudlet.services.s3.records import Bucket
-from cloudlet.services.s3.service import AccessForbidden, BadRequest, InvalidRequest, s3
+from cloudlet.services.s3.service import AccessForbidden, BadRequest, InvalidRequest, NotImplementedHere, s3
 from cloudlet.services.s3.settings import cors, kept
 from cloudlet.services.s3.settings.cors import Asked
 from cloudlet.store.db import Store
@@ -18,6 +18,8 @@ _ACCELERATED = ".s3-accelerate."
 @s3.front_door
 async def front(store: Store, request: Request, path: str, answer: Handler) -> Response:
     """A website's page, a preflight's answer, or an operation's with the headers that a browser needs."""
+    if "x-amz-account-id" in request.headers and request.path.startswith("/v20180820/"):
+        raise NotImplementedHere("S3 Control is not implemented by Cloudlet")  # which signs as S3 does
     if request.method == "OPTIONS":
         return _preflight(store, request, path)
     origin, bucket = request.headers.get("origin"), unquote(path[1:].partition("/")[0])

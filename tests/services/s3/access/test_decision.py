@@ -198,3 +198,18 @@ def test_a_picture_is_for_pages_of_ones_own(filled: Counter) -> None:
     assert filled.ask("GET", "/bkt/key", key="", headers={"referer": "https://www.example.com/page"}).body == b"data"
     for headers in ({}, {"referer": "https://example.org/"}):
         assert filled.ask("GET", "/bkt/key", key="", headers=headers).code == "AccessDenied"
+
+
+def test_listing_buckets_is_of_all_of_them(counter: Counter) -> None:
+    bob = counter.user("bob", {"Action": "s3:ListAllMyBuckets", "Resource": BUCKET})
+    assert counter.ask("GET", "/", **bob).code == "AccessDenied"
+    counter.allow("bob", {"Action": "s3:ListAllMyBuckets", "Resource": "arn:aws:s3:::*"})
+    assert counter.ask("GET", "/", **bob).xml.findtext("Buckets/Bucket/Name") == "bkt"
+
+
+def test_of_nobody_there_is_no_account(filled: Counter) -> None:
+    unblock(filled)
+    for key, status in (("aws:PrincipalAccount", 200), ("aws:PrincipalArn", 200), ("aws:PrincipalType", 403)):
+        assert policy(filled, {"Principal": "*", "Action": "s3:GetObject", "Resource": OBJECTS,
+                               "Condition": {"Null": {key: "true"}}}) == ""
+        assert filled.ask("GET", "/bkt/key", key="").status == status, key
