@@ -30,7 +30,8 @@ async def front(store: Store, request: Request, path: str, answer: Handler) -> R
         response = await pages.serve(store, request, path, answer)
     else:
         response = await answer(request)
-    if origin is not None and (found := cors.answer(_rules(store, bucket), Asked(origin, request.method))):
+    method = request.headers.get("access-control-request-method", request.method)
+    if origin is not None and (found := cors.answer(_rules(store, bucket), Asked(origin, method))):
         response = replace(response, headers={**response.headers, **found})
     if response.status == 403 and request.method == "HEAD" and path.count("/") == 1:
         response = _with_region(store, bucket, response)

@@ -96,6 +96,7 @@ def test_grants_in_headers_and_bodies(counter: Counter) -> None:
     (body(grant("CanonicalUser", OWNER, "EVERYTHING")), {}, "MalformedXML"),
     (body("<Grant><Permission>READ</Permission></Grant>"), {}, "MalformedACLError"),
     (b"<AccessControlPolicy></AccessControlPolicy>", {}, "MalformedACLError"),
+    (body().replace(b"<AccessControlList></AccessControlList>", b""), {}, "MalformedACLError"),
     (body(*(grant("CanonicalUser", canonical_id(f"{number:012}")) for number in range(101))), {}, "InvalidRequest")])
 def test_what_is_no_list(counter: Counter, said: bytes, headers: dict[str, str], code: str) -> None:
     before = grants(counter, "/bkt/key")
@@ -111,3 +112,11 @@ def test_a_public_list_is_kept_out_by_the_block(counter: Counter) -> None:
         assert counter.ask("PUT", path, headers={"x-amz-acl": "private"}, acl="").status == 200
     assert counter.ask("PUT", "/bkt/new", b"y", headers={"x-amz-acl": "authenticated-read"}).code == "AccessDenied"
     assert counter.ask("GET", "/bkt/new").code == "NoSuchKey"
+
+
+def test_a_list_may_be_empty_and_its_owner_still_gives_it_another(counter: Counter) -> None:
+    for path in ("/bkt", "/bkt/key"):
+        assert counter.ask("PUT", path, body(), acl="").status == 200
+        assert grants(counter, path) == set()
+        assert counter.ask("PUT", path, headers={"x-amz-acl": "private"}, acl="").status == 200
+        assert grants(counter, path) == {(OWNER, "FULL_CONTROL")}
