@@ -59,6 +59,8 @@ def test_a_website_is_put_read_and_deleted(counter: Counter) -> None:
     (website("<RedirectAllRequestsTo><HostName>h</HostName></RedirectAllRequestsTo>", INDEX), "MalformedXML"),
     (website("<RedirectAllRequestsTo></RedirectAllRequestsTo>"), "MalformedXML"),
     (website(INDEX, rules("<Redirect></Redirect>")), "MalformedXML"),
+    (website(INDEX, rules("<Redirect><HostName>ü</HostName></Redirect>")), "InvalidRequest"),
+    (website("<RedirectAllRequestsTo><HostName>a b</HostName></RedirectAllRequestsTo>"), "InvalidRequest"),
     (website(INDEX, rules("<Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith>"
                           "</Redirect>")), "MalformedXML"),
     (website(INDEX, rules("<Redirect><HttpRedirectCode>200</HttpRedirectCode></Redirect>")), "InvalidRequest"),

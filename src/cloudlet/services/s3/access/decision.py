@@ -107,13 +107,6 @@ def is_allowed(tx: Tx, call: Call, action: str, arn: str, keys: RequestKeys = no
     return _OWN.refusal(tx, call, action, (arn,), keys) is None
 
 
-def require(tx: Tx, call: Call, action: str, arn: str, keys: RequestKeys = nothing_asked) -> None:
-    """Raises AccessDenied, in the words of the gateway, unless the caller may."""
-    refusal = _OWN.refusal(tx, call, action, (arn,), keys)
-    if refusal is not None:
-        raise AccessDenied(refusal.message)
-
-
 def present(tx: Tx, call: Call, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
     """The version that a request means. Raises NoSuchVersion, and NoSuchKey where the caller may list the bucket, since
     nobody else may know that: they get AccessDenied.

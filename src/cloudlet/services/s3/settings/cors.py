@@ -58,6 +58,8 @@ def _check(rule: Mapping[str, Any]) -> None:
         if "*" in header:
             raise InvalidRequest(f'ExposeHeader "{header}" contains wildcard. We currently do not support wildcard for'
                                  " ExposeHeader.")
+        if not (header.isascii() and header.isprintable()):
+            raise InvalidRequest(f'ExposeHeader "{header}" contains invalid character.')
     if len(rule.get("ID", "")) > 255:
         raise InvalidRequest("The rule ID must be at most 255 characters long")
 

@@ -39,6 +39,9 @@ def put_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> None:
         if not suffix or "/" in suffix:
             raise InvalidArgument("The IndexDocument Suffix is not well formed", ArgumentName="IndexDocument",
                                   ArgumentValue=suffix)
+    for sent in (onwards or {}, *(rule.get("Redirect") or {} for rule in rules)):
+        if not _is_host(sent.get("HostName", "h")):
+            raise InvalidRequest(f"The provided host name is not valid: {sent['HostName'][:253]}")
     if len(rules) > RULES_MAX:
         raise InvalidRequest(f"{len(rules)} routing rules provided, the number of routing rules in a website"
                              f" configuration is limited to {RULES_MAX}.")
@@ -57,6 +60,11 @@ def get_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
 def delete_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> None:
     """The bucket is no website any more."""
     kept.delete(tx, require_bucket(tx, call, request), WEBSITE)
+
+
+def _is_host(text: str) -> bool:
+    """Whether it can stand in a header."""
+    return text.isascii() and text.isprintable() and " " not in text and text != ""
 
 
 def _check(rule: Mapping[str, Any]) -> None:
