@@ -91,3 +91,37 @@ def check(cloudlet: Cloudlet, writers: list[Writer]) -> None:
         assert writer.acknowledged <= number <= writer.tried
         assert data == content(writer.key, number)
         assert got["ETag"] == f'"{hashlib.md5(data).hexdigest()}"'
+
+
+def test_parts_outlive_it(cloudlet: Cloudlet) -> None:
+    """An upload goes on after a crash, with the parts that were acknowledged; one that was given up leaves nothing."""
+    s3, where = cloudlet.client("s3"), {"Bucket": "crash", "Key": "parts"}
+    s3.create_bucket(Bucket="crash")
+    upload = s3.create_multipart_upload(**where, ChecksumAlgorithm="CRC64NVME")["UploadId"]
+    datas = [random.Random(number).randbytes(5 << 20) for number in range(3)]
+    one = s3.upload_part(**where, UploadId=upload, PartNumber=1, Body=datas[0], ChecksumAlgorithm="CRC64NVME")
+    cloudlet.kill()
+    cloudlet.start()
+    s3 = cloudlet.client("s3")
+    assert [part["ETag"] for part in s3.list_parts(**where, UploadId=upload)["Parts"]] == [one["ETag"]]
+    parts = [{"PartNumber": 1, "ETag": one["ETag"]}]
+    for number in (2, 3):
+        part = s3.upload_part(**where, UploadId=upload, PartNumber=number, Body=datas[number - 1],
+                              ChecksumAlgorithm="CRC64NVME")
+        parts.append({"PartNumber": number, "ETag": part["ETag"]})
+    done = s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+    given_up = s3.create_multipart_upload(Bucket="crash", Key="other")["UploadId"]
+    s3.upload_part(Bucket="crash", Key="other", UploadId=given_up, PartNumber=1, Body=datas[0])
+    s3.abort_multipart_upload(Bucket="crash", Key="other", UploadId=given_up)
+    cloudlet.kill()
+    cloudlet.start()
+    s3 = cloudlet.client("s3")
+    got = s3.get_object(**where)
+    assert (got["Body"].read() == b"".join(datas), got["ETag"]) == (True, done["ETag"])
+    again = s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+    assert again["ETag"] == done["ETag"]
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="crash")
+    deadline = time.monotonic() + 20
+    while len(objects(cloudlet)) != len(parts):
+        assert time.monotonic() < deadline, objects(cloudlet)
+        time.sleep(0.1)
