@@ -192,8 +192,7 @@ def test_conditional_deletes(counter: Counter) -> None:
 
 def test_what_is_not_here(counter: Counter) -> None:
     for header, value in (("x-amz-server-side-encryption", "aws:kms"), ("x-amz-write-offset-bytes", "5"),
-                          ("x-amz-server-side-encryption-aws-kms-key-id", "alias/x"),
-                          ("x-amz-object-lock-legal-hold", "ON")):
+                          ("x-amz-server-side-encryption-aws-kms-key-id", "alias/x")):
         assert counter.ask("PUT", "/bkt/key", b"data", headers={header: value}).status == 501
     assert counter.ask("HEAD", "/bkt/key").status == 404
     assert counter.ask("PUT", "/bkt/key", b"data", headers={"x-amz-server-side-encryption": "AES256"}).headers[

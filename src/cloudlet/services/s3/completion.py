@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, encryption, parts, uploads, versions
+from cloudlet.services.s3 import checksums, encryption, lock, parts, uploads, versions
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -64,11 +64,13 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
     _check_size(request, size)
     checksum = _checksum(upload, found, request)
     admit(call, tx, request, key)
-    about = upload.about.replace(checksums=checksum, parts=len(found))
+    about = upload.about.replace(checksums=checksum, parts=len(found), lock=None)
+    locked = lock.of_new(tx, bucket, lock.Lock(*upload.about.lock or ()))
     etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in found), usedforsecurity=False).hexdigest()
     _lay_out(tx, upload, found)
     version = versions.put_version(tx, bucket, key, Draft(
-        size, f"{etag}-{len(found)}", upload.owner, about, upload=upload.id, storage_class=upload.storage_class))
+        size, f"{etag}-{len(found)}", upload.owner, about, upload=upload.id, storage_class=upload.storage_class,
+        **locked))
     return _answer(call, bucket, version)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.http import Body
 from cloudlet.kernel.service import Input
-from cloudlet.services.s3 import checksums, conditions, contents, encryption, metadata, reading, versions
+from cloudlet.services.s3 import checksums, conditions, contents, encryption, lock, metadata, reading, versions
 from cloudlet.services.s3.access import needs
 from cloudlet.services.s3.access.decision import acl_of_new, present
 from cloudlet.services.s3.access.keys import creates
@@ -133,4 +133,5 @@ def _put(call: Call, tx: Tx, bucket: Bucket, key: str, request: Input, about: Ab
          content: int) -> Version:
     owner, acl = acl_of_new(call, bucket, request)
     return versions.put_version(tx, bucket, key, Draft(size, etag, owner, about.replace(acl=acl), content,
-                                                       storage_class=metadata.storage_class(request)))
+                                                       storage_class=metadata.storage_class(request),
+                                                       **lock.of_new(tx, bucket, lock.asked(tx, bucket, request))))

@@ -9,6 +9,7 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.condition_keys import keys_of
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import asked_within
+from cloudlet.services.s3 import lock
 from cloudlet.services.s3.access import keys
 from cloudlet.services.s3.access.decision import is_allowed, owner_of_new
 from cloudlet.services.s3.buckets import require_bucket
@@ -25,20 +26,21 @@ OBJECTS_MAX = 1000
 def delete_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Deletes what is named, one after the other; what cannot be deleted is told, and keeps nothing else from it."""
     bucket, wanted = require_bucket(tx, call, request), request["Delete"]
+    guard = lock.guard(call, tx, bucket, bool(request.get("BypassGovernanceRetention")))
     objects = wanted.get("Objects") or ()
     if not 0 < len(objects) <= OBJECTS_MAX or any(not one.get("Key") for one in objects):
         raise MalformedXml()
     deleted, errors = [], []
     for one in objects:
         try:
-            deleted.append(_delete(call, tx, bucket, one))
+            deleted.append(_delete(call, tx, bucket, one, guard))
         except AwsError as error:
             errors.append({"Key": one["Key"], "VersionId": one.get("VersionId"), "Code": error.code,
                            "Message": error.message})
     return {"Deleted": [] if wanted.get("Quiet") else deleted, "Errors": errors}
 
 
-def _delete(call: Call, tx: Tx, bucket: Bucket, one: dict[str, Any]) -> dict[str, Any]:
+def _delete(call: Call, tx: Tx, bucket: Bucket, one: dict[str, Any], guard: lock.Guard) -> dict[str, Any]:
     """Deletes one of them; what is told of it. Raises before anything has changed."""
     about = {"Bucket": bucket.name, **one}
     key, version_id = require_key(about), one.get("VersionId") or None
@@ -48,7 +50,7 @@ def _delete(call: Call, tx: Tx, bucket: Bucket, one: dict[str, Any]) -> dict[str
         raise AccessDenied()
     if "Size" in one or "LastModifiedTime" in one:
         raise NotImplementedHere()  # directory buckets'
-    outcome = delete(tx, bucket, key, version_id, owner_of_new(call, bucket), one.get("ETag"))
+    outcome = delete(tx, bucket, key, version_id, owner_of_new(call, bucket), guard, one.get("ETag"))
     marker = outcome.get("DeleteMarker")
     return {"Key": key, "VersionId": version_id, "DeleteMarker": marker,
             "DeleteMarkerVersionId": outcome.get("VersionId") if marker else None}

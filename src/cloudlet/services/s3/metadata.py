@@ -18,7 +18,6 @@ from cloudlet.services.s3.service import (
     InvalidStorageClass,
     KeyTooLong,
     MetadataTooLarge,
-    NotImplementedHere,
 )
 from cloudlet.services.s3.tags import of_header
 
@@ -54,8 +53,6 @@ def storage_class(request: Mapping[str, Any]) -> str:
 
 def fields(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, Any]:
     """The fields of an `About` that the headers of a request give the object that it makes. Raises what is wrong."""
-    if any(name.startswith("ObjectLock") for name in request):
-        raise NotImplementedHere("Cloudlet has no object lock in the headers of new objects")
     tags = of_header(request) if request.get("Tagging") else {}
     found = {**said(request), **redirect(request), **encryption.asked(request, key)}
     return {**found, "tags": tags} if tags else found

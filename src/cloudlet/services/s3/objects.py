@@ -4,7 +4,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input
-from cloudlet.services.s3 import checksums, conditions, contents, encryption, metadata, reading, versions
+from cloudlet.services.s3 import checksums, conditions, contents, encryption, lock, metadata, reading, versions
 from cloudlet.services.s3.access.decision import acl_of_new, owner_of_new, present
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.access.needs import of_new_object
@@ -43,10 +43,11 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
     async with contents.receive(store, body, key=customer) as received:
         with store.tx() as tx:
             bucket = admit(call, tx, request, key)
-            owner, acl = acl_of_new(call, bucket, request)
+            locked, owner, acl = _lock(tx, bucket, request), *acl_of_new(call, bucket, request)
             about = About(**fields, checksums=checksums.checksums_of(received), acl=acl)
             version = versions.put_version(tx, bucket, key, Draft(
-                received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class))
+                received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class,
+                **locked))
         await store.flush()
     return {"ETag": version.quoted, "VersionId": version.version if bucket.versioning else None,
             **encryption.members(about), **checksums.members(about)}
@@ -58,6 +59,12 @@ def admit(call: Call, tx: Tx, request: Input, key: str) -> Bucket:
     if "IfMatch" in request or "IfNoneMatch" in request:
         versions.check_write(versions.current(tx, bucket, key), request.get("IfMatch"), request.get("IfNoneMatch"), key)
     return bucket
+
+
+def _lock(tx: Tx, bucket: Bucket, request: Input) -> dict[str, Any]:
+    asked = lock.asked(tx, bucket, request)
+    lock.check_digest(tx, bucket, asked, bool(request["Body"].checksum or "ContentMD5" in request))
+    return lock.of_new(tx, bucket, asked)
 
 
 @s3.read(resources=object_arns, action=by_version("s3:GetObject", "s3:GetObjectVersion"))
@@ -89,7 +96,8 @@ def _describe(call: Call, tx: Tx, request: Input,
     answer = metadata.answered(about, request)
     answer |= {"ContentLength": version.size, "ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                "AcceptRanges": "bytes", "VersionId": version.version if bucket.versioning else None,
-               "StorageClass": None if version.storage_class == metadata.STANDARD else version.storage_class}
+               "StorageClass": None if version.storage_class == metadata.STANDARD else version.storage_class,
+               **lock.members(tx, call, bucket, version)}
     if "PartNumber" in request:
         answer["PartsCount"] = about.parts or None
     if part is not None:
@@ -124,12 +132,13 @@ def delete_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]
     bucket, key = require_bucket(tx, call, request), require_key(request)
     if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
         raise NotImplementedHere(Header="x-amz-if-match-last-modified-time, x-amz-if-match-size")  # directory buckets'
-    return delete(tx, bucket, key, request.get("VersionId"), owner_of_new(call, bucket), request.get("IfMatch"))
+    guard = lock.guard(call, tx, bucket, bool(request.get("BypassGovernanceRetention")))
+    return delete(tx, bucket, key, request.get("VersionId"), owner_of_new(call, bucket), guard, request.get("IfMatch"))
 
 
-def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str,
+def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str, guard: lock.Guard,
            if_match: str | None = None) -> dict[str, Any]:
-    """What DeleteObject does and answers."""
+    """What DeleteObject does and answers. Raises AccessDenied where the guard does."""
     if if_match is not None:
         there = versions.current(tx, bucket, key)
         conditions.check_write(if_match, None, key, None if there is None or there.marker else there.etag,
@@ -137,6 +146,7 @@ def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str,
     if version_id is not None:
         found = versions.find(tx, bucket, key, version_id)
         if found is not None:
+            guard(found)
             versions.remove(tx, found)
         return {"VersionId": version_id, "DeleteMarker": True if found is not None and found.marker else None}
     if bucket.versioning:

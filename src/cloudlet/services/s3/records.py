@@ -81,6 +81,7 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     acl: str = ""
     replication: str = ""
     parts: int = 0  # of a completed multipart upload
+    lock: tuple[str, int, int] | None = None  # that a multipart upload asked for: see `lock.Lock`
 
     def replace(self, **fields: Any) -> "About":
         """The same but for some fields."""

@@ -79,6 +79,8 @@ NoSuchConfiguration = s3.error("NoSuchConfiguration", "The specified configurati
 NoSuchCorsConfiguration = s3.error(
     "NoSuchCORSConfiguration", "The CORS configuration does not exist", status=404)
 NoSuchKey = s3.error("NoSuchKey", "The specified key does not exist.")
+NoSuchObjectLock = s3.error(
+    "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration", status=404)
 NoSuchPublicAccessBlock = s3.error(
     "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", status=404)
 NoSuchTagSet = s3.error("NoSuchTagSet", "The TagSet does not exist", status=404)
@@ -91,6 +93,8 @@ NoSuchWebsiteConfiguration = s3.error(
 NotImplementedHere = s3.error(
     "NotImplemented", "A header you provided implies functionality that is not implemented", status=501)
 NotModified = s3.error("NotModified", status=304)
+ObjectLockNotFound = s3.error(
+    "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket", status=404)
 OwnershipControlsNotFound = s3.error(
     "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", status=404)
 PermanentRedirect = s3.error(

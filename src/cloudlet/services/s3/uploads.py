@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, conditions, contents, copies, encryption, metadata, parts
+from cloudlet.services.s3 import checksums, conditions, contents, copies, encryption, lock, metadata, parts
 from cloudlet.services.s3.access import needs
 from cloudlet.services.s3.access.decision import acl_of_new
 from cloudlet.services.s3.access.keys import creates
@@ -78,8 +78,10 @@ def create_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> dict
         raise AccessDenied("Anonymous users cannot initiate multipart uploads.  Please authenticate.")
     bucket, key, customer = require_bucket(tx, call, request), require_key(request), encryption.customer_key(request)
     owner, acl = acl_of_new(call, bucket, request)
+    locked = lock.asked(tx, bucket, request)
     algorithm, kind = checksums.multipart_choice(request.get("ChecksumAlgorithm"), request.get("ChecksumType"))
-    about = About(**metadata.fields(request, customer), checksum_type=kind, acl=acl)
+    about = About(**metadata.fields(request, customer), checksum_type=kind, acl=acl,
+                  lock=locked if locked != lock.Lock() else None)
     now_ms, who = int(tx.now * 1000), call.principal
     upload = Upload(key, f"{now_ms:012x}{tx.token(52)}", bucket.id, now_ms, metadata.storage_class(request), owner,
                     canonical_id(call.account) if who.kind == "root" else who.arn,

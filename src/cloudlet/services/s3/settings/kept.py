@@ -6,8 +6,8 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.services.s3.records import Bucket, BucketConfiguration
 from cloudlet.store.db import Tx
 
-ABAC, ACCELERATE, CORS, ENCRYPTION, TAGGING, WEBSITE = (
-    "abac", "accelerate", "cors", "encryption", "tagging", "website")
+ABAC, ACCELERATE, CORS, ENCRYPTION, LOCK, TAGGING, WEBSITE = (
+    "abac", "accelerate", "cors", "encryption", "object-lock", "tagging", "website")
 
 
 def put(tx: Tx, bucket: Bucket, kind: str, body: dict[str, Any]) -> None:
