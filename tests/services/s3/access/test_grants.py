@@ -48,6 +48,7 @@ def test_canonical_ids_are_those_of_accounts() -> None:
     ("private", set()), ("public-read", {(ALL_USERS, "READ")}),
     ("public-read-write", {(ALL_USERS, "READ"), (ALL_USERS, "WRITE")}),
     ("authenticated-read", {(AUTHENTICATED_USERS, "READ")}),
+    ("bucket-owner-full-control", set()), ("bucket-owner-read", set()),  # of objects, and ignored
     ("log-delivery-write", {(LOG_DELIVERY, "WRITE"), (LOG_DELIVERY, "READ_ACP")})])
 def test_canned_lists_of_buckets(counter: Counter, name: str, more: set[tuple[str, str]]) -> None:
     assert counter.ask("PUT", "/bkt", headers={"x-amz-acl": name}, acl="").status == 200

@@ -64,7 +64,9 @@ def without(member: str) -> dict[str, Any]:
     (document({**READ, "Resource": "bkt"}), "Policy has invalid resource"),
     (document({**READ, "Resource": BUCKET}), "Action does not apply to any resource(s) in statement"),
     (document({**READ, "Action": "s3:ListBucket"}), "Action does not apply to any resource(s) in statement"),
-    (document({**READ, "Condition": {"Nonsense": {"a": "b"}}}), "Syntax errors in policy."),
+    (document({**READ, "Condition": {"Nonsense": {"aws:a": "b"}}}), "Syntax errors in policy."),
+    (document({**READ, "Condition": {"StringEquals": {"a": "b"}}}), "Policy has an invalid condition key"),
+    (document({**without("Principal"), "NotPrincipal": {"AWS": OTHER}}), "Allow with NotPrincipal is not allowed."),
     (document({**READ, "Sid": "a" * 21000}), "Policy exceeds the maximum allowed document size of 20480 bytes.")])
 def test_what_is_no_policy(counter: Counter, said: str, message: str) -> None:
     answer = counter.ask("PUT", "/bkt", said.encode(), policy="")

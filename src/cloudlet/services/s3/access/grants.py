@@ -31,7 +31,7 @@ _GROUPS = PUBLIC | {LOG_DELIVERY}
 _AWS_EXEC = "6aa5a366c34c1cbe25dc49211496e913e0351eb0e8c37aa3477e40942ec6b97c"  # EC2, to whom aws-exec-read gives READ
 _HEADERS = {"GrantFullControl": "FULL_CONTROL", "GrantRead": "READ", "GrantReadACP": "READ_ACP", "GrantWrite": "WRITE",
             "GrantWriteACP": "WRITE_ACP"}
-_GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*("[^"]*"|[^",]*?)\s*', re.IGNORECASE)
+_GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*("[^"]*"|[^",\s]*)\s*', re.IGNORECASE)
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):

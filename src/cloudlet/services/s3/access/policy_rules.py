@@ -15,6 +15,7 @@ BYTES_MAX = 20 * 1024
 _ACCOUNT = re.compile(r"\d{12}")
 _IAM = re.compile(r"arn:aws:iam::(\d{12}):(root|user/.+|role/.+)")
 _STS = re.compile(r"arn:aws:sts::(\d{12}):(assumed-role/[^/]+/[^/]+|federated-user/.+)")
+_KEY = re.compile(r"[A-Za-z0-9-]+:\S.*", re.DOTALL)
 _SERVICE = re.compile(r"[a-z0-9.-]+\.amazonaws\.com|s3express|[a-z0-9.-]+\.aws\.internal")
 _OBJECT_ACTION = re.compile(
     r"s3:(.*object.*|abortmultipartupload|listmultipartuploadparts|replicate(delete|tags)|restore.*|\*)")
@@ -68,6 +69,11 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
     for member in ("Principal", "NotPrincipal"):
         if member in statement and not _is_principal(statement[member], exists):
             raise MalformedPolicy("Invalid principal in policy")
+    if "NotPrincipal" in statement and statement["Effect"] == "Allow":
+        raise MalformedPolicy("Allow with NotPrincipal is not allowed.")
+    for keys in (statement.get("Condition") or {}).values() if isinstance(statement.get("Condition"), dict) else ():
+        if isinstance(keys, dict) and not all(_KEY.fullmatch(key) for key in keys):
+            raise MalformedPolicy("Policy has an invalid condition key")
     actions = _texts(statement, "Action", "Policy has invalid action")
     resources = _texts(statement, "Resource", "Policy has invalid resource")
     for action in actions:
