@@ -36,6 +36,7 @@ _ROOTS = {
     "GetObjectAttributes": "GetObjectAttributesResponse",
 }
 InvalidArgument = declare("InvalidArgument")
+_WHOLE, _OF_PARTS = ("PutObject", "CopyObject"), {"partNumber": "uploadId", "uploadId": "partNumber"}
 _HOSTS = (".s3.", ".s3-")
 
 
@@ -58,6 +59,15 @@ def path_style(request: Request) -> str:
     bucket = bucket_of_host(request.headers.get("host", ""))
     path = f"/{bucket}{request.path}" if bucket else request.path
     return path[:-1] if path.endswith("/") and path.count("/") == 2 else path
+
+
+def _refuse_half_of_a_part(message: Message) -> None:
+    """Raises where a request names a part's number or its upload, but not both: it would become the whole object."""
+    for name, value in message.parameters:
+        if name in _OF_PARTS:
+            other = _OF_PARTS[name]
+            raise InvalidArgument(f"This operation does not accept {name} without {other}", ArgumentName=name,
+                                  ArgumentValue=value[:1024])
 
 
 class S3(RestXml):
@@ -100,9 +110,11 @@ class S3(RestXml):
 
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol. How a body was sent in chunks is no part of what was meant."""
-        parse = super().compile_parser(operation)
+        parse, is_whole = super().compile_parser(operation), operation.name in _WHOLE
 
         def parse_unchunked(message: Message) -> dict[str, Any]:
+            if is_whole:
+                _refuse_half_of_a_part(message)
             out, headers = parse(message), message.request.headers
             length = headers.get("x-amz-decoded-content-length")
             if length is not None and "ContentLength" in out:

@@ -134,6 +134,14 @@ def test_numbers_that_no_part_has(counter: Counter, number: str) -> None:
     assert (answer.status, answer.code) == (400, "InvalidArgument")
 
 
+@pytest.mark.parametrize("query", [{"partNumber": "1"}, {"uploadId": "x"}])
+def test_half_of_a_part_is_no_object(counter: Counter, query: dict[str, str]) -> None:
+    for headers in ({}, {"x-amz-copy-source": "bkt/other"}):
+        answer = counter.ask("PUT", "/bkt/key", b"" if headers else b"x", headers=headers, **query)
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert counter.ask("HEAD", "/bkt/key").status == 404
+
+
 def test_what_cannot_be_completed(counter: Counter) -> None:
     upload = begin(counter)
     one, two = sent(counter, upload, BIG, b"small")
