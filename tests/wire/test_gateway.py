@@ -396,7 +396,7 @@ def test_a_request_of_nobody_reaches_the_decision(gateway: Gateway, identities: 
     assert answer(gateway, request_of("PUT", put, {}, b"data")).status == 200
     claims = [{"authorization": ""}, {"authorization": "AWS test:AAAA"}]
     for headers in claims:
-        assert answer(gateway, request_of("GET", listing, headers)).status == 400
+        assert answer(gateway, request_of("GET", listing, headers)).status in (400, 403)
     for key in ("X-Amz-Signature", "X-Amz-Algorithm", "AWSAccessKeyId", "Signature"):
         assert answer(gateway, request_of("GET", f"{listing}&{key}=x", {})).status in (400, 403)
     bad = {"x-amz-content-sha256": "nonsense"}

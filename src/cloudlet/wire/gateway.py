@@ -12,11 +12,12 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import Need, Service
-from cloudlet.wire import payload, s3_forms, sigv4
+from cloudlet.wire import payload, s3_forms, sigv2, sigv4
 from cloudlet.wire.faults import InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
 from cloudlet.wire.protocol import Message, Protocol
 from cloudlet.wire.route import Router, Target, body_fault, stray_failure
+from cloudlet.wire.s3 import bucket_of_host
 
 DEFAULT_REGION = "us-east-1"  # of a request that no signature gives one
 
@@ -95,17 +96,24 @@ class Gateway:
             if protocol.takes_unsigned:
                 message = await self._checked(message, sigv4.unsigned(request, faults), target)
             return self._nobody(request, request_id), message
-        signed = sigv4.read(request, faults)
-        sigv4.check_time(signed, now, faults)
+        second = protocol.takes_unsigned and sigv2.is_signed(request)  # S3's old way, of many links
+        signed = sigv2.read(request, now) if second else sigv4.read(request, faults)
+        if not second:
+            sigv4.check_time(signed, now, faults)
         with self.store.tx() as tx:
             credential = sigv4.find_credential(self.identities, tx, signed, now, faults)
-        said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
-        key = sigv4.check(request, signed, credential.secret, said, faults)
+        key = b""
+        if second:
+            sigv2.check(request, bucket_of_host(request.headers.get("host", "")), signed, credential.secret, faults)
+        else:
+            said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
+            key = sigv4.check(request, signed, credential.secret, said, faults)
         if protocol.takes_unsigned:
             message = await self._checked(message, replace(signed, key=key), target)
         principal = credential.principal
-        call = Call(request_id, principal.account, signed.scope.region, principal, now, request.endpoint,
-                    request.source, signed.scope.access_key_id, request.headers.get("user-agent", ""),
+        region = signed.scope.region or DEFAULT_REGION
+        call = Call(request_id, principal.account, region, principal, now, request.endpoint, request.source,
+                    signed.scope.access_key_id, request.headers.get("user-agent", ""),
                     request.headers.get("referer", ""))
         return call, message
 

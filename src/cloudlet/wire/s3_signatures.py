@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request
-from cloudlet.wire import sigv4
+from cloudlet.wire import sigv2, sigv4
 from cloudlet.wire.scalars import iso
 
 AccessDenied = declare("AccessDenied", "Access Denied", status=403)
@@ -17,8 +17,6 @@ HeaderMalformed = declare("AuthorizationHeaderMalformed")
 InvalidArgument = declare("InvalidArgument")
 InvalidRequest = declare("InvalidRequest")
 QueryMalformed = declare("AuthorizationQueryParametersError")
-TimeTooSkewed = declare("RequestTimeTooSkewed", "The difference between the request time and the current time is too"
-                        " large.", status=403)
 
 UNSUPPORTED = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 MALFORMED = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
@@ -33,14 +31,15 @@ def screen(request: Request, now: float) -> None:
     header = request.headers.get("authorization")
     given = _given(request.query)
     presigned = "X-Amz-Algorithm" in given or "X-Amz-Signature" in given
-    second = "Signature" in given and "AWSAccessKeyId" in given  # version 2
-    if (header is not None) + presigned + second > 1:
+    if (header is not None) + presigned + sigv2.in_query(request) > 1:
         raise InvalidArgument(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string"
             " parameter or the Authorization header should be specified", ArgumentName="Authorization",
             ArgumentValue=(header or given.get("X-Amz-Algorithm", ""))[:256])
-    if second or (header or "").startswith(("AWS ", "AWS4-ECDSA")):
+    if (header or "").startswith("AWS4-ECDSA"):
         raise InvalidRequest(UNSUPPORTED)
+    if sigv2.is_signed(request):
+        return  # and reads itself
     if header is not None:
         _screen_header(request, header, now)
     elif presigned:
@@ -52,7 +51,7 @@ def meant(request: Request) -> Request:
 
     SDKs put there what they would else have to tell the URL's user to send; it is signed with the query.
     """
-    if "X-Amz-Signature=" not in request.query:
+    if "X-Amz-Signature=" not in request.query and not sigv2.in_query(request):
         return request
     given = {key.lower(): value for key, value in _given(request.query).items()}
     hoisted = {key: value for key, value in given.items()
@@ -84,8 +83,8 @@ def _screen_header(request: Request, header: str, now: float) -> None:
         raise HeaderMalformed(f'The authorization header is malformed; Invalid credential date "{scope.date[:32]}". '
                               f'This date is not the same as X-Amz-Date: "{stamp[:8]}".')
     if abs(now - at) > sigv4.SKEW_MAX_S:
-        raise TimeTooSkewed(RequestTime=stamp, ServerTime=iso(int(now)),
-                            MaxAllowedSkewMilliseconds=sigv4.SKEW_MAX_S * 1000)
+        raise sigv2.TimeTooSkewed(RequestTime=stamp, ServerTime=iso(int(now)),
+                                  MaxAllowedSkewMilliseconds=sigv4.SKEW_MAX_S * 1000)
 
 
 def _screen_query(given: Mapping[str, str], now: float) -> None:
