@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from cloudlet.kernel.digests import ALGORITHMS, HEADER, Bytes, update
+from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, update
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
@@ -191,6 +191,18 @@ class _Plain(_Verified):
         super().__init__(aiter(source), source.length, claims)
         self._source = source
 
+    async def read(self, limit: int) -> bytes:
+        """See Body: a small one goes no long way."""
+        if self.length is None or self.length > INLINE_BYTES:
+            return await super().read(limit)
+        try:
+            data = await self._source.read(limit)
+        except BodyTruncated:
+            raise IncompleteBody() from None
+        update(self._wanted.values(), data)
+        self._digest_and_settle()
+        return data
+
     async def pour(self, take: Take) -> int:
         """See Body: digests are computed in the thread that takes the bytes, while the processor has them at hand."""
         digests = tuple(self._wanted.values())
@@ -202,9 +214,13 @@ class _Plain(_Verified):
             size = await self._source.pour(digest_and_take)
         except BodyTruncated:
             raise IncompleteBody() from None
-        self.digests.update((name, digest.digest()) for name, digest in self._wanted.items())
-        self._settle()
+        self._digest_and_settle()
         return size
+
+    def _digest_and_settle(self) -> None:
+        for name, digest in self._wanted.items():
+            self.digests[name] = digest.digest()
+        self._settle()
 
 
 class _Signatures:

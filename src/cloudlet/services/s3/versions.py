@@ -15,6 +15,9 @@ from cloudlet.store.db import Tx
 NULL = "null"  # the version of what was put while versioning was not enabled
 COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, storage_class, owner, content, upload,"
            " mode, retain_until_ms, legal_hold, about, checksum")
+_KEPT = "bucket, key, version, current, marker"  # what stays of a row that is written anew
+_SAID = ("size, etag, modified_ms, storage_class, owner, content, upload, mode, retain_until_ms, legal_hold, about,"
+         " checksum")
 _ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
@@ -129,22 +132,25 @@ class Draft:
 
 def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     """Makes a draft what the key is from now on. Where versioning is not enabled it replaces the null version."""
-    if bucket.versioning == "Enabled":
-        version = tx.token(32)
-    else:
-        version = NULL
+    modified_ms = int(tx.now * 1000)
+
+    said: Any = (draft.size, draft.etag, modified_ms, draft.storage_class, draft.owner, draft.content, draft.upload,
+                 draft.mode, draft.retain_until_ms, draft.legal_hold, encode_about(draft.about),
+                 checksums.listed(draft.about))
+    if not bucket.versioning:  # a key has one version at most, so its row stays where it is: that writes half the pages
+        before: Any = tx.execute("select id, content, upload from s3_version where bucket=? and key=? and current=1",
+                                 (bucket.id, key)).fetchone()
+        if before is not None:
+            tx.execute(f"update s3_version set ({_SAID}) = (?,?,?,?,?,?,?,?,?,?,?,?) where id=?", (*said, before[0]))
+            _release(tx, *before[1:])
+            return Version(before[0], bucket.id, key, NULL, 1, 0, *said)
+    elif bucket.versioning != "Enabled":
         _drop_null(tx, bucket, key)
     if bucket.versioning:
         tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
-    modified_ms = int(tx.now * 1000)
-    raw = encode_about(draft.about)
-    values = (bucket.id, key, version, 1, draft.marker, draft.size, draft.etag, modified_ms, draft.storage_class,
-              draft.owner, draft.content, draft.upload, draft.mode, draft.retain_until_ms, draft.legal_hold, raw,
-              checksums.listed(draft.about))
-    tx.execute("insert into s3_version (bucket, key, version, current, marker, size, etag, modified_ms, storage_class,"
-               " owner, content, upload, mode, retain_until_ms, legal_hold, about, checksum) values"
-               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values)
-    return Version(tx.last_id(), *values)
+    kept = bucket.id, key, tx.token(32) if bucket.versioning == "Enabled" else NULL, 1, draft.marker
+    tx.execute(f"insert into s3_version ({_KEPT}, {_SAID}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (*kept, *said))
+    return Version(tx.last_id(), *kept, *said)
 
 
 def set_about(tx: Tx, version: Version, about: About) -> None:
