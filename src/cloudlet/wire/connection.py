@@ -375,6 +375,7 @@ class Connection(asyncio.Protocol):
         self._refusal = response
         if self._receiving is not None:
             self._receiving.end(broken=True)
+            self._refusal = Response(0)  # whoever reads that body has an answer to give
         if self._task is None and self._transport is not None:
             self._transport.write(_refusal_bytes(response))
             self._close()

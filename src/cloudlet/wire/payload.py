@@ -315,6 +315,15 @@ class _Chunks(_Verified):
         if left:
             raise IncompleteBody()
         await self._read_trailers()
+        await self._read_end()
+
+    async def _read_end(self) -> None:
+        """Raises where more comes than the empty line at the end."""
+        rest = self._data[self._at:]
+        while len(rest) <= 2 and (more := await anext(self._source, b"")):
+            rest += more
+        if rest not in (b"", b"\r\n"):
+            raise InvalidChunk()
 
     def _header(self, line: bytes) -> int:
         digits, _, signature = line.partition(b";chunk-signature=")
@@ -356,7 +365,7 @@ class _Chunks(_Verified):
         line = b""
         while True:
             end = self._data.find(b"\n", self._at, self._at + LINE_MAX)
-            line += self._data[self._at:end + 1 if end >= 0 else self._at + LINE_MAX]
+            line += self._data[self._at:end + 1 if end >= 0 else self._at + LINE_MAX + 1]
             if len(line) > LINE_MAX:
                 raise InvalidChunk()
             if end >= 0:
