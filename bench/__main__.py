@@ -4,7 +4,7 @@ import importlib
 import sys
 
 ALL = ("startup", "store", "requests", "tasks", "scale", "registry", "containers", "networks", "logs", "machines",
-       "instances", "listings")
+       "instances", "listings", "objects")
 
 
 def main() -> int:

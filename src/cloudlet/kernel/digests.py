@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from awscrt import checksums as crt
 
 HEADER = "x-amz-checksum-"
-PIECE_BYTES = 1 << 20  # gathered for one turn of a thread; two of them are in memory for each body
+PIECE_BYTES = 512 << 10  # gathered for one turn of a thread; a few of them are in memory for each body
 INLINE_BYTES = 64 << 10  # of a body that is digested on the spot: a thread's turn costs more
 THREADS = 8
 

@@ -109,7 +109,7 @@ class Gateway:
             said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
             key = sigv4.check(request, signed, credential.secret, said, faults)
         if protocol.takes_unsigned:
-            message = await self._checked(message, replace(signed, key=key), target)
+            message = await self._checked(message, signed.verified(key), target)
         principal = credential.principal
         region = signed.scope.region or DEFAULT_REGION
         call = Call(request_id, principal.account, region, principal, now, request.endpoint, request.source,
@@ -125,9 +125,9 @@ class Gateway:
         if model.name in protocol.checksum_needed:
             payload.require_checksum(request.headers)
         if isinstance(message.body, bytes):
-            return replace(message, body=await payload.verified_whole(
+            return message.with_body(await payload.verified_whole(
                 message.raw, signed, request.headers, protocol.faults, protocol.limit, says_checksums=says))
-        return replace(message, body=payload.verified(
+        return message.with_body(payload.verified(
             request.body, signed, request.headers, protocol.faults, says_checksums=says))
 
     def _permit(self, target: Target, call: Call, members: dict[str, object]) -> Permit:

@@ -27,6 +27,10 @@ class Message:
     parameters: Sequence[tuple[str, str]] = ()
     raw: bytes = b""
 
+    def with_body(self, body: bytes | Body) -> "Message":
+        """The same with another body."""
+        return Message(self.request, body, self.labels, self.parameters, self.raw)
+
     @property
     def whole(self) -> bytes:
         """The body of an operation that takes no stream."""

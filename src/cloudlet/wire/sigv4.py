@@ -68,6 +68,11 @@ class Signed:
     expires_s: int | None = None
     key: bytes = b""
 
+    def verified(self, key: bytes) -> "Signed":
+        """The same with its key."""
+        return Signed(self.scope, self.stamp, self.headers, self.signature, self.token, self.payload, self.expires_s,
+                      key)
+
 
 _NOBODY = Scope("", "", "", "")
 
