@@ -286,6 +286,9 @@ class Blobs:
         self._incoming, self._doomed = root / "incoming", root / "doomed"
         for directory in (self._blobs, self._incoming, self._doomed):
             directory.mkdir(parents=True, exist_ok=True)
+        for directory in (root, root.parent):
+            _sync_directory(directory)  # or a power cut might take all of it
+        self._lasting: set[Path] = set()  # directories of blobs whose names are on the disk
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self._senders = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs-send")
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
@@ -372,9 +375,10 @@ class Blobs:
     def place(self, source: Path, digest: str) -> None:
         """Renames a synced file to its name and syncs the directory. For `Upload`, in a thread."""
         path = self._path(digest)
-        if not path.parent.exists():
+        if path.parent not in self._lasting:  # that it exists says nothing: another thread may have made it just now
             path.parent.mkdir(exist_ok=True)
             _sync_directory(path.parent.parent)
+            self._lasting.add(path.parent)
         os.rename(source, path)
         _sync_directory(path.parent)
 

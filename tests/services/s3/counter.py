@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,13 @@ class Answer:
 class Counter:
     """A gateway with S3 (and the identities of IAM), and clients of it. Calls are synchronous."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, services: Iterable[Service] = SERVICES) -> None:
         self.directory, self.desk = directory, Desk(directory)
         self.desk.store.create_tables(s3.TABLES)
         self.blobs = Blobs(directory / "objects", hashed=False)
         self.controller = s3.controller(self.desk.store, self.blobs)
         self.collector = Collector(self.desk.store, self.blobs)
-        services: list[Service] = list(SERVICES)
+        services = list(services)
         # Signatures are of today; the store's time stands still until a test moves it.
         self.gateway = Gateway(services, self.desk.store, SystemClock(), identities(self.desk.site, services))
 

@@ -84,7 +84,7 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
             yield Received(size, body.digests, body.checksum, crc64, nonce, None, name)
     finally:
         with store.tx() as tx:
-            if not tx.execute("select 1 from s3_content where file=?", (name,)).fetchone():
+            if not is_known(tx, name):
                 blobs.discard(name)
 
 
@@ -123,6 +123,12 @@ async def _write(blobs: Blobs, name: str, source: Body | AsyncIterator[bytes]) -
             raise OutOfSpace from error
         raise
     return size
+
+
+def is_known(tx: Tx, file: str) -> bool:
+    """Whether a content has that file, or had it until a transaction that may not be on the disk yet."""
+    return tx.execute("select 1 from s3_content where file=? union all select 1 from s3_garbage where file=?",
+                      (file, file)).fetchone() is not None
 
 
 def keep(tx: Tx, received: Received) -> int:

@@ -2,7 +2,7 @@
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
-from cloudlet.services.s3.contents import GARBAGE
+from cloudlet.services.s3.contents import GARBAGE, is_known
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
@@ -62,9 +62,11 @@ class Collector:
         await self._blobs.purge()
 
     async def _discard_strays(self, names: list[str]) -> None:
-        """Files that the database does not know though it is on the disk; those being received are held."""
+        """Files that the database does not know, now and as it is on the disk; those being received are held."""
+        with self._store.tx() as tx:
+            strays = [name for name in names if not is_known(tx, name)]
         await self._store.flush()
         with self._store.tx() as tx:
-            for name in names:
-                if not tx.execute("select 1 from s3_content where file=?", (name,)).fetchone():
+            for name in strays:
+                if not is_known(tx, name):
                     self._blobs.discard(name)

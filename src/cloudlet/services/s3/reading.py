@@ -104,7 +104,7 @@ class _Sequence:
         for piece in pieces:
             if isinstance(piece, _Piece):
                 self._holds.enter_context(blobs.hold(piece.file))
-        self._chunks = self._iterate()
+        self._chunks = _chunks(blobs, pieces)  # which does not know us, so that we go as soon as we are forgotten
 
     def __del__(self) -> None:
         self._holds.close()
@@ -115,13 +115,14 @@ class _Sequence:
     async def __anext__(self) -> bytes:
         return await anext(self._chunks)
 
-    async def _iterate(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            if isinstance(piece, bytes):
-                yield piece
-            else:
-                async for chunk in piece.open(self._blobs):
-                    yield chunk
+
+async def _chunks(blobs: Blobs, pieces: list[bytes | _Piece]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+        else:
+            async for chunk in piece.open(blobs):
+                yield chunk
 
 
 class Joined(_Sequence):
