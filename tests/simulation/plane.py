@@ -92,8 +92,8 @@ class Plane:
         self.loop = plane.loop
         workers = {"loop": plane.loop.run, **plane.sweep.workers,
                    **{name: worker for controller in plane.controllers for name, worker in controller.workers.items()}}
-        for sweep in ("ecr.sweep", "s3.sweep"):  # look at real files in real threads, whose timing no seed decides
-            del workers[sweep]
+        for name in ("ecr.sweep", "s3.sweep", "s3.scrub"):  # look at real files in real threads, timed by no seed
+            del workers[name]
         self.reset = plane.sweep.reset
         self._tasks = [asyncio.ensure_future(supervise(name, worker, self.clock)) for name, worker in workers.items()]
 

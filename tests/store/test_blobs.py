@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from cloudlet.kernel.digests import digest_of as checksum_of
 from cloudlet.store import blobs as module
-from cloudlet.store.blobs import BlobMissing, Blobs, DigestMismatch, UploadBusy, digest_of
+from cloudlet.store.blobs import BlobMissing, Blobs, DigestMismatch, Rotten, UploadBusy, digest_of
 
 NAME = "0123456789abcdef-1"
 
@@ -283,17 +284,42 @@ def test_sending_to_a_socket(blobs: Blobs, pair: tuple[socket.socket, socket.soc
     monkeypatch.setattr(module, "SEND_PATIENCE_MS", 10)
     server, client = pair
     data = os.urandom((2 << 20) + 17)
+    crc64 = checksum_of("crc64nvme", data)
 
     async def scenario() -> None:
         digest = await put(blobs, data)
         for start, length in ((0, len(data)), (5, 1_000_000), (7, 0)):
-            reader = blobs.open(digest, start, length)
+            reader = blobs.open(digest, start, length, crc64)
             expected = b"head" + data[start:start + length]
             _, got = await asyncio.wait_for(asyncio.gather(
                 reader.send_to(server.fileno(), b"head"), received(client, len(expected), delay)), 20)
             assert got == expected
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(scenario())
+
+
+@pytest.mark.parametrize(("spoil", "why"), [
+    (lambda file: file.write_bytes(b"X" + file.read_bytes()[1:]), "its checksum is another"),
+    (lambda file: os.truncate(file, 1_000_000), "shorter")])
+def test_the_end_of_what_is_rotten_is_not_handed_over(blobs: Blobs, pair: tuple[socket.socket, socket.socket],
+                                                      spoil: Callable[[Path], object], why: str) -> None:
+    server, client = pair
+    data = os.urandom((2 << 20) + 17)
+
+    async def scenario() -> None:
+        digest = await put(blobs, data)
+        sent, read = (blobs.open(digest, crc64=checksum_of("crc64nvme", data)) for _ in range(2))
+        spoil(blobs._path(digest))
+        sending = asyncio.ensure_future(sent.send_to(server.fileno(), b""))
+        receiving = asyncio.ensure_future(received(client, len(data), 0.0))
+        with pytest.raises(Rotten, match=why):
+            await sending
+        server.shutdown(socket.SHUT_WR)
+        with pytest.raises(AssertionError, match="ended early"):
+            await asyncio.wait_for(receiving, 20)
+        with pytest.raises(Rotten, match=why):
+            [chunk async for chunk in read]
+    asyncio.run(scenario())
 
 
 def test_sending_to_a_client_that_goes_away_or_stalls(blobs: Blobs, pair: tuple[socket.socket, socket.socket],

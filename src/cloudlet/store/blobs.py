@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudlet.kernel.digests import finished
+from cloudlet.kernel.digests import ALGORITHMS, finished
 from cloudlet.kernel.http import Body
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[0-9a-f-]{8,64}")  # of an upload
 _DRAWN = re.compile(r"[0-9a-f]{32}")  # of an unhashed blob
 _SYNC_FILE_RANGE_WRITE = 2
+_SHORTER = "it is shorter than it was"
 
 
 class BlobMissing(Exception):
@@ -51,6 +52,13 @@ class DigestMismatch(Exception):
     def __init__(self, actual: str) -> None:
         self.actual = actual
         super().__init__(actual)
+
+
+class Rotten(OSError):
+    """The bytes of a blob are not those that were published."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EIO, why)
 
 
 class UploadBusy(Exception):
@@ -99,14 +107,31 @@ def _sync_directory(path: Path) -> None:
     os.fsync(directory.fd)
 
 
+class _Check:
+    """Compares bytes that are read one after the other with their CRC-64/NVME, before the last of them are used."""
+
+    def __init__(self, expected: bytes) -> None:
+        self._expected, self._running, self._at = expected, ALGORITHMS["crc64nvme"](), 0
+
+    def take(self, data: bytes | memoryview, start: int, is_end: bool) -> None:
+        """Takes bytes from `start` on, those that it knows already as well. Raises Rotten."""
+        self._running.update(memoryview(data)[self._at - start:])
+        self._at = start + len(data)
+        if is_end and self._running.digest() != self._expected:
+            raise Rotten("its checksum is another")
+
+
 class Reader:
     """The bytes of an open blob, whole even if it is discarded meanwhile: to iterate over, or to send to a socket.
 
-    `size` is the whole blob's.
+    `size` is the whole blob's. Raises Rotten instead of its end where it has become shorter, or is another than its
+    `crc64` says.
     """
 
-    def __init__(self, blobs: "Blobs", file: _File, size: int, start: int, length: int) -> None:
+    def __init__(self, blobs: "Blobs", file: _File, size: int, start: int, length: int,
+                 crc64: bytes | None = None) -> None:
         self._blobs, self._file, self.size, self._at, self._end = blobs, file, size, start, start + length
+        self._check = _Check(crc64) if crc64 is not None and length == size else None
         self._ahead: asyncio.Future[bytes] | None = None  # the next chunk is read while the last is sent
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -121,23 +146,33 @@ class Reader:
         return chunk
 
     def _read(self) -> "asyncio.Future[bytes]":
-        return self._blobs.run(_read, self._file, min(READ_BYTES, self._end - self._at), self._at)
+        return self._blobs.run(_read, self._file, self._at, self._end, self._check)
+
+    def forget_cached(self) -> None:
+        """Has it read from the disk itself, so far as the memory need not keep it. Sync."""
+        os.posix_fadvise(self._file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     async def send_to(self, descriptor: int, head: bytes) -> None:
         """See `kernel.http.Sendable`: by a thread for as long as the client keeps up."""
         socket, at = _File(descriptor), self._at  # of our own: the connection may close while the thread still sends
         while head or at < self._end:
             head, at, keeps_up = await asyncio.shield(
-                self._blobs.send(_send, socket, self._file, head, at, self._end))
+                self._blobs.send(_send, socket, self._file, head, at, self._end, self._check))
             if not keeps_up:
                 await _writable(socket)
 
 
-def _read(file: _File, size: int, at: int) -> bytes:
-    return os.pread(file.fd, size, at) if size else b""
+def _read(file: _File, at: int, end: int, check: _Check | None) -> bytes:
+    data = os.pread(file.fd, min(READ_BYTES, end - at), at) if at < end else b""
+    if at < end and not data:
+        raise Rotten(_SHORTER)
+    if check is not None and data:
+        check.take(data, at, at + len(data) == end)
+    return data
 
 
-def _send(socket: _File, file: _File, head: bytes, at: int, end: int) -> tuple[bytes, int, bool]:
+def _send(socket: _File, file: _File, head: bytes, at: int, end: int,
+          check: _Check | None) -> tuple[bytes, int, bool]:
     """Sends for a while; what is left of head and file, and whether the client keeps up.
 
     By one small buffer that stays in the processor's cache: sendfile(2) costs us less, but a client on this machine
@@ -165,7 +200,9 @@ def _send(socket: _File, file: _File, head: bytes, at: int, end: int) -> tuple[b
     while at < stop:
         size = os.preadv(file.fd, [buffer[:stop - at]], at)
         if not size:
-            raise OSError(errno.EIO, "a blob is shorter than it was")
+            raise Rotten(_SHORTER)
+        if check is not None:
+            check.take(buffer[:size], at, at + size == end)
         taken = send(buffer[:size])
         at += taken
         if taken < size:
@@ -322,15 +359,16 @@ class Blobs:
         except (FileNotFoundError, BlobMissing):
             return None
 
-    def open(self, digest: str, start: int = 0, length: int | None = None) -> Reader:
-        """Its bytes, or a range of them. Sync. Raises BlobMissing."""
+    def open(self, digest: str, start: int = 0, length: int | None = None, crc64: bytes | None = None) -> Reader:
+        """Its bytes, or a range of them; where all are read they are compared with their CRC-64/NVME. Sync. Raises
+        BlobMissing."""
         try:
             file = _File(self._path(digest), os.O_RDONLY)
         except FileNotFoundError:
             raise BlobMissing(digest) from None
         size = os.fstat(file.fd).st_size
         start = min(start, size)
-        return Reader(self, file, size, start, size - start if length is None else min(length, size - start))
+        return Reader(self, file, size, start, size - start if length is None else min(length, size - start), crc64)
 
     @contextmanager
     def hold(self, digest: str) -> Iterator[None]:

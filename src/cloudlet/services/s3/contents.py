@@ -21,6 +21,7 @@ from cloudlet.store.db import OutOfSpace, Store, Tx
 INLINE_BYTES = 64 << 10  # up to which bytes lie in the database
 UPLOAD_BYTES_MAX = 5 << 30  # of one request
 GARBAGE = "s3.garbage"  # kind of work: files to remove
+ROTTEN = "s3.rotten"  # kind of work: contents that were another when they were last read
 CRC64 = "crc64nvme"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -145,9 +146,12 @@ def share(tx: Tx, content: int) -> None:
 
 def release(tx: Tx, content: int) -> None:
     """One version or part less has it; the bytes go with the last."""
-    row = tx.execute("update s3_content set refs=refs-1 where id=? returning refs, file", (content,)).fetchone()
+    row = tx.execute("update s3_content set refs=refs-1 where id=? returning refs, file, rotten",
+                     (content,)).fetchone()
     if row is not None and row[0] <= 0:
         tx.execute("delete from s3_content where id=?", (content,))
+        if row[2]:
+            tx.enqueue(ROTTEN, str(content))
         if row[1] is not None:
             tx.execute("insert into s3_garbage values (?) on conflict do nothing", (row[1],))
             tx.enqueue(GARBAGE, "files")

@@ -2,7 +2,8 @@
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
-from cloudlet.services.s3.contents import GARBAGE, is_known
+from cloudlet.services.s3.contents import GARBAGE, ROTTEN, is_known
+from cloudlet.services.s3.scrub import Scrubber
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
@@ -13,8 +14,9 @@ BATCH = 1000  # files of one transaction
 def controller(store: Store, objects: Blobs) -> Controller:
     """S3's loops. `objects` are the files of its objects."""
     store.blobs["s3"] = objects
-    collector = Collector(store, objects)
-    return Controller({GARBAGE: collector.files}, workers={"s3.sweep": collector.sweep})
+    collector, scrubber = Collector(store, objects), Scrubber(store, objects)
+    return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten},
+                      workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run})
 
 
 class Collector:

@@ -17,6 +17,8 @@ from cloudlet.services.s3.versions import Version
 from cloudlet.store.blobs import BlobMissing, Blobs, Reader
 from cloudlet.store.db import Tx
 
+LOOKED_AT_MAX = 1000  # files of an answer that are looked at before it begins
+
 log = logging.getLogger(__name__)
 
 
@@ -29,17 +31,20 @@ def read(tx: Tx, version: Version, part: Range | None = None,
     """
     start, end = (0, version.size) if part is None else (part.start, part.start + part.length)
     if version.content is not None:
-        row = tx.execute("select id, size, body, file, crc64, nonce from s3_content where id=?",
+        row = tx.execute("select id, size, body, file, crc64, nonce, rotten from s3_content where id=?",
                          (version.content,)).fetchone()
         if row is None:
             raise _lost(version.content, "it has no row")
         piece = _piece(row, start, end, key)
         return piece if isinstance(piece, bytes) else piece.open(tx.blobs["s3"])
     rows: list[Any] = tx.execute(
-        "select p.start, c.id, c.size, c.body, c.file, c.crc64, c.nonce from s3_part p join s3_content c"
+        "select p.start, c.id, c.size, c.body, c.file, c.crc64, c.nonce, c.rotten from s3_part p join s3_content c"
         " on c.id=p.content where p.upload=? and p.start<? and p.start+p.size>? order by p.start",
         (version.upload, end, start)).fetchall()
     pieces = [_piece(row[1:], max(start - row[0], 0), min(end - row[0], row[2]), key) for row in rows]
+    for piece in pieces[:LOOKED_AT_MAX]:
+        if isinstance(piece, _Piece):
+            piece.check(tx.blobs["s3"])
     return Joined(tx.blobs["s3"], pieces) if key is None else _Sequence(tx.blobs["s3"], pieces)
 
 
@@ -52,12 +57,18 @@ class _Piece:
     size: int
     start: int
     length: int
+    crc64: bytes
     cipher: CipherContext | None
+
+    def check(self, blobs: Blobs) -> None:
+        """Raises InternalError unless its file is there, as long as it should be."""
+        if blobs.size(self.file) != self.size:
+            raise _lost(self.content, f"its file {self.file} has {blobs.size(self.file)} bytes instead of {self.size}")
 
     def open(self, blobs: Blobs) -> "Reader | _Decrypted":
         """Its bytes, whatever becomes of the file later. Raises InternalError."""
         try:
-            reader = blobs.open(self.file, self.start, self.length)
+            reader = blobs.open(self.file, self.start, self.length, self.crc64)
         except (BlobMissing, OSError) as error:
             raise _lost(self.content, f"its file {self.file} cannot be opened: {error}") from None
         if reader.size != self.size:
@@ -66,11 +77,13 @@ class _Piece:
 
 
 def _piece(row: Any, start: int, end: int, key: CustomerKey | None) -> bytes | _Piece:
-    """A range of a content; `row` has its id, size, body, file, crc64 and nonce."""
-    content, size, body, file, crc64, nonce = row
+    """A range of a content; `row` has its id, size, body, file, crc64, nonce, and whether it was found rotten."""
+    content, size, body, file, crc64, nonce, rotten = row
+    if rotten:
+        raise _lost(content, "it was found rotten")
     cipher = key.cipher(nonce, start) if key is not None and nonce is not None else None
     if body is None:
-        return _Piece(content, file, size, start, end - start, cipher)
+        return _Piece(content, file, size, start, end - start, crc64, cipher)
     if len(body) != size or digest_of(CRC64, body) != crc64:
         raise _lost(content, "its checksum is another")
     found: bytes = body if end - start == size else body[start:end]

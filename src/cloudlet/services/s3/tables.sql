@@ -13,11 +13,12 @@ create index if not exists s3_version_listed on s3_version (bucket, key, size, e
   where current = 1 and marker = 0;
 create index if not exists s3_version_upload on s3_version (upload) where upload is not null;
 -- Bytes, in the row itself or in a file, and how many versions and parts they are of. `crc64` (CRC-64/NVME) is that of the bytes
--- as they are stored; those with a `nonce` are encrypted with a customer's key.
+-- as they are stored; those with a `nonce` are encrypted with a customer's key. `rotten`: they were another when they were last read.
 create table if not exists s3_content (
   id integer primary key, refs bigint not null, size bigint not null, body blob, file text, crc64 blob not null,
-  nonce blob, scrubbed_ms bigint not null);
+  nonce blob, scrubbed_ms bigint not null, rotten integer not null default 0);
 create index if not exists s3_content_file on s3_content (file) where file is not null;
+create index if not exists s3_content_scrubbed on s3_content (scrubbed_ms) where file is not null;
 -- Files whose last content has gone; they go once that is on the disk.
 create table if not exists s3_garbage (file text primary key);
 -- Multipart uploads under way, whose ids begin with their time; the parts of a completed one stay, as the parts of its object, and begin
