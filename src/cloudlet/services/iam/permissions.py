@@ -62,11 +62,12 @@ class Permissions:
                 context = Context(call, keys, standing.tags)
             about = self._about(tx, context, service, resource, access.owner)
             refused = _decide(standing, access, action, resource, about, crosses)
-            if refused is not None and (principal.kind == "anonymous" or (
-                    crosses and service is not None and service.access_of)):
+            says_itself = service is not None and service.access_of is not None
+            if refused is not None and (principal.kind == "anonymous" or (crosses and says_itself)):
                 return Refusal("Access Denied")
-            if refused is not None:
-                return Refusal(_words(principal, action, resource, refused.because(action)))
+            if refused is not None:  # S3 puts the ARN between quotes
+                return Refusal(_words(principal, action, f'"{resource}"' if says_itself else resource,
+                                      refused.because(action)))
         return None
 
     def _service_of(self, resource: str) -> Service | None:

@@ -44,8 +44,9 @@ def test_nobody_and_strangers_may_nothing(filled: Counter) -> None:
 def test_identity_policies_by_action_and_version(filled: Counter) -> None:
     bob = filled.user("bob")
     assert filled.ask("GET", "/bkt/key", **bob).code == "AccessDenied"
-    assert "bob is not authorized to perform: s3:GetObject on resource: " in filled.ask(
-        "GET", "/bkt/key", **bob).xml.findtext("Message")
+    assert filled.ask("GET", "/bkt/key", **bob).xml.findtext("Message") == (
+        f"User: arn:aws:iam::{ACCOUNT}:user/bob is not authorized to perform: s3:GetObject on resource: "
+        '"arn:aws:s3:::bkt/key" because no identity-based policy allows the s3:GetObject action')
     filled.allow("bob", {"Action": "s3:GetObject", "Resource": OBJECTS})
     assert filled.ask("GET", "/bkt/key", **bob).body == b"data"
     assert filled.ask("HEAD", "/bkt/key", **bob).status == 200
