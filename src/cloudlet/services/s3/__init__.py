@@ -18,10 +18,11 @@ from cloudlet.services.s3 import (
 )
 from cloudlet.services.s3.access import admission, blocks, decision, keys, lists, policies
 from cloudlet.services.s3.buckets import set_object_ownership
-from cloudlet.services.s3.garbage import controller
+from cloudlet.services.s3.loops import controller
 from cloudlet.services.s3.service import s3
 from cloudlet.services.s3.settings import (
     absent,
+    bucket_lifecycle,
     bucket_tagging,
     cors,
     default_encryption,
@@ -35,6 +36,7 @@ __all__ = [
     "admission",
     "attributes",
     "blocks",
+    "bucket_lifecycle",
     "bucket_tagging",
     "buckets",
     "completion",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, encryption, lock, parts, uploads, versions
+from cloudlet.services.s3 import checksums, encryption, lifecycle, lock, parts, uploads, versions
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -58,7 +58,7 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
         done = _completed(tx, bucket, key, request["UploadId"], asked)
         if done is None:
             raise
-        return _answer(call, bucket, done)
+        return _answer(call, tx, bucket, done)
     found = _matched(upload, _parts(tx, upload.id), asked)
     size = sum(part.size for part in found)
     _check_size(request, size)
@@ -71,7 +71,7 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
     version = versions.put_version(tx, bucket, key, Draft(
         size, f"{etag}-{len(found)}", upload.owner, about, upload=upload.id, storage_class=upload.storage_class,
         **locked))
-    return _answer(call, bucket, version)
+    return _answer(call, tx, bucket, version)
 
 
 def _asked_parts(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -172,10 +172,11 @@ def _lay_out(tx: Tx, upload: Upload, laid: list[Part]) -> None:
     tx.execute("delete from s3_upload where id=?", (upload.id,))
 
 
-def _answer(call: Call, bucket: Bucket, version: Version) -> dict[str, Any]:
+def _answer(call: Call, tx: Tx, bucket: Bucket, version: Version) -> dict[str, Any]:
     about = version.about
     host = call.endpoint.partition("://")[2]
     path = "" if host.startswith(f"{bucket.name}.") else f"/{bucket.name}"
     return {"Location": f"{call.endpoint}{path}/{quote(version.key)}", "Bucket": bucket.name, "Key": version.key,
-            "ETag": version.quoted, "VersionId": version.version if bucket.versioning else None,
+            "ETag": version.quoted, "Expiration": lifecycle.expiration(tx, bucket, version),
+            "VersionId": version.version if bucket.versioning else None,
             "ServerSideEncryption": encryption.members(about).get("ServerSideEncryption"), **checksums.members(about)}

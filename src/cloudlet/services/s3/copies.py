@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.http import Body
 from cloudlet.kernel.service import Input
-from cloudlet.services.s3 import checksums, conditions, contents, encryption, lock, metadata, reading, versions
+from cloudlet.services.s3 import (
+    checksums,
+    conditions,
+    contents,
+    encryption,
+    lifecycle,
+    lock,
+    metadata,
+    reading,
+    versions,
+)
 from cloudlet.services.s3.access import needs
 from cloudlet.services.s3.access.decision import acl_of_new, present
 from cloudlet.services.s3.access.keys import creates
@@ -75,7 +85,7 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
         if content is not None and source.key is None and customer is None and algorithm in source.about.checksums:
             contents.share(tx, content)
             version = _put(call, tx, bucket, key, request, about, source.version.size, source.version.etag, content)
-            body = None
+            expires, body = lifecycle.expiration(tx, bucket, version), None
         else:
             body = body_of(tx, source)
     if body is not None:
@@ -86,10 +96,11 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
                                     checksum_type=checksums.FULL_OBJECT)
                 version = _put(call, tx, bucket, key, request, about, received.size, received.etag,
                                contents.keep(tx, received))
+                expires = lifecycle.expiration(tx, bucket, version)
     await store.flush()
     return {"CopyObjectResult": {"ETag": version.quoted, "LastModified": version.modified,
                                  **checksums.members(about)},
-            "VersionId": version.version if bucket.versioning else None,
+            "VersionId": version.version if bucket.versioning else None, "Expiration": expires,
             "CopySourceVersionId": source.version.version if source.bucket.versioning else None,
             **encryption.members(about)}
 

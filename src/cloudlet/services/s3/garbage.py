@@ -1,22 +1,12 @@
 """Files that no content has any more: removed once that is on the disk, and looked for after a crash."""
 
-from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
-from cloudlet.services.s3.contents import GARBAGE, ROTTEN, is_known
-from cloudlet.services.s3.scrub import Scrubber
+from cloudlet.services.s3.contents import is_known
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
 SWEEP_S, HELD_RETRY_S = 600.0, 10.0
 BATCH = 1000  # files of one transaction
-
-
-def controller(store: Store, objects: Blobs) -> Controller:
-    """S3's loops. `objects` are the files of its objects."""
-    store.blobs["s3"] = objects
-    collector, scrubber = Collector(store, objects), Scrubber(store, objects)
-    return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten},
-                      workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run})
 
 
 class Collector:

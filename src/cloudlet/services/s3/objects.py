@@ -4,7 +4,17 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input
-from cloudlet.services.s3 import checksums, conditions, contents, encryption, lock, metadata, reading, versions
+from cloudlet.services.s3 import (
+    checksums,
+    conditions,
+    contents,
+    encryption,
+    lifecycle,
+    lock,
+    metadata,
+    reading,
+    versions,
+)
 from cloudlet.services.s3.access.decision import acl_of_new, owner_of_new, present
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.access.needs import of_new_object
@@ -48,8 +58,10 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
             version = versions.put_version(tx, bucket, key, Draft(
                 received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class,
                 **locked))
+            expires = lifecycle.expiration(tx, bucket, version)
         await store.flush()
-    return {"ETag": version.quoted, "VersionId": version.version if bucket.versioning else None,
+    return {"ETag": version.quoted, "Expiration": expires,
+            "VersionId": version.version if bucket.versioning else None,
             **encryption.members(about), **checksums.members(about)}
 
 
@@ -97,7 +109,7 @@ def _describe(call: Call, tx: Tx, request: Input,
     answer |= {"ContentLength": version.size, "ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                "AcceptRanges": "bytes", "VersionId": version.version if bucket.versioning else None,
                "StorageClass": None if version.storage_class == metadata.STANDARD else version.storage_class,
-               **lock.members(tx, call, bucket, version)}
+               "Expiration": lifecycle.expiration(tx, bucket, version), **lock.members(tx, call, bucket, version)}
     if "PartNumber" in request:
         answer["PartsCount"] = about.parts or None
     if part is not None:

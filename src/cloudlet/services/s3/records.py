@@ -17,7 +17,8 @@ class Bucket:
     """A bucket, with what every request asks of it. `id` is what its objects are stored under: a bucket made again
     starts empty. `versioning`: "", "Enabled" or "Suspended"; `ownership`: "" where it has no such controls; `block` are
     the switches of its public access block that are on, None where it has no block; `acl` its grants and `policy` its
-    document, "" for none; `requester_pays`: others must say that they pay."""
+    document, "" for none; `requester_pays`: others must say that they pay; `acts`: kinds of its
+    configurations that requests on objects act on."""
 
     name: str
     id: int
@@ -31,6 +32,7 @@ class Bucket:
     policy: str = ""
     lock_enabled: bool = False
     requester_pays: bool = False
+    acts: tuple[str, ...] = ()
 
     @property
     def arn(self) -> str:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, conditions, contents, copies, encryption, lock, metadata, parts
+from cloudlet.services.s3 import checksums, conditions, contents, copies, encryption, lifecycle, lock, metadata, parts
 from cloudlet.services.s3.access import needs
 from cloudlet.services.s3.access.decision import acl_of_new
 from cloudlet.services.s3.access.keys import creates
@@ -89,6 +89,7 @@ def create_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> dict
     tx.execute(f"insert into s3_upload ({_COLUMNS}) values (?,?,?,?,?,?,?,?,?)", (
         key, upload.id, bucket.id, now_ms, upload.storage_class, owner, upload.initiator, upload.checksum, upload.raw))
     return {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **encryption.members(about),
+            **lifecycle.abort_members(tx, bucket, key, tx.now),
             "ChecksumAlgorithm": algorithm.upper() or None, "ChecksumType": kind if algorithm else None}
 
 
@@ -208,6 +209,7 @@ def list_parts(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     return {"Bucket": bucket.name, "Key": upload.key, "UploadId": upload.id, "PartNumberMarker": marker,
             "NextPartNumberMarker": shown[-1][0] if shown else 0, "MaxParts": limit,
             "IsTruncated": bool(limit) and len(rows) > limit, **upload.members,
+            **lifecycle.abort_members(tx, bucket, upload.key, upload.initiated_ms / 1000),
             "Parts": [{"PartNumber": number, "LastModified": modified_ms // 1000, "ETag": f'"{etag}"', "Size": size,
                        **checksums.of_part(decode_about(about).checksums)}
                       for number, size, etag, modified_ms, about in shown]}

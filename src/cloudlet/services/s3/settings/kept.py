@@ -1,13 +1,14 @@
 """What is configured of a bucket: kept beside it, as the customer said it, and gone when it goes."""
 
+import dataclasses
 from typing import Any
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.s3.records import Bucket, BucketConfiguration
 from cloudlet.store.db import Tx
 
-ABAC, ACCELERATE, CORS, ENCRYPTION, LOCK, TAGGING, WEBSITE = (
-    "abac", "accelerate", "cors", "encryption", "object-lock", "tagging", "website")
+ABAC, ACCELERATE, CORS, ENCRYPTION, LIFECYCLE, LOCK, TAGGING, WEBSITE = (
+    "abac", "accelerate", "cors", "encryption", "lifecycle", "object-lock", "tagging", "website")
 
 
 def put(tx: Tx, bucket: Bucket, kind: str, body: dict[str, Any]) -> None:
@@ -27,6 +28,16 @@ def require(tx: Tx, bucket: Bucket, kind: str, error: type[AwsError]) -> dict[st
     if found is None:
         raise error(BucketName=bucket.name)
     return found
+
+
+def act_on(tx: Tx, bucket: Bucket, kind: str, body: dict[str, Any] | None) -> None:
+    """The same, or nothing any more, of a kind that requests on objects act on: the bucket itself says if it has it."""
+    others = tuple(each for each in bucket.acts if each != kind)
+    if body is None:
+        delete(tx, bucket, kind)
+    else:
+        put(tx, bucket, kind, body)
+    tx.put(dataclasses.replace(bucket, acts=others if body is None else (*others, kind)))
 
 
 def delete(tx: Tx, bucket: Bucket, kind: str) -> None:

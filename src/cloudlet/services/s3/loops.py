@@ -1,0 +1,19 @@
+"""The loops of S3."""
+
+from cloudlet.control.controller import Controller
+from cloudlet.services.s3.contents import GARBAGE, ROTTEN
+from cloudlet.services.s3.garbage import Collector
+from cloudlet.services.s3.lifecycle import Keeper
+from cloudlet.services.s3.scrub import Scrubber
+from cloudlet.services.s3.settings.bucket_lifecycle import WORK
+from cloudlet.store.blobs import Blobs
+from cloudlet.store.db import Store
+
+
+def controller(store: Store, objects: Blobs) -> Controller:
+    """All of them. `objects` are the files of its objects."""
+    store.blobs["s3"] = objects
+    collector, scrubber, keeper = Collector(store, objects), Scrubber(store, objects), Keeper(store)
+    return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten, WORK: keeper.carry_out},
+                      workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run,
+                               "s3.lifecycle": keeper.every_day})
