@@ -1,15 +1,19 @@
 """CreateMultipartUpload, UploadPart, UploadPartCopy, ListParts, ListMultipartUploads, AbortMultipartUpload and
 CompleteMultipartUpload."""
 
+import asyncio
 import base64
 import hashlib
 import os
+import socket
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from cloudlet.kernel.digests import digest_of
+from cloudlet.kernel.http import Sendable
 from tests.services.s3.counter import Answer, Counter
 
 MIN = 5 << 20
@@ -345,3 +349,26 @@ def test_ten_thousand_parts(counter: Counter) -> None:
     assert answer.xml.findtext("ETag") == f'"{hashlib.md5(hashlib.md5(b"").digest() * 10_000).hexdigest()}-10000"'
     head = counter.ask("HEAD", "/bkt/key", partNumber="10000").headers
     assert head["content-range"] == f"bytes {MIN * 9_999}-{MIN * 10_000 - 1}/{MIN * 10_000}"
+
+
+@pytest.mark.parametrize(("datas", "part"), [
+    ((b"small",), None), ((b"",), None), ((BIG, b"end"), None), ((BIG, b"end"), "bytes=-2"), ((BIG, b""), "bytes=-2"),
+    ((BIG, BIG), "bytes=9-9")])
+def test_parts_reach_a_socket(counter: Counter, datas: tuple[bytes, ...], part: str | None) -> None:
+    upload = begin(counter)
+    complete(counter, upload, sent(counter, upload, *datas))
+    whole = b"".join(datas)
+    expected = {None: whole, "bytes=-2": whole[-2:], "bytes=9-9": whole[9:10]}[part]
+    response = asyncio.run(counter.gateway.handle(counter.signed(
+        "GET", "/bkt/key", headers={} if part is None else {"range": part})))
+    if isinstance(response.body, bytes):
+        assert response.body == expected
+        return
+    assert isinstance(response.body, Sendable)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with ThreadPoolExecutor(1) as pool, theirs.makefile("rb") as stream:
+            got = pool.submit(stream.read, len(expected) + 4)
+            asyncio.run(response.body.send_to(ours.fileno(), b"head"))
+            assert got.result(10) == b"head" + expected

@@ -73,8 +73,9 @@ class Scrubber:
         else:
             wrong = "" if (len(body), digest_of(CRC64, body)) == (size, crc64) else "its checksum is another"
         with self._store.tx() as tx:
-            before = tx.execute("select rotten from s3_content where id=?", (content,)).fetchone()
-            if before is None:
+            before = tx.execute("select rotten from s3_content where id=? and coalesce(file, '')=?",
+                                (content, file or "")).fetchone()
+            if before is None:  # what has this number now is another
                 return None
             if body is None or wrong or before[0]:
                 tx.execute("update s3_content set scrubbed_ms=?, rotten=? where id=?",
