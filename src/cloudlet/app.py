@@ -31,7 +31,7 @@ from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
-from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, s3, secretsmanager, sqs, ssm, sts
+from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, s3, secretsmanager, sns, sqs, ssm, sts
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.store.directory import DataDirectory
@@ -40,8 +40,8 @@ from cloudlet.wire.gateway import Gateway
 from cloudlet.wire.server import Server
 
 SERVICES = (sts.sts, iam.iam, ec2.ec2, ec2instanceconnect.ec2_instance_connect, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm,
-            secretsmanager.secretsmanager, s3.s3, sqs.sqs)
-TABLES = (logs.TABLES, s3.TABLES, sqs.TABLES)
+            secretsmanager.secretsmanager, s3.s3, sqs.sqs, sns.sns)
+TABLES = (logs.TABLES, s3.TABLES, sqs.TABLES, sns.TABLES)
 ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
 ssm.public_parameters(ec2.machine_images)
 
@@ -138,6 +138,8 @@ def front(plane: ControlPlane, admin: Admin) -> Handler:
             answer = await admin.handle(request)
             if answer is not None:
                 return answer
+        if (answer := sns.certificate(admin.store, request)) is not None:
+            return answer
         return await plane.gateway.handle(request)
     return handle
 

@@ -1,0 +1,78 @@
+"""The JSON in which subscribers get messages.
+
+https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from cloudlet.services.sns import signing
+from cloudlet.services.sns.messages import Message
+from cloudlet.services.sns.records import Topic
+from cloudlet.store.db import Tx
+
+
+def _written(content: Mapping[str, Any]) -> str:
+    """As AWS writes it."""
+    return json.dumps(content, indent=2, separators=(",", " : "), ensure_ascii=False)
+
+
+def _time(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+class Notification:
+    """The envelope of one message, encoded once for all subscribers: they differ in how they unsubscribe only."""
+
+    def __init__(self, tx: Tx, topic: Topic, message: Message, endpoint: str) -> None:
+        content: dict[str, Any] = {"Type": "Notification", "MessageId": message.id}
+        if message.sequence:
+            content["SequenceNumber"] = message.sequence
+        content["TopicArn"] = topic.arn
+        if message.subject is not None:
+            content["Subject"] = message.subject
+        content |= {"Message": message.text, "Timestamp": _time(tx.now)}
+        if not topic.fifo:  # those of FIFO topics are not signed
+            content |= _signed(tx, topic, content, endpoint)
+        self._endpoint = endpoint
+        self._head = _written(content)[:-2]
+        self._tail = "\n}"
+        if message.attributes:
+            attributes = _written({"MessageAttributes": {
+                name: {"Type": value["DataType"], "Value": _value(value)}
+                for name, value in message.attributes.items()}})
+            self._tail = "," + attributes[1:]
+
+    def to(self, subscription_arn: str) -> str:
+        """What one subscriber gets."""
+        url = f"{self._endpoint}/?Action=Unsubscribe&SubscriptionArn={subscription_arn}"
+        return f'{self._head},\n  "UnsubscribeURL" : {json.dumps(url)}{self._tail}'
+
+
+def _signed(tx: Tx, topic: Topic, content: Mapping[str, str], endpoint: str) -> dict[str, str]:
+    version, by = topic.attributes.get("SignatureVersion", "1"), signing.signer(tx)
+    return {"SignatureVersion": version, "Signature": signing.signature(tx, by, content, version),
+            "SigningCertURL": endpoint + by.path}
+
+
+def _value(attribute: Mapping[str, Any]) -> str:
+    data = attribute.get("BinaryValue")
+    return base64.b64encode(data).decode() if data is not None else attribute["StringValue"]
+
+
+def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> str:
+    """What an endpoint gets that has to confirm its subscription."""
+    drawn = tx.token(32)
+    content = {
+        "Type": "SubscriptionConfirmation",
+        "MessageId": f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}",
+        "Token": token, "TopicArn": topic.arn,
+        "Message": f"You have chosen to subscribe to the topic {topic.arn}.\nTo confirm the subscription, visit the"
+                   " SubscribeURL included in this message.",
+        "SubscribeURL": f"{endpoint}/?Action=ConfirmSubscription&TopicArn={quote(topic.arn, safe=':')}&Token={token}",
+        "Timestamp": _time(tx.now)}
+    return _written({**content, **_signed(tx, topic, content, endpoint)})

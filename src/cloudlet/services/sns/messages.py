@@ -1,0 +1,144 @@
+"""What a message may be, and how large.
+
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloudlet.services.sns.records import Topic
+from cloudlet.services.sns.service import InvalidParameterValue, invalid
+
+SUBJECT_MAX, NAME_MAX = 100, 256
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAME = re.compile(r"[A-Za-z0-9_\-.]+")
+_TYPE = re.compile(r"(String|Number|Binary)(\..+)?")
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
+_TOKEN = re.compile(r"[!-~]{1,128}")
+
+Attributes = Mapping[str, Mapping[str, Any]]  # name → DataType and StringValue or BinaryValue
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message on its way. `text` is what queues get; `group` and `token` are those of FIFO topics, "" for none."""
+
+    id: str
+    text: str
+    subject: str | None = None
+    attributes: Attributes = field(default_factory=dict)
+    group: str = ""
+    token: str = ""
+    sequence: str = ""
+
+
+def size_of(entry: Mapping[str, Any]) -> int:
+    """Bytes of a message: its text, and its attributes' names, types and values."""
+    size = len(entry["Message"].encode())
+    for name, value in (entry.get("MessageAttributes") or {}).items():
+        data = value.get("BinaryValue")
+        size += (len(name.encode()) + len(value["DataType"].encode())
+                 + (len(data) if data is not None else len(value.get("StringValue", "").encode())))
+    return size
+
+
+def check(topic: Topic, entry: Mapping[str, Any]) -> None:
+    """Raises InvalidParameter for a message that the topic does not take."""
+    text, subject = entry["Message"], entry.get("Subject")
+    if not text:
+        raise invalid("Empty message")
+    if _FORBIDDEN.search(text):
+        raise invalid("Message Reason: it has a character that XML cannot carry")
+    if subject is not None and (not 1 <= len(subject) <= SUBJECT_MAX or _CONTROL.search(subject)
+                                or _FORBIDDEN.search(subject)):
+        raise invalid("Subject")
+    for name, value in (entry.get("MessageAttributes") or {}).items():
+        _check_name(name)
+        _check_value(name, value)
+    if size_of(entry) > topic.bytes_max:
+        raise invalid("Message too long")
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > NAME_MAX or not _NAME.fullmatch(name):
+        raise InvalidParameterValue(f"The message attribute name '{name[:NAME_MAX]}' is invalid. It must be 1 to"
+                                    f" {NAME_MAX} of A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.).")
+    if name.startswith(".") or name.endswith(".") or ".." in name:
+        raise InvalidParameterValue(f"The message attribute name '{name}' can not start or end with a '.' character,"
+                                    " and can not have successive '.' characters.")
+    if name.lower().startswith(("aws.", "amazon.")):
+        raise InvalidParameterValue(f"The message attribute name '{name}' can not start with 'AWS.' or 'Amazon.'.")
+
+
+def _check_value(name: str, value: Mapping[str, Any]) -> None:
+    kind = value.get("DataType") or ""
+    if not kind:
+        raise InvalidParameterValue(f"The message attribute '{name}' must contain non-empty message attribute type.")
+    if not _TYPE.fullmatch(kind) or len(kind) > NAME_MAX:
+        raise InvalidParameterValue(f"The message attribute '{name}' has an invalid message attribute type, the set of"
+                                    " supported type prefixes is Binary, Number, and String.")
+    wanted = "BinaryValue" if kind.startswith("Binary") else "StringValue"
+    if not value.get(wanted):
+        raise InvalidParameterValue(f"The message attribute '{name}' must contain non-empty message attribute value for"
+                                    f" message attribute type '{kind.partition('.')[0]}'.")
+    if len(value.keys() & {"BinaryValue", "StringValue"}) > 1:
+        raise InvalidParameterValue(f"The message attribute '{name}' has multiple values.")
+    text = value.get("StringValue", "")
+    if kind.startswith("Number") and not _NUMBER.fullmatch(text):
+        raise InvalidParameterValue(f"Could not cast message attribute '{name}' value to number.")
+    if _FORBIDDEN.search(text):
+        raise InvalidParameterValue(f"The message attribute '{name}' has a character that XML cannot carry.")
+
+
+def text_for(protocol: str, entry: Mapping[str, Any]) -> str:
+    """What a protocol's subscribers get. Raises InvalidParameter for a broken structure."""
+    structure, text = entry.get("MessageStructure"), entry["Message"]
+    if structure is None:
+        return str(text)
+    if structure != "json":
+        raise invalid("MessageStructure")
+    try:
+        content = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise invalid("Message Structure - JSON message body failed to parse") from None
+    if not isinstance(content, dict) or not isinstance(content.get("default"), str):
+        raise invalid("Message Structure - No default entry in JSON message body")
+    own = content.get(protocol)
+    found: str = own if isinstance(own, str) else content["default"]
+    if not found:
+        raise invalid("Empty message")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key comes twice")
+    return content
+
+
+def order(topic: Topic, entry: Mapping[str, Any]) -> tuple[str, str]:
+    """A message's group and deduplication id, "" for none. Raises InvalidParameter."""
+    group, token = entry.get("MessageGroupId"), entry.get("MessageDeduplicationId")
+    for name, value in (("MessageGroupId", group), ("MessageDeduplicationId", token)):
+        if value is not None and not _TOKEN.fullmatch(value):
+            raise invalid(f"{name} Reason: {name} can only include alphanumeric and punctuation characters. 1 to 128"
+                          " in length")
+    if not topic.fifo:
+        if token is not None:
+            raise invalid("MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is"
+                          " not valid for this topic type")
+        return group or "", ""
+    if group is None:
+        raise invalid("The MessageGroupId parameter is required for FIFO topics")
+    if token is None:
+        if topic.attributes.get("ContentBasedDeduplication") != "true":
+            raise invalid("The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId"
+                          " provided explicitly")
+        token = hashlib.sha256(entry["Message"].encode()).hexdigest()
+    return group, token

@@ -1,0 +1,95 @@
+"""Publish and PublishBatch: into every queue that wants it, in the publisher's transaction.
+
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.service import Input, Output
+from cloudlet.services.sns import delivering, messages, order
+from cloudlet.services.sns.messages import Message
+from cloudlet.services.sns.records import Topic, require
+from cloudlet.services.sns.service import (
+    BatchEntryIdsNotDistinct,
+    BatchRequestTooLong,
+    EmptyBatchRequest,
+    InvalidBatchEntryId,
+    TooManyEntriesInBatchRequest,
+    arn_of_key,
+    invalid,
+    key_of_arn,
+    sns,
+    topic_arns,
+)
+from cloudlet.store.db import Tx
+
+ENTRIES_MAX = 10
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+def _target(request: Input) -> tuple[str, str]:
+    """The topic's ARN, and the name of the parameter that says it."""
+    if request.get("PhoneNumber"):
+        raise invalid("PhoneNumber Reason: SMS is not available here")
+    name = "TopicArn" if request.get("TopicArn") else "TargetArn"
+    if not request.get(name):
+        raise invalid("TopicArn or TargetArn Reason: no value for required parameter")
+    return request[name], name
+
+
+def _target_arns(call: Call, request: Input) -> list[str]:
+    return [arn_of_key(key_of_arn(call, *_target(request)))]
+
+
+@sns.write(resources=_target_arns, durable=True)
+def publish(call: Call, tx: Tx, request: Input) -> Output:
+    """Sends a message to a topic; every queue that wants it has it when this is answered."""
+    topic = require(call, tx, *_target(request))
+    return put(tx, topic, request, call.endpoint, call.request_id)
+
+
+@sns.write(resources=topic_arns, action="sns:Publish", durable=True)
+def publish_batch(call: Call, tx: Tx, request: Input) -> Output:
+    """Up to ten messages, each of which succeeds or fails by itself."""
+    topic, entries = require(call, tx, request["TopicArn"]), request["PublishBatchRequestEntries"]
+    if not entries:
+        raise EmptyBatchRequest()
+    if len(entries) > ENTRIES_MAX:
+        raise TooManyEntriesInBatchRequest()
+    if not all(_ID.fullmatch(entry["Id"]) for entry in entries):
+        raise InvalidBatchEntryId()
+    if len({entry["Id"] for entry in entries}) < len(entries):
+        raise BatchEntryIdsNotDistinct()
+    if sum(map(messages.size_of, entries)) > topic.bytes_max:
+        raise BatchRequestTooLong()
+    successful, failed = [], []
+    for entry in entries:
+        try:
+            successful.append({"Id": entry["Id"], **put(tx, topic, entry, call.endpoint, call.request_id)})
+        except AwsError as error:
+            failed.append({"Id": entry["Id"], "SenderFault": error.sender_fault, "Code": error.code,
+                           "Message": error.message})
+    return {"Successful": successful, "Failed": failed}
+
+
+def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str) -> dict[str, str]:
+    """Publishes one message; what is answered of it. Raises AWS's errors, and then nobody got anything.
+
+    A FIFO topic that had it in the last five minutes answers as it did then.
+    """
+    messages.check(topic, entry)
+    text, (group, token) = messages.text_for("sqs", entry), messages.order(topic, entry)
+    scoped = f"{group}\n{token}" if topic.attributes.get("FifoThroughputScope") == "MessageGroup" else token
+    known = order.find_duplicate(tx, topic.key, scoped) if topic.fifo else None
+    if known is not None:
+        return {"MessageId": known[0], "SequenceNumber": known[1]}
+    drawn = tx.token(32)
+    name = f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+    sequence = order.remember(tx, topic.key, scoped, name) if topic.fifo else ""
+    delivering.fan_out(tx, topic, Message(name, text, entry.get("Subject"), entry.get("MessageAttributes") or {},
+                                          group, token, sequence), endpoint, request_id)
+    return {"MessageId": name, **({"SequenceNumber": sequence} if sequence else {})}

@@ -1,0 +1,130 @@
+"""Subscriptions: made, confirmed, listed and ended.
+
+https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
+"""
+
+import dataclasses
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import Input, Output, any_resource
+from cloudlet.services.sns import delivering, envelopes, subscription_attributes
+from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
+from cloudlet.services.sns.service import SubscriptionLimitExceeded, invalid, sns, topic_arns
+from cloudlet.services.sns.topic_attributes import LARGE_SUBSCRIPTIONS_MAX
+from cloudlet.store.db import Tx
+
+PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
+FIFO_SUBSCRIPTIONS_MAX = 100
+PENDING = "pending confirmation"
+_TOKEN = 64  # hex digits
+
+
+@sns.write(resources=topic_arns, durable=True)
+def subscribe(call: Call, tx: Tx, request: Input) -> Output:
+    """Subscribes a queue to a topic. Its owner's subscription is confirmed at once; another's queue is sent a message
+    with the token that confirms it."""
+    topic, protocol, endpoint = require(call, tx, request["TopicArn"]), request["Protocol"], request.get("Endpoint")
+    if protocol not in PROTOCOLS:
+        raise invalid(f"Does not support this protocol string: {protocol[:64]}")
+    if protocol != "sqs":
+        raise invalid(f"Protocol Reason: {protocol} is not available here")
+    owner = _owner_of_queue(topic, endpoint or "")
+    asked = request.get("Attributes") or {}
+    known = tx.find(Subscription, endpoint=endpoint_key(topic.key, protocol, endpoint or ""))
+    if known:
+        return _known(tx, request, known[0], asked)
+    _check_limits(tx, topic)
+    attributes = subscription_attributes.merged(tx, topic.key, {}, asked, "Attributes Reason: ")
+    drawn = tx.token(32)
+    name = f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+    made = Subscription(f"{topic.key}/{name}", call.account, call.principal.arn, protocol, endpoint or "",
+                        "" if owner == call.account else tx.token(_TOKEN), attributes=attributes)
+    tx.put(made)
+    if made.token:
+        text = envelopes.confirmation(tx, topic, made.token, call.endpoint)
+        delivering.put(tx, topic, made.endpoint, {"MessageBody": text})
+    return _named(request, made)
+
+
+def _owner_of_queue(topic: Topic, endpoint: str) -> str:
+    """The account of the queue. Raises InvalidParameter unless the topic may send there."""
+    parts = endpoint.split(":")
+    if len(parts) != 6 or parts[:3] != ["arn", "aws", "sqs"] or not all(parts[3:]):
+        raise invalid("SQS endpoint ARN")
+    if parts[5].endswith(".fifo") and not topic.fifo:
+        raise invalid("Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS"
+                      " topics")
+    return parts[4]
+
+
+def _check_limits(tx: Tx, topic: Topic) -> None:
+    limit = (FIFO_SUBSCRIPTIONS_MAX if topic.fifo else None) or (
+        LARGE_SUBSCRIPTIONS_MAX if topic.bytes_max > BYTES else None)
+    if limit is None:
+        return
+    if tx.count(Subscription, confirmed=topic.key) + tx.count(Subscription, pending=topic.key) >= limit:
+        raise SubscriptionLimitExceeded(f"Subscription limit exceeded: the topic may have {limit}")
+
+
+def _known(tx: Tx, request: Input, known: Subscription, asked: dict[str, str]) -> Any:
+    """The answer for an endpoint that is subscribed already."""
+    shown = subscription_attributes.view(known)
+    wanted = subscription_attributes.merged(tx, known.topic, known.attributes, asked, "Attributes Reason: ")
+    if any(shown.get(name) != wanted.get(name) for name in asked):
+        raise invalid("Attributes Reason: Subscription already exists with different attributes")
+    return _named(request, known)
+
+
+def _named(request: Input, subscription: Subscription) -> Any:
+    if subscription.token and not request.get("ReturnSubscriptionArn"):
+        return {"SubscriptionArn": PENDING}
+    return {"SubscriptionArn": subscription.arn}
+
+
+@sns.write(resources=topic_arns, durable=True)
+def confirm_subscription(call: Call, tx: Tx, request: Input) -> Output:
+    """Confirms a subscription by the token that its endpoint was sent."""
+    topic, token = require(call, tx, request["TopicArn"]), request["Token"]
+    found = [each for each in tx.find(Subscription, pending=topic.key) if each.token == token]
+    if not token or not found:
+        raise invalid("Token")
+    confirmed = dataclasses.replace(found[0], token="", owner=call.account)
+    tx.put(confirmed)
+    return {"SubscriptionArn": confirmed.arn}
+
+
+@sns.write(resources=any_resource, durable=True)
+def unsubscribe(call: Call, tx: Tx, request: Input) -> Output:
+    """Ends a subscription; one that was not there is no error."""
+    found = find_subscription(call, tx, request["SubscriptionArn"])
+    if found is not None:
+        subscription_attributes.check_owner(call, found)
+        end(tx, found)
+
+
+def end(tx: Tx, subscription: Subscription) -> None:
+    """Nothing more goes to it."""
+    tx.delete(Subscription, subscription.key)
+    topic = tx.get(Topic, subscription.topic)
+    if topic is not None:
+        tx.put(dataclasses.replace(topic, gone=topic.gone + 1))
+
+
+@sns.read(resources=any_resource)
+def list_subscriptions(call: Call, tx: Tx, request: Input) -> Output:
+    """The caller's subscriptions."""
+    return {"Subscriptions": [_line(each) for each in tx.find(Subscription, of=f"{call.account}/{call.region}")]}
+
+
+@sns.read(resources=topic_arns)
+def list_subscriptions_by_topic(call: Call, tx: Tx, request: Input) -> Output:
+    """A topic's subscriptions."""
+    topic = require(call, tx, request["TopicArn"])
+    return {"Subscriptions": [_line(each) for each in tx.find(Subscription, f"{topic.key}/")]}
+
+
+def _line(subscription: Subscription) -> dict[str, str]:
+    return {"SubscriptionArn": "PendingConfirmation" if subscription.token else subscription.arn,
+            "Owner": subscription.owner, "Protocol": subscription.protocol, "Endpoint": subscription.endpoint,
+            "TopicArn": subscription.arn.rpartition(":")[0]}

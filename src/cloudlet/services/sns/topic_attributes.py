@@ -1,0 +1,129 @@
+"""Attributes of topics: which there are, what they may be, and what a topic says of itself.
+
+https://docs.aws.amazon.com/sns/latest/api/API_SetTopicAttributes.html
+"""
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+from cloudlet.kernel import policy, policy_grammar
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.service import Input, Output
+from cloudlet.services.sns import delivery_policies
+from cloudlet.services.sns.records import BYTES, Subscription, Topic, require
+from cloudlet.services.sns.service import invalid, sns, topic_arns
+from cloudlet.store.db import Tx
+
+BYTES_MAX, BYTES_MIN, LARGE_SUBSCRIPTIONS_MAX = 1 << 20, 1024, 100
+ACTIONS = ("GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic", "Subscribe",
+           "ListSubscriptionsByTopic", "Publish")
+_FIFO_ONLY = {"FifoTopic", "ContentBasedDeduplication", "FifoThroughputScope"}
+_VALUES = {"ContentBasedDeduplication": ("true", "false"), "FifoThroughputScope": ("Topic", "MessageGroup"),
+           "SignatureVersion": ("1", "2"), "FifoTopic": ("true", "false"), "TracingConfig": ("PassThrough", "Active")}
+_ABSENT = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)(SuccessFeedback(RoleArn|SampleRate)|FailureFeedback"
+                     r"RoleArn)|ArchivePolicy|DataProtectionPolicy")
+_REMOVABLE = ("DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def checked(topic: Topic, name: str, value: str, where: str = "") -> str:
+    """An attribute as it is kept, "" for none. Raises InvalidParameter; `where` begins its sentence."""
+    if _ABSENT.fullmatch(name):
+        raise invalid(f"{where}{name} is not available here")
+    if name in _VALUES:
+        if name in _FIFO_ONLY and not topic.fifo and value != "false":
+            raise invalid(f"{where}{name}: only FIFO topics have it")
+        if value not in _VALUES[name] or (name == "FifoTopic" and topic.fifo and value != "true"):
+            raise invalid(f"{where}{name}: Invalid value [{value[:64]}]. Please use one of {', '.join(_VALUES[name])}")
+        if value == "Active":
+            raise invalid(f"{where}TracingConfig: X-Ray is not available here")
+        return "" if name in _FIFO_ONLY and not topic.fifo else value
+    match name:
+        case "DisplayName":
+            if len(value) > 100 or _CONTROL.search(value):
+                raise invalid(f"{where}DisplayName")
+        case "Policy":
+            return _policy(topic, value, where)
+        case "DeliveryPolicy":
+            return delivery_policies.checked(value, where, of_topic=True)
+        case "KmsMasterKeyId":
+            if len(value) > 2048:
+                raise invalid(f"{where}KmsMasterKeyId")
+        case "MaximumMessageSize":
+            if not (value.isascii() and value.isdigit() and BYTES_MIN <= int(value) <= BYTES_MAX):
+                raise invalid(f"{where}MaximumMessageSize: must be between {BYTES_MIN} and {BYTES_MAX}")
+        case _:
+            raise invalid(f"{where}Unknown attribute {name[:64]}" if where else "AttributeName")
+    return value
+
+
+def _policy(topic: Topic, text: str, where: str) -> str:
+    try:
+        policy_grammar.check(text, "resource")
+    except policy_grammar.Malformed:
+        raise invalid(f"{where}Policy failed to parse") from None
+    content = json.loads(text)
+    for statement in policy.listed(content["Statement"]):
+        for action in (*policy.listed(statement.get("Action", [])), *policy.listed(statement.get("NotAction", []))):
+            if action != "*" and not action.lower().startswith("sns:"):
+                raise invalid(f"{where}Policy statement action out of service scope!")
+        for resource in policy.listed(statement.get("Resource", [])):
+            if resource != topic.arn and "*" not in resource:
+                raise invalid(f"{where}Policy Error: the resource must be the topic")
+    return text
+
+
+def default_policy(topic: Topic) -> dict[str, Any]:
+    """The policy of a topic that was given none: its owner's services may use it."""
+    return {"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [{
+        "Sid": "__default_statement_ID", "Effect": "Allow", "Principal": {"AWS": "*"},
+        "Action": [f"SNS:{action}" for action in ACTIONS], "Resource": topic.arn,
+        "Condition": {"StringEquals": {"AWS:SourceOwner": topic.account}}}]}
+
+
+def view(tx: Tx, topic: Topic) -> dict[str, str]:
+    """All that a topic says of itself."""
+    answer = {
+        "TopicArn": topic.arn, "Owner": topic.account, "DisplayName": "",
+        "Policy": json.dumps(default_policy(topic), separators=(",", ":")),
+        "SubscriptionsConfirmed": str(tx.count(Subscription, confirmed=topic.key)),
+        "SubscriptionsPending": str(tx.count(Subscription, pending=topic.key)),
+        "SubscriptionsDeleted": str(topic.gone),
+        "EffectiveDeliveryPolicy": delivery_policies.effective(topic.attributes.get("DeliveryPolicy"))}
+    if topic.fifo:
+        answer |= {"FifoTopic": "true", "ContentBasedDeduplication": "false", "FifoThroughputScope": "Topic"}
+    return answer | topic.attributes
+
+
+@sns.read(resources=topic_arns)
+def get_topic_attributes(call: Call, tx: Tx, request: Input) -> Output:
+    """What a topic is like."""
+    return {"Attributes": view(tx, require(call, tx, request["TopicArn"]))}
+
+
+@sns.write(resources=topic_arns, durable=True)
+def set_topic_attributes(call: Call, tx: Tx, request: Input) -> Output:
+    """Changes one attribute; nothing as its value takes it back to the default."""
+    topic, name = require(call, tx, request["TopicArn"]), request["AttributeName"]
+    value = request.get("AttributeValue") or ""
+    if name == "FifoTopic":
+        raise invalid("AttributeName")
+    attributes = {each: kept for each, kept in topic.attributes.items() if each != name}
+    if value or name not in _REMOVABLE:
+        value = checked(topic, name, value)
+    if value:
+        attributes[name] = value
+    if name == "MaximumMessageSize" and int(value) > BYTES and (
+            tx.count(Subscription, confirmed=topic.key) > LARGE_SUBSCRIPTIONS_MAX):
+        raise invalid(f"MaximumMessageSize: above {BYTES} a topic has at most {LARGE_SUBSCRIPTIONS_MAX} subscriptions")
+    tx.put(dataclasses.replace(topic, attributes=attributes))
+
+
+@sns.resource_policy
+def policy_of(tx: Tx, arn: str) -> str | None:
+    """The policy of a topic; the default one gives nothing to who calls himself, without a service between."""
+    parts = arn.split(":", 5)
+    topic = tx.get(Topic, f"{parts[4]}/{parts[3]}/{parts[5]}")
+    return topic.attributes.get("Policy") if topic is not None else None

@@ -1,0 +1,95 @@
+"""SNS as boto3 and the aws CLI see it."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.running import Cloudlet
+
+
+def subscribed(cloudlet: Cloudlet, topic: str, name: str, **attributes: str) -> str:
+    """A queue that the topic may send to; its URL."""
+    sqs, fifo = cloudlet.client("sqs"), {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+    url: str = sqs.create_queue(QueueName=name, Attributes=fifo)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = {"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    cloudlet.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes,
+                                     ReturnSubscriptionArn=True)
+    return url
+
+
+def received(cloudlet: Cloudlet, url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = cloudlet.client("sqs").receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get("Messages", [])
+    return found
+
+
+def test_a_message_reaches_its_subscribers_and_verifies(cloudlet: Cloudlet) -> None:
+    sns = cloudlet.client("sns")
+    topic = sns.create_topic(Name="news", Attributes={"SignatureVersion": "2"}, Tags=[{"Key": "a", "Value": "b"}])[
+        "TopicArn"]
+    whole, raw = subscribed(cloudlet, topic, "whole"), subscribed(cloudlet, topic, "raw", RawMessageDelivery="true")
+    none = subscribed(cloudlet, topic, "none", FilterPolicy='{"kind": ["other"]}')
+    attributes = {"kind": {"DataType": "String", "StringValue": "a"}, "b": {"DataType": "Binary", "BinaryValue": b"\1"}}
+    sent = sns.publish(TopicArn=topic, Message="grüße ✓", Subject="Hi", MessageAttributes=attributes)
+    (message,) = received(cloudlet, whole)
+    content = json.loads(message["Body"])
+    assert (content["MessageId"], content["Message"], content["TopicArn"]) == (sent["MessageId"], "grüße ✓", topic)
+    with urllib.request.urlopen(content["SigningCertURL"]) as page:
+        key = x509.load_pem_x509_certificate(page.read()).public_key()
+    signed = "".join(f"{name}\n{content[name]}\n" for name in (
+        "Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"))
+    assert isinstance(key, rsa.RSAPublicKey)
+    key.verify(base64.b64decode(content["Signature"]), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    (message,) = received(cloudlet, raw)
+    assert message["Body"] == "grüße ✓" and message["MessageAttributes"] == attributes
+    assert received(cloudlet, none) == []
+    batch = sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=[
+        {"Id": "1", "Message": "x"}, {"Id": "2", "Message": "y", "Subject": "a\nb"}])
+    assert [each["Id"] for each in batch["Successful"]] == ["1"] and batch["Failed"][0]["Code"] == "InvalidParameter"
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{cloudlet.url}/SimpleNotificationService-0.pem")
+    with pytest.raises(sns.exceptions.NotFoundException):
+        sns.publish(TopicArn=topic + "x", Message="x")
+    with pytest.raises(sns.exceptions.InvalidParameterException):
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="x")
+
+
+def test_what_was_published_survives_a_kill(cloudlet: Cloudlet) -> None:
+    sns = cloudlet.client("sns")
+    topic = sns.create_topic(Name="k.fifo", Attributes={"FifoTopic": "true", "ContentBasedDeduplication": "true"})[
+        "TopicArn"]
+    url = subscribed(cloudlet, topic, "k.fifo", RawMessageDelivery="true")
+    for number in range(5):
+        sns.publish(TopicArn=topic, Message=str(number), MessageGroupId="g")
+    cloudlet.kill()
+    cloudlet.start()
+    sns = cloudlet.client("sns")
+    sns.publish(TopicArn=topic, Message="3", MessageGroupId="g")  # a duplicate still
+    assert [message["Body"] for message in received(cloudlet, url)] == [str(number) for number in range(5)]
+
+
+def test_pages_and_the_cli(cloudlet: Cloudlet) -> None:
+    sns = cloudlet.client("sns")
+    made = {sns.create_topic(Name=f"page-{number}")["TopicArn"] for number in range(105)}
+    pages = list(sns.get_paginator("list_topics").paginate())
+    assert len(pages) > 1 and made <= {topic["TopicArn"] for page in pages for topic in page["Topics"]}
+
+    def aws(*words: str) -> Any:
+        out = cloudlet.aws("sns", *words).stdout
+        return json.loads(out) if out.strip() else None
+    topic = aws("create-topic", "--name", "cli")["TopicArn"]
+    aws("set-topic-attributes", "--topic-arn", topic, "--attribute-name", "DisplayName", "--attribute-value", "Me")
+    assert aws("get-topic-attributes", "--topic-arn", topic)["Attributes"]["DisplayName"] == "Me"
+    assert aws("publish", "--topic-arn", topic, "--message", "hello")["MessageId"]
+    aws("delete-topic", "--topic-arn", topic)

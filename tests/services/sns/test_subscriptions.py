@@ -1,0 +1,140 @@
+"""Subscriptions: made, confirmed, changed, listed and ended."""
+
+import json
+
+import pytest
+
+from cloudlet.kernel.errors import AwsError
+from cloudlet.services.sns import sns
+from tests.services.desk import ACCOUNT, root
+from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
+
+OTHER = "210987654321"
+
+
+def test_a_queue_is_subscribed_once(room: Newsroom) -> None:
+    topic = room.topic("t")
+    arn = room.subscribed("t", "q", RawMessageDelivery="true")
+    assert arn.startswith(topic + ":")
+    again = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue_arn("q")}
+    assert room.sns("Subscribe", **again) == {"SubscriptionArn": arn}
+    assert room.sns("Subscribe", **again, Attributes={"RawMessageDelivery": "true"}) == {"SubscriptionArn": arn}
+    assert "already exists with different attributes" in room.wrong(
+        "Subscribe", **again, Attributes={"RawMessageDelivery": "false"})
+    line = {"SubscriptionArn": arn, "Owner": ACCOUNT, "Protocol": "sqs", "Endpoint": queue_arn("q"),
+            "TopicArn": topic}
+    assert room.sns("ListSubscriptions") == {"Subscriptions": [line]}
+    assert room.sns("ListSubscriptionsByTopic", TopicArn=topic) == {"Subscriptions": [line]}
+    room.sns("Unsubscribe", SubscriptionArn=arn)
+    room.sns("Unsubscribe", SubscriptionArn=arn)
+    assert room.sns("ListSubscriptions") == {"Subscriptions": []}
+    shown = room.sns("GetTopicAttributes", TopicArn=topic)["Attributes"]
+    assert (shown["SubscriptionsConfirmed"], shown["SubscriptionsDeleted"]) == ("0", "1")
+    assert room.wrong("GetSubscriptionAttributes", SubscriptionArn=arn) == "NotFound: Subscription does not exist"
+
+
+def test_subscriptions_go_with_their_topic(room: Newsroom) -> None:
+    room.topic("t")
+    room.topic("t2")
+    room.subscribed("t", "q")
+    kept = room.subscribed("t2", "q2")
+    room.sns("DeleteTopic", TopicArn=topic_arn("t"))
+    assert [each["SubscriptionArn"] for each in room.sns("ListSubscriptions")["Subscriptions"]] == [kept]
+
+
+@pytest.mark.parametrize(("protocol", "endpoint", "says"), [
+    ("pigeon", "x", "Does not support this protocol string"), ("http", "http://x", "http is not available here"),
+    ("lambda", "arn:aws:lambda:us-east-1:1:function:f", "not available"), ("email", "a@b", "not available"),
+    ("sqs", "x", "SQS endpoint ARN"), ("sqs", "", "SQS endpoint ARN"),
+    ("sqs", queue_arn("q.fifo"), "can not be subscribed to standard"),
+])
+def test_endpoints_that_are_refused(room: Newsroom, protocol: str, endpoint: str, says: str) -> None:
+    topic = room.topic("t")
+    assert says in room.wrong("Subscribe", TopicArn=topic, Protocol=protocol, Endpoint=endpoint)
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("RawMessageDelivery", "yes", "Must be true or false"), ("FilterPolicyScope", "All", "MessageBody or"),
+    ("FilterPolicy", "{", "FilterPolicy: failed to parse JSON."), ("RedrivePolicy", "{}", "RedrivePolicy"),
+    ("RedrivePolicy", '{"deadLetterTargetArn": "x"}', "invalid arn"),
+    ("RedrivePolicy", json.dumps({"deadLetterTargetArn": queue_arn("none")}), "does not exist"),
+    ("DeliveryPolicy", '{"healthyRetryPolicy": {"numRetries": -1}}', "numRetries"),
+    ("ReplayPolicy", "{}", "not available"),
+])
+def test_attributes_that_are_refused(room: Newsroom, name: str, value: str, says: str) -> None:
+    topic = room.topic("t")
+    arn = room.subscribed("t", "q")
+    found = room.wrong("SetSubscriptionAttributes", SubscriptionArn=arn, AttributeName=name, AttributeValue=value)
+    assert found.startswith("InvalidParameter: Invalid parameter: ") and says in found
+    room.queue("q2")
+    found = room.wrong("Subscribe", TopicArn=topic, Protocol="sqs", Endpoint=queue_arn("q2"), Attributes={name: value})
+    assert found.startswith("InvalidParameter: Invalid parameter: Attributes Reason: ") and says in found
+    assert len(room.sns("ListSubscriptions")["Subscriptions"]) == 1
+    assert room.wrong("SetSubscriptionAttributes", SubscriptionArn=arn, AttributeName="None", AttributeValue="x") == (
+        "InvalidParameter: Invalid parameter: AttributeName")
+
+
+def test_attributes(room: Newsroom) -> None:
+    room.topic("t")
+    room.queue("dead")
+    arn = room.subscribed("t", "q", FilterPolicy='{"a": ["x"]}')
+
+    def shown() -> dict[str, str]:
+        found: dict[str, str] = room.sns("GetSubscriptionAttributes", SubscriptionArn=arn)["Attributes"]
+        return found
+    assert shown() == {
+        "SubscriptionArn": arn, "TopicArn": topic_arn("t"), "Owner": ACCOUNT, "Protocol": "sqs",
+        "Endpoint": queue_arn("q"), "RawMessageDelivery": "false", "PendingConfirmation": "false",
+        "ConfirmationWasAuthenticated": "true", "SubscriptionPrincipal": f"arn:aws:iam::{ACCOUNT}:root",
+        "FilterPolicy": '{"a": ["x"]}', "FilterPolicyScope": "MessageAttributes"}
+    redrive = json.dumps({"deadLetterTargetArn": queue_arn("dead")})
+    for name, value in (("RedrivePolicy", redrive), ("FilterPolicyScope", "MessageBody"), ("FilterPolicy", "")):
+        room.sns("SetSubscriptionAttributes", SubscriptionArn=arn, AttributeName=name, AttributeValue=value)
+    assert shown()["RedrivePolicy"] == redrive and "FilterPolicy" not in shown()
+    nested = '{"a": {"b": [1]}}'
+    room.sns("SetSubscriptionAttributes", SubscriptionArn=arn, AttributeName="FilterPolicy", AttributeValue=nested)
+    assert "does not support nested" in room.wrong("SetSubscriptionAttributes", SubscriptionArn=arn,
+                                                   AttributeName="FilterPolicyScope",
+                                                   AttributeValue="MessageAttributes")
+
+
+def test_strangers_do_not_touch_a_subscription(room: Newsroom) -> None:
+    room.topic("t")
+    arn = room.subscribed("t", "q")
+    for operation in ("GetSubscriptionAttributes", "Unsubscribe"):
+        with pytest.raises(AwsError) as caught:
+            room(sns, operation, root(OTHER), SubscriptionArn=arn)
+        assert caught.value.code == "AuthorizationError"
+    assert room.wrong("Unsubscribe", SubscriptionArn="x").startswith("InvalidParameter: Invalid parameter: Subscr")
+
+
+def test_the_queue_of_another_account_confirms(room: Newsroom) -> None:
+    topic = room.topic("t")
+    room.queue("q", Policy=open_policy(queue_arn("q"), topic))
+    asked = room(sns, "Subscribe", root(OTHER), TopicArn=topic, Protocol="sqs", Endpoint=queue_arn("q"))
+    assert asked == {"SubscriptionArn": "pending confirmation"}
+    room.publish("t", "too early")
+    assert room.sns("ListSubscriptionsByTopic", TopicArn=topic)["Subscriptions"][0]["SubscriptionArn"] == (
+        "PendingConfirmation")
+    assert room.sns("GetTopicAttributes", TopicArn=topic)["Attributes"]["SubscriptionsPending"] == "1"
+    (body,) = room.bodies("q")
+    sent = json.loads(body)
+    assert sent["Type"] == "SubscriptionConfirmation" and sent["Token"] in sent["SubscribeURL"]
+    assert room.wrong("ConfirmSubscription", TopicArn=topic, Token="f" * 64) == (
+        "InvalidParameter: Invalid parameter: Token")
+    arn = room.sns("ConfirmSubscription", TopicArn=topic, Token=sent["Token"])["SubscriptionArn"]
+    room.publish("t", "now")
+    assert json.loads(room.bodies("q")[0])["Message"] == "now" and arn.startswith(topic)
+
+
+def test_limits(room: Newsroom) -> None:
+    fifo = room.topic("t.fifo")
+    for number in range(100):
+        room.sns("Subscribe", TopicArn=fifo, Protocol="sqs", Endpoint=queue_arn(f"q{number}"))
+    assert room.wrong("Subscribe", TopicArn=fifo, Protocol="sqs", Endpoint=queue_arn("one-more")).startswith(
+        "SubscriptionLimitExceeded")
+    topic, policy = room.topic("t"), {"FilterPolicy": '{"a": [1]}'}
+    for number in range(200):
+        room.sns("Subscribe", TopicArn=topic, Protocol="sqs", Endpoint=queue_arn(f"q{number}"), Attributes=policy)
+    assert room.wrong("Subscribe", TopicArn=topic, Protocol="sqs", Endpoint=queue_arn("one-more"),
+                      Attributes=policy).startswith("FilterPolicyLimitExceeded")
