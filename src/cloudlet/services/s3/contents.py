@@ -146,12 +146,13 @@ def share(tx: Tx, content: int) -> None:
 
 def release(tx: Tx, content: int) -> None:
     """One version or part less has it; the bytes go with the last."""
-    row = tx.execute("update s3_content set refs=refs-1 where id=? returning refs, file, rotten",
-                     (content,)).fetchone()
-    if row is not None and row[0] <= 0:
-        tx.execute("delete from s3_content where id=?", (content,))
-        if row[2]:
-            tx.enqueue(ROTTEN, str(content))
-        if row[1] is not None:
-            tx.execute("insert into s3_garbage values (?) on conflict do nothing", (row[1],))
-            tx.enqueue(GARBAGE, "files")
+    last = tx.execute("delete from s3_content where id=? and refs=1 returning file, rotten", (content,)).fetchone()
+    if last is None:
+        tx.execute("update s3_content set refs=refs-1 where id=?", (content,))
+        return
+    file, rotten = last
+    if rotten:
+        tx.enqueue(ROTTEN, str(content))
+    if file is not None:
+        tx.execute("insert into s3_garbage values (?) on conflict do nothing", (file,))
+        tx.enqueue(GARBAGE, "files")
