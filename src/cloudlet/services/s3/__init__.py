@@ -23,6 +23,7 @@ from cloudlet.services.s3.service import s3
 from cloudlet.services.s3.settings import (
     absent,
     bucket_lifecycle,
+    bucket_notification,
     bucket_tagging,
     cors,
     default_encryption,
@@ -37,6 +38,7 @@ __all__ = [
     "attributes",
     "blocks",
     "bucket_lifecycle",
+    "bucket_notification",
     "bucket_tagging",
     "buckets",
     "completion",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, encryption, lifecycle, lock, parts, uploads, versions
+from cloudlet.services.s3 import checksums, encryption, lifecycle, lock, notifications, parts, uploads, versions
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -71,6 +71,7 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
     version = versions.put_version(tx, bucket, key, Draft(
         size, f"{etag}-{len(found)}", upload.owner, about, upload=upload.id, storage_class=upload.storage_class,
         **locked))
+    notifications.announce(tx, notifications.cause_of(call), bucket, "ObjectCreated:CompleteMultipartUpload", version)
     return _answer(call, tx, bucket, version)
 
 

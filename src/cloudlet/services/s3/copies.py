@@ -17,6 +17,7 @@ from cloudlet.services.s3 import (
     lifecycle,
     lock,
     metadata,
+    notifications,
     reading,
     versions,
 )
@@ -143,6 +144,8 @@ def _about(source: About, request: Input, customer: CustomerKey | None) -> About
 def _put(call: Call, tx: Tx, bucket: Bucket, key: str, request: Input, about: About, size: int, etag: str,
          content: int) -> Version:
     owner, acl = acl_of_new(call, bucket, request)
-    return versions.put_version(tx, bucket, key, Draft(size, etag, owner, about.replace(acl=acl), content,
-                                                       storage_class=metadata.storage_class(request),
-                                                       **lock.of_new(tx, bucket, lock.asked(tx, bucket, request))))
+    version = versions.put_version(tx, bucket, key, Draft(
+        size, etag, owner, about.replace(acl=acl), content, storage_class=metadata.storage_class(request),
+        **lock.of_new(tx, bucket, lock.asked(tx, bucket, request))))
+    notifications.announce(tx, notifications.cause_of(call), bucket, "ObjectCreated:Copy", version)
+    return version

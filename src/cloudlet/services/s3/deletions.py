@@ -11,7 +11,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import asked_within
 from cloudlet.services.s3 import lock
 from cloudlet.services.s3.access import keys
-from cloudlet.services.s3.access.decision import is_allowed, owner_of_new
+from cloudlet.services.s3.access.decision import is_allowed
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import delete
@@ -50,7 +50,7 @@ def _delete(call: Call, tx: Tx, bucket: Bucket, one: dict[str, Any], guard: lock
         raise AccessDenied()
     if "Size" in one or "LastModifiedTime" in one:
         raise NotImplementedHere()  # directory buckets'
-    outcome = delete(tx, bucket, key, version_id, owner_of_new(call, bucket), guard, one.get("ETag"))
+    outcome = delete(call, tx, bucket, key, version_id, guard, one.get("ETag"))
     marker = outcome.get("DeleteMarker")
     return {"Key": key, "VersionId": version_id, "DeleteMarker": marker,
             "DeleteMarkerVersionId": outcome.get("VersionId") if marker else None}

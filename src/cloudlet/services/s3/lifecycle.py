@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html
 from typing import Any, NamedTuple
 
 from cloudlet.control.outcome import Done, Outcome
-from cloudlet.services.s3 import lifecycle_rules, lock, parts, versions
+from cloudlet.services.s3 import lifecycle_rules, lock, notifications, parts, versions
 from cloudlet.services.s3.lifecycle_rules import DAY_S, Due, Rule, Subject
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import Bucket
@@ -137,16 +137,18 @@ def _current(tx: Tx, bucket: Bucket, rules: list[Rule], version: Version, minimu
         older = tx.execute("select 1 from s3_version where bucket=? and key=? and id<? limit 1",
                            (version.bucket, version.key, version.id)).fetchone()
         if not older and _is_due(lifecycle_rules.marker_expires(rules, version.key, version.modified), tx.now):
-            versions.remove(tx, version)
+            _remove(tx, bucket, version)
         return
     subject = subject_of(version)
     if _is_due(lifecycle_rules.expires(rules, subject), tx.now):
         if bucket.versioning:
-            versions.add_marker(tx, bucket, version.key, canonical_id(bucket.account))
+            marker = versions.add_marker(tx, bucket, version.key, canonical_id(bucket.account))
+            notifications.announce(tx, notifications.lifecycle(tx), bucket, "LifecycleExpiration:DeleteMarkerCreated",
+                                   marker)
         else:
-            versions.remove(tx, version)
+            _remove(tx, bucket, version)
         return
-    _move(tx, version, lifecycle_rules.moves_to(rules, subject, tx.now, minimum))
+    _move(tx, bucket, version, lifecycle_rules.moves_to(rules, subject, tx.now, minimum))
 
 
 def _noncurrent(tx: Tx, bucket: Bucket, rules: list[Rule], version: Version, since: float, newer: int,
@@ -154,14 +156,21 @@ def _noncurrent(tx: Tx, bucket: Bucket, rules: list[Rule], version: Version, sin
     subject = subject_of(version)
     due = lifecycle_rules.noncurrent_expires(rules, subject, since, newer, marker=bool(version.marker))
     if _is_due(due, tx.now) and not lock.is_locked(version, tx.now):
-        versions.remove(tx, version)
+        _remove(tx, bucket, version)
     elif not version.marker:
-        _move(tx, version, lifecycle_rules.moves_to(rules, subject, tx.now, minimum, since=since, newer=newer))
+        _move(tx, bucket, version, lifecycle_rules.moves_to(rules, subject, tx.now, minimum, since=since, newer=newer))
 
 
-def _move(tx: Tx, version: Version, target: str | None) -> None:
+def _remove(tx: Tx, bucket: Bucket, version: Version) -> None:
+    versions.remove(tx, version)
+    notifications.announce(tx, notifications.lifecycle(tx), bucket, "LifecycleExpiration:Delete", version)
+
+
+def _move(tx: Tx, bucket: Bucket, version: Version, target: str | None) -> None:
     if target is not None:
         tx.execute("update s3_version set storage_class=? where id=?", (target, version.id))
+        notifications.announce(tx, notifications.lifecycle(tx), bucket, "LifecycleTransition", version,
+                               lifecycleEventData={"transitionEventData": {"destinationStorageClass": target}})
 
 
 def _slice_of_uploads(tx: Tx, bucket: Bucket, rules: list[Rule], prefix: str,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input
+from cloudlet.services.s3 import notifications
 from cloudlet.services.s3.access.decision import is_allowed, present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -206,6 +207,7 @@ def put_object_retention(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
             or not _may_bypass(call, tx, bucket, version.key)):
         raise AccessDenied(_PROTECTED)
     tx.execute("update s3_version set mode=?, retain_until_ms=? where id=?", (mode, until_ms, version.id))
+    notifications.announce(tx, notifications.cause_of(call), bucket, "ObjectRetention:Put", version)
     return {}
 
 

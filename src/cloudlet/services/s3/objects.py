@@ -12,6 +12,7 @@ from cloudlet.services.s3 import (
     lifecycle,
     lock,
     metadata,
+    notifications,
     reading,
     versions,
 )
@@ -23,6 +24,7 @@ from cloudlet.services.s3.conditions import Range
 from cloudlet.services.s3.contents import INLINE_BYTES
 from cloudlet.services.s3.encryption import CustomerKey
 from cloudlet.services.s3.metadata import require_key
+from cloudlet.services.s3.notifications import cause_of
 from cloudlet.services.s3.records import About, Bucket
 from cloudlet.services.s3.service import (
     InvalidArgument,
@@ -58,6 +60,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
             version = versions.put_version(tx, bucket, key, Draft(
                 received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class,
                 **locked))
+            notifications.announce(tx, cause_of(call), bucket, "ObjectCreated:Put", version)
             expires = lifecycle.expiration(tx, bucket, version)
         await store.flush()
     return {"ETag": version.quoted, "Expiration": expires,
@@ -145,10 +148,10 @@ def delete_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]
     if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
         raise NotImplementedHere(Header="x-amz-if-match-last-modified-time, x-amz-if-match-size")  # directory buckets'
     guard = lock.guard(call, tx, bucket, bool(request.get("BypassGovernanceRetention")))
-    return delete(tx, bucket, key, request.get("VersionId"), owner_of_new(call, bucket), guard, request.get("IfMatch"))
+    return delete(call, tx, bucket, key, request.get("VersionId"), guard, request.get("IfMatch"))
 
 
-def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str, guard: lock.Guard,
+def delete(call: Call, tx: Tx, bucket: Bucket, key: str, version_id: str | None, guard: lock.Guard,
            if_match: str | None = None) -> dict[str, Any]:
     """What DeleteObject does and answers. Raises AccessDenied where the guard does."""
     if if_match is not None:
@@ -159,11 +162,18 @@ def delete(tx: Tx, bucket: Bucket, key: str, version_id: str | None, owner: str,
         found = versions.find(tx, bucket, key, version_id)
         if found is not None:
             guard(found)
-            versions.remove(tx, found)
+            _remove(call, tx, bucket, found)
         return {"VersionId": version_id, "DeleteMarker": True if found is not None and found.marker else None}
     if bucket.versioning:
-        return {"VersionId": versions.add_marker(tx, bucket, key, owner).version, "DeleteMarker": True}
+        marker = versions.add_marker(tx, bucket, key, owner_of_new(call, bucket))
+        notifications.announce(tx, cause_of(call), bucket, "ObjectRemoved:DeleteMarkerCreated", marker)
+        return {"VersionId": marker.version, "DeleteMarker": True}
     found = versions.current(tx, bucket, key)
     if found is not None:
-        versions.remove(tx, found)
+        _remove(call, tx, bucket, found)
     return {}
+
+
+def _remove(call: Call, tx: Tx, bucket: Bucket, version: Version) -> None:
+    versions.remove(tx, version)
+    notifications.announce(tx, cause_of(call), bucket, "ObjectRemoved:Delete", version)

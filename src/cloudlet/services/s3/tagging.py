@@ -6,10 +6,11 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import versions
+from cloudlet.services.s3 import notifications, versions
 from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
+from cloudlet.services.s3.notifications import cause_of
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.service import by_version, object_arns, s3
 from cloudlet.services.s3.tags import checked
@@ -21,7 +22,7 @@ from cloudlet.store.db import Tx
 def put_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives a version of an object its tags, in the place of those it had."""
     tags = checked((tag["Key"], tag["Value"]) for tag in request["Tagging"].get("TagSet") or ())
-    return _set(tx, *_find(call, tx, request), tags)
+    return _set(call, tx, *_find(call, tx, request), tags)
 
 
 @s3.read(resources=object_arns, action=by_version("s3:GetObjectTagging", "s3:GetObjectVersionTagging"))
@@ -36,7 +37,7 @@ def get_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str,
           durable=True)
 def delete_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Takes all tags of a version of an object away."""
-    return _set(tx, *_find(call, tx, request), {})
+    return _set(call, tx, *_find(call, tx, request), {})
 
 
 def _find(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]:
@@ -44,6 +45,7 @@ def _find(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]
     return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"))
 
 
-def _set(tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:
+def _set(call: Call, tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:
     versions.set_about(tx, version, version.about.replace(tags=tags))
+    notifications.announce(tx, cause_of(call), bucket, f"ObjectTagging:{'Put' if tags else 'Delete'}", version)
     return {"VersionId": version.version if bucket.versioning else None}

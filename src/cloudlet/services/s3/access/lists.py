@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import versions
+from cloudlet.services.s3 import notifications, versions
 from cloudlet.services.s3.access import grants
 from cloudlet.services.s3.access.decision import check_not_public, present
 from cloudlet.services.s3.buckets import require_bucket
+from cloudlet.services.s3.notifications import cause_of
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import ENFORCED, Bucket
 from cloudlet.services.s3.service import (
@@ -43,7 +44,11 @@ def put_object_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
     """Gives a version of an object its list."""
     bucket, version = _object(call, tx, request)
     acl = _demanded(request, bucket, version.owner)
-    versions.set_about(tx, version, version.about.replace(acl=grants.dump(acl, version.owner)))
+    about = version.about
+    changed = about.replace(acl=grants.dump(acl, version.owner))
+    if changed != about:
+        versions.set_about(tx, version, changed)
+        notifications.announce(tx, cause_of(call), bucket, "ObjectAcl:Put", version)
     return {}
 
 

@@ -1,0 +1,122 @@
+"""Where a bucket tells what happens to its objects: put, once all of it can be reached, and read.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from cloudlet.kernel.call import Call
+from cloudlet.services import sqs
+from cloudlet.services.s3 import notifications
+from cloudlet.services.s3.buckets import require_bucket
+from cloudlet.services.s3.records import Bucket
+from cloudlet.services.s3.service import InvalidArgument, MalformedXml, NotImplementedHere, bucket_arns, s3
+from cloudlet.services.s3.settings import kept
+from cloudlet.services.s3.settings.kept import NOTIFICATION
+from cloudlet.store.db import Tx
+
+CONFIGURATIONS_MAX = 100
+_VALUE_MAX = 1024
+_ELSEWHERE = ("TopicConfigurations", "LambdaFunctionConfigurations", "EventBridgeConfiguration")
+_QUEUES = "QueueConfigurations"
+
+
+@s3.write(resources=bucket_arns, action="s3:PutBucketNotification", durable=True)
+def put_bucket_notification_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> None:
+    """Says what a bucket tells to which queues, in the place of what it was; each of them gets a test event."""
+    bucket, wanted = require_bucket(tx, call, request), request["NotificationConfiguration"]
+    for kind in _ELSEWHERE:
+        if wanted.get(kind) or (kind == "EventBridgeConfiguration" and kind in wanted):
+            raise NotImplementedHere(f"Cloudlet notifies queues of SQS only, and has nothing for {kind}")
+    configurations = [_checked(tx, each) for each in wanted.get(_QUEUES) or ()]
+    if not configurations:
+        kept.act_on(tx, bucket, NOTIFICATION, None)
+        return
+    if len(configurations) > CONFIGURATIONS_MAX:
+        raise InvalidArgument(f"Notification configuration exceeds the limit of {CONFIGURATIONS_MAX}")
+    if len({each["Id"] for each in configurations}) < len(configurations):
+        raise InvalidArgument("Same ID used for multiple configurations. IDs must be unique")
+    for one, other in combinations(configurations, 2):
+        _check_apart(one, other)
+    queues = dict.fromkeys(each["QueueArn"] for each in configurations)
+    if not request.get("SkipDestinationValidation"):
+        for arn in queues:
+            _check_queue(tx, bucket, arn)
+    kept.act_on(tx, bucket, NOTIFICATION, {_QUEUES: configurations})
+    identity = notifications.host_id(call.request_id)
+    for arn in queues:
+        notifications.deliver(tx, bucket, arn, {
+            "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": notifications.time_text(tx.now),
+            "Bucket": bucket.name, "RequestId": identity[:16], "HostId": identity})
+
+
+@s3.read(resources=bucket_arns, action="s3:GetBucketNotification")
+def get_bucket_notification_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
+    """What was put; nothing where nobody put anything."""
+    return kept.get(tx, require_bucket(tx, call, request), NOTIFICATION) or {}
+
+
+def _checked(tx: Tx, said: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that is right in itself, as it is kept. Raises InvalidArgument, MalformedXML."""
+    if not said.get("Events"):
+        raise MalformedXml()
+    found = {**said, "Id": said.get("Id") or tx.token(32), "Events": list(dict.fromkeys(said["Events"]))}
+    rules = ((said.get("Filter") or {}).get("Key") or {}).get("FilterRules") or []
+    names = [rule.get("Name", "").lower() for rule in rules]
+    for name in names:
+        if name not in ("prefix", "suffix"):
+            raise InvalidArgument("filter rule name must be either prefix or suffix", ArgumentName="FilterRule.Name",
+                                  ArgumentValue=name)
+        if names.count(name) > 1:
+            raise InvalidArgument(f"Cannot specify more than one {name} rule in a filter.",
+                                  ArgumentName="FilterRule.Name", ArgumentValue=name)
+    if any(len(rule.get("Value", "")) > _VALUE_MAX for rule in rules):
+        raise InvalidArgument(f"Size of filter rule value cannot exceed {_VALUE_MAX} characters in length",
+                              ArgumentName="FilterRule.Value")
+    if rules:
+        found["Filter"] = {"Key": {"FilterRules": [
+            {"Name": name.capitalize(), "Value": rule.get("Value", "")}
+            for name, rule in zip(names, rules, strict=True)]}}
+    return found
+
+
+def _check_apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raises InvalidArgument where two configurations would both be told of one event."""
+    if not any(_same(a, b) for a in one["Events"] for b in other["Events"]):
+        return
+    (prefix, suffix), (prefix2, suffix2) = notifications.ends_of(one), notifications.ends_of(other)
+    if (prefix.startswith(prefix2) or prefix2.startswith(prefix)) and (
+            suffix.endswith(suffix2) or suffix2.endswith(suffix)):
+        if prefix or suffix or prefix2 or suffix2:
+            raise InvalidArgument("Configuration is ambiguously defined. Cannot have overlapping suffixes in two rules"
+                                  " if the prefixes are overlapping for the same event type.")
+        raise InvalidArgument("Configurations overlap. Configurations on the same bucket cannot share a common event"
+                              " type.")
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or any(wide.endswith("*") and narrow.startswith(wide[:-1])
+                               for wide, narrow in ((one, other), (other, one)))
+
+
+def _check_queue(tx: Tx, bucket: Bucket, arn: str) -> None:
+    """Raises InvalidArgument, in AWS's words, where a queue cannot be sent to."""
+    parts: Sequence[str] = arn.split(":")
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs":
+        raise InvalidArgument("The ARN could not be parsed", ArgumentName="QueueArn", ArgumentValue=arn)
+    if parts[3] != bucket.region:
+        raise InvalidArgument("The notification destination service region is not valid for the bucket location"
+                              " constraint", ArgumentName=arn, ArgumentValue="null")
+    queue = sqs.find_by_arn(tx, arn)
+    if queue is None:
+        problem = "The destination queue does not exist"
+    elif queue.fifo:
+        problem = "FIFO SQS queues are not supported"
+    elif not notifications.may_send(queue, bucket):
+        problem = "Permissions on the destination queue do not allow S3 to publish notifications from this bucket"
+    else:
+        return
+    raise InvalidArgument("Unable to validate the following destination configurations", ArgumentName1=arn,
+                          ArgumentValue1=problem)
