@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from cloudlet.kernel.digests import ALGORITHMS, finished
 from cloudlet.kernel.http import Body
+from cloudlet.store import space
 
 T = TypeVar("T")
 
@@ -235,7 +236,8 @@ class Upload:
     async def write(self, source: Body | AsyncIterator[bytes]) -> int:
         """Appends; returns the new offset. What came before a client went away stays, for it to resume.
 
-        Raises UploadBusy, OSError (ENOSPC: the caller discards the upload), and what the source does.
+        Raises UploadBusy, OSError (ENOSPC, also where little space is left: the caller discards the upload), and what
+        the source does.
         """
         file = await self._begin()
         try:
@@ -286,6 +288,8 @@ class Upload:
         return file
 
     def _absorb(self, file: _File, data: memoryview) -> None:
+        if space.is_full(file.fd):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         running, self._hash = self._hash, None
         if self._hashed:
             assert running is not None
@@ -351,6 +355,10 @@ class Blobs:
             raise BlobMissing(digest)
         value = digest.removeprefix("sha256:")
         return self._blobs / value[:2] / value
+
+    def is_full(self) -> bool:
+        """Whether their disk takes no more. Sync."""
+        return space.is_full(self._incoming)
 
     def size(self, digest: str) -> int | None:
         """How long a blob is in bytes; None where there is none. Sync."""

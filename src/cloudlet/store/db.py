@@ -13,7 +13,7 @@ import apsw
 
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError
-from cloudlet.store import schema
+from cloudlet.store import schema, space
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.directory import Unusable
 from cloudlet.store.flush import Flusher
@@ -25,6 +25,7 @@ from cloudlet.store.sealing import Seal
 T = TypeVar("T")
 
 LOG_BYTES = 4 << 20  # the write-ahead log is cut back to this size once its content is in the file
+LOG_BYTES_KEPT = 2 * LOG_BYTES  # and has the space for so much, be the disk full
 LOG_BYTES_MAX = 64 << 20  # so long may it get before the checkpoint's end makes writers wait
 _LAST = "\U0010ffff"  # after every other character, so that `prefix + _LAST` is after every key with that prefix
 
@@ -273,6 +274,16 @@ class Store:
     def log_bytes(self) -> int:
         """The size of the write-ahead log."""
         return os.stat(self.path + "-wal").st_size
+
+    def reserve(self) -> None:
+        """Takes space for the write-ahead log before it is full, so that what frees space can be written on a disk that
+        others have filled."""
+        descriptor = os.open(self.path + "-wal", os.O_RDWR)
+        try:
+            if not space.is_full(descriptor):
+                space.reserve(descriptor, LOG_BYTES_KEPT)
+        finally:
+            os.close(descriptor)
 
     def checkpoint(self) -> None:
         """Moves the write-ahead log into the file, from a second connection so that writers go on. Call in a thread."""

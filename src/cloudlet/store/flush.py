@@ -60,6 +60,10 @@ class Logged(Protocol):
         """The size of the write-ahead log."""
         ...
 
+    def reserve(self) -> None:
+        """Takes space for the log in advance."""
+        ...
+
     def checkpoint(self) -> None:
         """Moves the log into the file, in a thread."""
         ...
@@ -71,13 +75,15 @@ class Logged(Protocol):
 
 async def checkpoints(store: Logged, clock: Clock, *, every_s: float = 5.0, bytes_min: int = 4 << 20,
                       bytes_max: int = 64 << 20) -> None:
-    """A worker: looks at the write-ahead log every few seconds and, once it has `bytes_min`, moves it into the file.
+    """A worker: looks at the write-ahead log every few seconds, lets it have space in advance and, once it has
+    `bytes_min`, moves it into the file.
 
     Under constant writing something is always left over and the log goes on growing; beyond `bytes_max` the rest is
     moved while writers wait, a few milliseconds.
     """
     loop = asyncio.get_running_loop()
     while True:
+        store.reserve()
         await clock.sleep(every_s)
         if store.log_bytes() > bytes_min:
             await loop.run_in_executor(None, store.checkpoint)

@@ -60,6 +60,8 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
     """
     if body.length is not None and body.length > UPLOAD_BYTES_MAX:
         raise _too_large(body.length)
+    if store.blobs["s3"].is_full():  # the little that is left is for the database, to say what was deleted
+        raise OutOfSpace
     body.want("md5", CRC64, *wanted)
     nonce = None if key is None else bytes.fromhex(store.clock.token(2 * NONCE_BYTES))
     cipher = None if key is None or nonce is None else key.cipher(nonce)
