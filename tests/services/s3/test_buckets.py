@@ -26,6 +26,8 @@ def test_a_bucket_of_another_region_says_so(counter: Counter) -> None:
     body = b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
     assert counter.ask("PUT", "/far", body, region="eu-north-1").code == "IllegalLocationConstraintException"
     assert counter.ask("PUT", "/far", region="eu-west-1").code == "IllegalLocationConstraintException"
+    nowhere = counter.ask("PUT", "/far", region="US")
+    assert (nowhere.code, nowhere.xml.findtext("Region")) == ("AuthorizationHeaderMalformed", "us-east-1")
     for wrong in (b"nowhere", b"us-east-1"):
         assert counter.ask("PUT", "/far", body.replace(b"eu-west-1", wrong)).code == "InvalidLocationConstraint"
     assert counter.ask("PUT", "/far", body, region="eu-west-1").status == 200

@@ -15,6 +15,7 @@ from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import ENFORCED, SWITCHES, Bucket, BucketConfiguration, NewBuckets
 from cloudlet.services.s3.service import (
     AccessDenied,
+    AuthorizationHeaderMalformed,
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
     BucketNotEmpty,
@@ -82,8 +83,12 @@ def create_bucket(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]
 
 def _region(call: Call, constraint: str) -> str:
     """Where a bucket is made: us-east-1's endpoint takes any region, every other one its own only, and said."""
-    region = {"EU": "eu-west-1"}.get(constraint, constraint)
-    if region and (region == "us-east-1" or region not in region_names("s3")):
+    region, regions = {"EU": "eu-west-1"}.get(constraint, constraint), region_names("s3")
+    if call.region not in regions:  # s3cmd's US, until it is told better
+        raise AuthorizationHeaderMalformed(
+            f"The authorization header is malformed; the region '{call.region}' is wrong; expecting 'us-east-1'",
+            Region="us-east-1")
+    if region and (region == "us-east-1" or region not in regions):
         raise InvalidLocationConstraint(LocationConstraint=constraint)
     if call.region == "us-east-1":
         return region or call.region
