@@ -35,6 +35,8 @@ OPEN = ANSWERED_BY_THE_OPERATION
 TEXTS = ("default", "abc-1", "arn:aws:iam::123456789012:role/x", "10.0.0.0/16", "us-east-1a", "a" * 40, "/a",
          "arn:aws:ecs:us-east-1:123456789012:cluster/default", "sha256:" + "0" * 64, "123456789012", "{}", "1",
          "https://example.com/x", "ABCDEFGHIJ234567ABCDEFGHIJ234567")
+ADDRESSES = {"QueueUrl": "http://localhost:4566/000000000000/default",  # what is none is refused for that
+             "TopicArn": "arn:aws:sns:us-east-1:000000000000:default"}
 
 
 @dataclass
@@ -93,7 +95,7 @@ def fitting(shape: Shape, depth: int = 0) -> Any:
     """A small value that the shape allows, as far as its text can be guessed."""
     match shape:
         case StructureShape():
-            return {name: fitting(member, depth + 1) for name, member in shape.members.items()
+            return {name: ADDRESSES.get(name) or fitting(member, depth + 1) for name, member in shape.members.items()
                     if name in shape.required_members and depth < 6}
         case ListShape():
             return [fitting(shape.member, depth + 1)]
