@@ -27,6 +27,7 @@ from cloudlet.engines.ports import Engines
 from cloudlet.engines.probes import PodmanProbes
 from cloudlet.engines.storages import PodmanStorages
 from cloudlet.engines.upstreams import LocalUpstreams
+from cloudlet.engines.webhooks import LocalWebhooks
 from cloudlet.kernel.clock import Clock, SystemClock
 from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
@@ -86,7 +87,7 @@ def assemble(store: Store, files: Files, clock: Clock, engines: Engines, site: S
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
                    ecr.controller(store, files.layers, engines), logs.controller(store, engines, site),
                    secretsmanager.controller(store, engines, site), s3.controller(store, files.objects),
-                   sqs.controller(store, engines, site),
+                   sqs.controller(store, engines, site), sns.controller(store, engines, site),
                    ecs.controller(store, engines, site, clock))
     loop = Loop(store, clock, {kind: step for controller in controllers
                                for kind, step in controller.reconcilers.items()})
@@ -119,7 +120,7 @@ class Machinery:
         disks = QcowDisks(site)
         machines = QemuMachines(site, disks)
         engines = Engines(networks, PodmanImages(podman), containers, storages, doors, disks, machines, LocalKeySets(),
-                          PodmanProbes(podman), LocalUpstreams())
+                          PodmanProbes(podman), LocalUpstreams(), LocalWebhooks())
         return cls(podman, containers, storages, machines, networks, engines)
 
     async def probe(self) -> dict[str, str]:
@@ -138,7 +139,7 @@ def front(plane: ControlPlane, admin: Admin) -> Handler:
             answer = await admin.handle(request)
             if answer is not None:
                 return answer
-        if (answer := sns.certificate(admin.store, request)) is not None:
+        if not _is_signed(request) and (answer := await sns.page(admin.store, request)) is not None:
             return answer
         return await plane.gateway.handle(request)
     return handle

@@ -1,7 +1,10 @@
 """SNS as boto3 and the aws CLI see it."""
 
 import base64
+import http.server
 import json
+import queue
+import threading
 import urllib.error
 import urllib.request
 from typing import Any
@@ -77,6 +80,45 @@ def test_what_was_published_survives_a_kill(cloudlet: Cloudlet) -> None:
     sns = cloudlet.client("sns")
     sns.publish(TopicArn=topic, Message="3", MessageGroupId="g")  # a duplicate still
     assert [message["Body"] for message in received(cloudlet, url)] == [str(number) for number in range(5)]
+
+
+def test_a_web_server_confirms_and_is_told(cloudlet: Cloudlet) -> None:
+    got: queue.Queue[tuple[Any, dict[str, Any]]] = queue.Queue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        down = False
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not self.down:
+                got.put((self.headers, json.loads(body)))
+            self.send_response(503 if self.down else 200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sns = cloudlet.client("sns")
+        topic = sns.create_topic(Name="web")["TopicArn"]
+        retries = {"healthyRetryPolicy": {"numRetries": 20, "minDelayTarget": 1, "maxDelayTarget": 1}}
+        arn = sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=f"http://localhost:{server.server_port}/in",
+                            ReturnSubscriptionArn=True, Attributes={"DeliveryPolicy": json.dumps(retries)})[
+            "SubscriptionArn"]
+        headers, content = got.get(timeout=30)
+        assert headers["x-amz-sns-message-type"] == "SubscriptionConfirmation"
+        with urllib.request.urlopen(content["SubscribeURL"]) as page:
+            assert arn in page.read().decode()
+        Handler.down = True
+        sns.publish(TopicArn=topic, Message="kept")
+        cloudlet.kill()
+        Handler.down = False
+        cloudlet.start()
+        headers, content = got.get(timeout=30)
+        assert (content["Message"], headers["x-amz-sns-subscription-arn"]) == ("kept", arn)
+        with urllib.request.urlopen(content["UnsubscribeURL"]):
+            assert cloudlet.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
+        server.shutdown()
 
 
 def test_pages_and_the_cli(cloudlet: Cloudlet) -> None:

@@ -43,7 +43,8 @@ def test_subscriptions_go_with_their_topic(room: Newsroom) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "endpoint", "says"), [
-    ("pigeon", "x", "Does not support this protocol string"), ("http", "http://x", "http is not available here"),
+    ("pigeon", "x", "Does not support this protocol string"), ("http", "https://x", "must match the specified"),
+    ("https", "https://", "Endpoint"), ("http", "http://x/\u00e9", "Endpoint"), ("sms", "+49123", "not available"),
     ("lambda", "arn:aws:lambda:us-east-1:1:function:f", "not available"), ("email", "a@b", "not available"),
     ("sqs", "x", "SQS endpoint ARN"), ("sqs", "", "SQS endpoint ARN"),
     ("sqs", queue_arn("q.fifo"), "can not be subscribed to standard"),

@@ -15,6 +15,7 @@ from cloudlet.engines.fake.containers import Program as Program
 from cloudlet.engines.fake.machines import FakeDisks, FakeMachines
 from cloudlet.engines.fake.networks import FakeDoors, FakeNetworks
 from cloudlet.engines.fake.upstreams import FakeUpstreams
+from cloudlet.engines.fake.webhooks import FakeWebhooks
 from cloudlet.engines.ports import Engines
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import Busy, Conflict, Refused
@@ -59,8 +60,10 @@ class World:
         self.disks = FakeDisks(self)
         self.machines = FakeMachines(self)
         self.upstreams = FakeUpstreams(self.verb)
+        self.webhooks = FakeWebhooks()
         self.engines = Engines(self.networks, self.images, self.containers, self.storages, self.doors, self.disks,
-                               self.machines, probes=self.containers, upstreams=self.upstreams)
+                               self.machines, probes=self.containers, upstreams=self.upstreams,
+                               webhooks=self.webhooks)
 
     def crash(self) -> None:
         """The control plane's process is gone, and with it the sockets it held."""

@@ -33,6 +33,7 @@ from cloudlet.engines.ports.networks import Rule as Rule
 from cloudlet.engines.ports.upstreams import Upstream as Upstream
 from cloudlet.engines.ports.upstreams import UpstreamManifest as UpstreamManifest
 from cloudlet.engines.ports.upstreams import Upstreams as Upstreams
+from cloudlet.engines.ports.webhooks import Webhooks as Webhooks
 
 # ── Images and containers ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -372,3 +373,4 @@ class Engines:
     keysets: KeySets | None = None
     probes: Probes | None = None
     upstreams: Upstreams | None = None
+    webhooks: Webhooks | None = None

@@ -1,8 +1,9 @@
-"""Puts messages into the queues that are subscribed, or into the dead-letter queues of those subscriptions.
+"""Gives messages to subscribers: to queues, or to the dead-letter queues of their subscriptions, at once.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
 """
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cloudlet.kernel import policy
 from cloudlet.kernel.errors import AwsError
-from cloudlet.services.sns import filters
+from cloudlet.services.sns import filters, pending
 from cloudlet.services.sns.envelopes import Notification
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Subscription, Topic
@@ -33,30 +34,65 @@ class Failure(NamedTuple):
     message: str
 
 
-def fan_out(tx: Tx, topic: Topic, message: Message, endpoint: str, request_id: str) -> None:
-    """Gives a message to all who want it: each has it, or its dead-letter queue does, once this is committed."""
-    attributes: dict[str, Any] | None = None
-    body: Any = None
-    envelope: Notification | None = None
+class Form:
+    """A message as the subscribers of one protocol get it; what not all of them need is made when it is needed."""
+
+    def __init__(self, tx: Tx, topic: Topic, message: Message, endpoint: str) -> None:
+        self._tx, self._topic, self._message, self._endpoint = tx, topic, message, endpoint
+        self._attributes: dict[str, Any] | None = None
+        self._body: Any = None
+        self._envelope: Notification | None = None
+
+    def is_wanted_by(self, subscription: Subscription) -> bool:
+        """Whether its filter policy lets the message through."""
+        wanted = subscription.attributes.get("FilterPolicy")
+        if wanted is None:
+            return True
+        if self._attributes is None:
+            self._attributes = filters.attributes_of(self._message.attributes)
+            self._body = filters.body_of(self._message.text)
+        policy = filters.parse(wanted, subscription.attributes["FilterPolicyScope"])
+        return policy.wants(self._attributes, self._body)
+
+    def enveloped(self, subscription: Subscription) -> str:
+        """What a subscriber gets that does not want the bare text."""
+        if self._envelope is None:
+            self._envelope = Notification(self._tx, self._topic, self._message, self._endpoint)
+        return self._envelope.to(subscription.arn)
+
+
+def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], endpoint: str, request_id: str) -> None:
+    """Gives a message to all who want it: once this is committed, each queue has it, or the dead-letter queue of its
+    subscription does, and for the others it is on record as to be posted. `texts`: what it says, by protocol."""
+    forms: dict[str, Form] = {}
     for subscription in tx.find(Subscription, f"{topic.key}/"):
         if subscription.token:
             continue
-        wanted = subscription.attributes.get("FilterPolicy")
-        if wanted is not None:
-            if attributes is None:
-                attributes, body = filters.attributes_of(message.attributes), filters.body_of(message.text)
-            scope = subscription.attributes["FilterPolicyScope"]
-            if not filters.parse(wanted, scope).wants(attributes, body):
-                continue
-        if subscription.raw:
-            entry: dict[str, Any] = {"MessageBody": message.text, "MessageAttributes": message.attributes}
+        protocol = subscription.protocol
+        form = forms.get(protocol)
+        if form is None:
+            form = forms[protocol] = Form(tx, topic, dataclasses.replace(message, text=texts[protocol]), endpoint)
+        if not form.is_wanted_by(subscription):
+            continue
+        if protocol == "sqs":
+            _into_queue(tx, topic, subscription, message, texts[protocol], form, request_id)
         else:
-            envelope = envelope or Notification(tx, topic, message, endpoint)
-            entry = {"MessageBody": envelope.to(subscription.arn)}
-        failure = put(tx, topic, subscription.endpoint, {**entry, **_order(message, subscription.endpoint)})
-        if failure is not None:
-            envelope = envelope or Notification(tx, topic, message, endpoint)
-            _set_aside(tx, topic, subscription, message, entry, envelope, failure, request_id)
+            body = texts[protocol] if subscription.raw else form.enveloped(subscription)
+            pending.add(tx, subscription, "Notification", message.id, request_id, body)
+
+
+def _into_queue(tx: Tx, topic: Topic, subscription: Subscription, message: Message, text: str, form: Form,
+                request_id: str) -> None:
+    if subscription.raw:
+        entry: dict[str, Any] = {"MessageBody": text, "MessageAttributes": message.attributes}
+    else:
+        entry = {"MessageBody": form.enveloped(subscription)}
+    failure = put(tx, topic, subscription.endpoint, {**entry, **_order(message, subscription.endpoint)})
+    if failure is None:
+        return
+    if len(entry.get("MessageAttributes", ())) > ATTRIBUTES_MAX - len(Failure._fields) - 1:
+        entry = {"MessageBody": form.enveloped(subscription)}  # no queue takes them all: they are in the envelope
+    set_aside(tx, topic, subscription, message.id, entry, failure, request_id, message)
 
 
 def _order(message: Message, queue_arn: str) -> dict[str, str]:
@@ -65,22 +101,21 @@ def _order(message: Message, queue_arn: str) -> dict[str, str]:
     return {"MessageGroupId": message.group} if message.group else {}
 
 
-def _set_aside(tx: Tx, topic: Topic, subscription: Subscription, message: Message, entry: Mapping[str, Any],
-               envelope: Notification, failure: Failure, request_id: str) -> None:
-    """Puts what could not be delivered into the subscription's dead-letter queue, with what went wrong."""
+def set_aside(tx: Tx, topic: Topic, subscription: Subscription, message_id: str, entry: Mapping[str, Any],
+              failure: Failure, request_id: str, message: Message | None = None) -> None:
+    """Puts what could not be delivered into the subscription's dead-letter queue, with what went wrong. `message`: the
+    one whose order a queue keeps."""
     redrive = subscription.attributes.get("RedrivePolicy")
     if redrive is None:
-        log.info("%s did not get message %s: %s", subscription.endpoint, message.id, failure.message)
+        log.info("%s did not get message %s: %s", subscription.endpoint, message_id, failure.message)
         return
     target = json.loads(redrive)["deadLetterTargetArn"]
     why = {name: {"DataType": "String", "StringValue": value} for name, value in (
         ("RequestID", request_id), ("ErrorCode", failure.code), ("ErrorMessage", failure.message))}
-    attributes = {**entry.get("MessageAttributes", {}), **why}
-    if len(attributes) > ATTRIBUTES_MAX:  # no queue takes them all: they are in the envelope
-        entry, attributes = {"MessageBody": envelope.to(subscription.arn)}, why
-    again = put(tx, topic, target, {**entry, "MessageAttributes": attributes, **_order(message, target)})
+    again = put(tx, topic, target, {**entry, "MessageAttributes": {**entry.get("MessageAttributes", {}), **why},
+                                    **(_order(message, target) if message is not None else {})})
     if again is not None:
-        log.warning("neither %s nor %s got message %s: %s", subscription.endpoint, target, message.id, again.message)
+        log.warning("neither %s nor %s got message %s: %s", subscription.endpoint, target, message_id, again.message)
 
 
 def put(tx: Tx, topic: Topic, queue_arn: str, entry: Mapping[str, Any]) -> Failure | None:

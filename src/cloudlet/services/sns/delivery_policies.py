@@ -4,14 +4,19 @@ https://docs.aws.amazon.com/sns/latest/dg/creating-delivery-policy.html
 """
 
 import json
+import re
 from typing import Any
 
+from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.services.sns.service import invalid
 
 _DEFAULT = {"minDelayTarget": 20, "maxDelayTarget": 20, "numRetries": 3, "numMaxDelayRetries": 0,
             "numNoDelayRetries": 0, "numMinDelayRetries": 0, "backoffFunction": "linear"}
 _NUMBERS = {"minDelayTarget": (1, 3600), "maxDelayTarget": (1, 3600), "numRetries": (0, 100),
             "numMaxDelayRetries": (0, 100), "numNoDelayRetries": (0, 100), "numMinDelayRetries": (0, 100)}
+CONTENT_TYPE = "text/plain; charset=UTF-8"
+_TYPES = re.compile(r"(text/(css|csv|html|plain|xml)|application/(atom\+xml|json|octet-stream|soap\+xml"
+                    r"|x-www-form-urlencoded|xhtml\+xml|xml))(; ?charset=(UTF-8|utf-8|ISO-8859-1|iso-8859-1))?")
 _FUNCTIONS = ("linear", "arithmetic", "geometric", "exponential")
 
 
@@ -38,6 +43,10 @@ def checked(text: str, where: str, *, of_topic: bool) -> str:
         if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 1):
             raise invalid(f"{where}DeliveryPolicy: throttlePolicy.maxReceivesPerSecond must be greater than or equal"
                           " to 1")
+    request = http.get("defaultRequestPolicy" if of_topic else "requestPolicy")
+    if request is not None and not (isinstance(request, dict) and request.keys() <= {"headerContentType"} and
+                                    _TYPES.fullmatch(str(request.get("headerContentType", CONTENT_TYPE)))):
+        raise invalid(f"{where}DeliveryPolicy: requestPolicy.headerContentType is not one of those that are supported")
     return text
 
 
@@ -61,6 +70,50 @@ def _check_retries(retries: Any, where: str) -> None:
                       " retries of its phases")
 
 
+def _of(topic: Topic, subscription: Subscription, name: str) -> dict[str, Any]:
+    """The part of that name that counts: the subscription's, unless the topic forbids it, else the topic's."""
+    http = json.loads(topic.attributes.get("DeliveryPolicy", "{}")).get("http", {})
+    own = json.loads(subscription.attributes.get("DeliveryPolicy", "{}"))
+    if own.get(name) and not http.get("disableSubscriptionOverrides"):
+        return dict(own[name])
+    return dict(http.get(f"default{name[0].upper()}{name[1:]}") or {})
+
+
+def content_type(topic: Topic, subscription: Subscription) -> str:
+    """What posts say that they are."""
+    found: str = _of(topic, subscription, "requestPolicy").get("headerContentType", CONTENT_TYPE)
+    return found
+
+
+def pause_s(topic: Topic, subscription: Subscription) -> float:
+    """How long to wait after each post, so that not too many come in a second."""
+    rate = _of(topic, subscription, "throttlePolicy").get("maxReceivesPerSecond")
+    return 1 / float(rate) if rate else 0.0
+
+
+def delays_s(topic: Topic, subscription: Subscription) -> list[float]:
+    """How long to wait before each further attempt: at once, then at the shortest interval, then at growing ones, then
+    at the longest."""
+    policy = {**_DEFAULT, **_of(topic, subscription, "healthyRetryPolicy")}
+    low, high = float(policy["minDelayTarget"]), float(policy["maxDelayTarget"])
+    before, after = (0.0,) * policy["numNoDelayRetries"] + (low,) * policy["numMinDelayRetries"], (
+        (high,) * policy["numMaxDelayRetries"])
+    between = max(0, policy["numRetries"] - len(before) - len(after))
+    return [*before, *(_between(policy["backoffFunction"], low, high, step / max(1, between - 1))
+                       for step in range(between)), *after]
+
+
+def _between(function: str, low: float, high: float, part: float) -> float:
+    """A delay `part` (0 to 1) of the way from the shortest to the longest; all functions agree at the ends."""
+    match function:
+        case "exponential" | "geometric":
+            return float(low * (high / low) ** part)
+        case "arithmetic":
+            return low + (high - low) * part * (part + 1) / 2
+        case _:
+            return low + (high - low) * part
+
+
 def effective(text: str | None) -> str:
     """A topic's policy with AWS's defaults in it."""
     http = json.loads(text).get("http", {}) if text else {}
@@ -68,5 +121,5 @@ def effective(text: str | None) -> str:
         "defaultHealthyRetryPolicy": {**_DEFAULT, **http.get("defaultHealthyRetryPolicy", {})},
         "disableSubscriptionOverrides": http.get("disableSubscriptionOverrides", False),
         **({"defaultThrottlePolicy": http["defaultThrottlePolicy"]} if "defaultThrottlePolicy" in http else {}),
-        "defaultRequestPolicy": {"headerContentType": "text/plain; charset=UTF-8",
-                                 **http.get("defaultRequestPolicy", {})}}}, separators=(",", ":"))
+        "defaultRequestPolicy": {"headerContentType": CONTENT_TYPE, **http.get("defaultRequestPolicy", {})}}},
+                      separators=(",", ":"))

@@ -64,8 +64,8 @@ def _value(attribute: Mapping[str, Any]) -> str:
     return base64.b64encode(data).decode() if data is not None else attribute["StringValue"]
 
 
-def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> str:
-    """What an endpoint gets that has to confirm its subscription."""
+def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> tuple[str, str]:
+    """What an endpoint gets that has to confirm its subscription: its message id, and the text."""
     drawn = tx.token(32)
     content = {
         "Type": "SubscriptionConfirmation",
@@ -75,4 +75,4 @@ def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> str:
                    " SubscribeURL included in this message.",
         "SubscribeURL": f"{endpoint}/?Action=ConfirmSubscription&TopicArn={quote(topic.arn, safe=':')}&Token={token}",
         "Timestamp": _time(tx.now)}
-    return _written({**content, **_signed(tx, topic, content, endpoint)})
+    return content["MessageId"], _written({**content, **_signed(tx, topic, content, endpoint)})

@@ -27,6 +27,7 @@ from cloudlet.services.sns.service import (
 )
 from cloudlet.store.db import Tx
 
+PROTOCOLS = ("sqs", "http", "https")  # those of subscribers that get messages
 ENTRIES_MAX = 10
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -82,7 +83,8 @@ def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_i
     A FIFO topic that had it in the last five minutes answers as it did then.
     """
     messages.check(topic, entry)
-    text, (group, token) = messages.text_for("sqs", entry), messages.order(topic, entry)
+    texts = {protocol: messages.text_for(protocol, entry) for protocol in PROTOCOLS}
+    group, token = messages.order(topic, entry)
     scoped = f"{group}\n{token}" if topic.attributes.get("FifoThroughputScope") == "MessageGroup" else token
     known = order.find_duplicate(tx, topic.key, scoped) if topic.fifo else None
     if known is not None:
@@ -90,6 +92,7 @@ def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_i
     drawn = tx.token(32)
     name = f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
     sequence = order.remember(tx, topic.key, scoped, name) if topic.fifo else ""
-    delivering.fan_out(tx, topic, Message(name, text, entry.get("Subject"), entry.get("MessageAttributes") or {},
-                                          group, token, sequence), endpoint, request_id)
+    delivering.fan_out(tx, topic, Message(
+        name, texts["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token, sequence),
+        texts, endpoint, request_id)
     return {"MessageId": name, **({"SequenceNumber": sequence} if sequence else {})}

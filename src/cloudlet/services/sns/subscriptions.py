@@ -5,10 +5,11 @@ https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 
 import dataclasses
 from typing import Any
+from urllib.parse import urlsplit
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import delivering, envelopes, subscription_attributes
+from cloudlet.services.sns import delivering, envelopes, pending, publishing, subscription_attributes
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
 from cloudlet.services.sns.service import SubscriptionLimitExceeded, invalid, sns, topic_arns
 from cloudlet.services.sns.topic_attributes import LARGE_SUBSCRIPTIONS_MAX
@@ -16,23 +17,26 @@ from cloudlet.store.db import Tx
 
 PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
 FIFO_SUBSCRIPTIONS_MAX = 100
+ENDPOINT_MAX = 2048
 PENDING = "pending confirmation"
 _TOKEN = 64  # hex digits
 
 
 @sns.write(resources=topic_arns, durable=True)
 def subscribe(call: Call, tx: Tx, request: Input) -> Output:
-    """Subscribes a queue to a topic. Its owner's subscription is confirmed at once; another's queue is sent a message
-    with the token that confirms it."""
+    """Subscribes a queue or a web server to a topic. The subscription of a queue by its owner is confirmed at once;
+    others are sent a message with the token that confirms it."""
     topic, protocol, endpoint = require(call, tx, request["TopicArn"]), request["Protocol"], request.get("Endpoint")
     if protocol not in PROTOCOLS:
         raise invalid(f"Does not support this protocol string: {protocol[:64]}")
-    if protocol != "sqs":
+    if protocol not in publishing.PROTOCOLS:
         raise invalid(f"Protocol Reason: {protocol} is not available here")
-    owner = _owner_of_queue(topic, endpoint or "")
+    owner = _owner_of_queue(topic, endpoint or "") if protocol == "sqs" else _nobody(topic, protocol, endpoint or "")
     asked = request.get("Attributes") or {}
     known = tx.find(Subscription, endpoint=endpoint_key(topic.key, protocol, endpoint or ""))
     if known:
+        if known[0].token:
+            _ask(call, tx, topic, known[0])
         return _known(tx, request, known[0], asked)
     _check_limits(tx, topic)
     attributes = subscription_attributes.merged(tx, topic.key, {}, asked, "Attributes Reason: ")
@@ -42,9 +46,29 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
                         "" if owner == call.account else tx.token(_TOKEN), attributes=attributes)
     tx.put(made)
     if made.token:
-        text = envelopes.confirmation(tx, topic, made.token, call.endpoint)
-        delivering.put(tx, topic, made.endpoint, {"MessageBody": text})
+        _ask(call, tx, topic, made)
     return _named(request, made)
+
+
+def _ask(call: Call, tx: Tx, topic: Topic, subscription: Subscription) -> None:
+    """Sends an endpoint the token by which it confirms."""
+    message_id, text = envelopes.confirmation(tx, topic, subscription.token, call.endpoint)
+    if subscription.protocol == "sqs":
+        delivering.put(tx, topic, subscription.endpoint, {"MessageBody": text})
+    else:
+        pending.add(tx, subscription, "SubscriptionConfirmation", message_id, call.request_id, text)
+
+
+def _nobody(topic: Topic, protocol: str, endpoint: str) -> str:
+    """A web server belongs to no account, and confirms for itself. Raises InvalidParameter for what is no URL."""
+    if topic.fifo or topic.bytes_max > BYTES:
+        raise invalid(f"Protocol Reason: FIFO topics, and those of messages above {BYTES} bytes, take no {protocol}")
+    if not endpoint.startswith(f"{protocol}://"):
+        raise invalid("Endpoint must match the specified protocol")
+    parts = urlsplit(endpoint)
+    if not parts.hostname or len(endpoint) > ENDPOINT_MAX or not endpoint.isascii() or not endpoint.isprintable():
+        raise invalid("Endpoint")
+    return ""
 
 
 def _owner_of_queue(topic: Topic, endpoint: str) -> str:
@@ -85,13 +109,20 @@ def _named(request: Input, subscription: Subscription) -> Any:
 @sns.write(resources=topic_arns, durable=True)
 def confirm_subscription(call: Call, tx: Tx, request: Input) -> Output:
     """Confirms a subscription by the token that its endpoint was sent."""
-    topic, token = require(call, tx, request["TopicArn"]), request["Token"]
+    topic = require(call, tx, request["TopicArn"])
+    secure = request.get("AuthenticateOnUnsubscribe") == "true"
+    return {"SubscriptionArn": confirm(tx, topic, request["Token"], secure=secure).arn}
+
+
+def confirm(tx: Tx, topic: Topic, token: str, *, secure: bool) -> Subscription:
+    """The subscription that the token confirms. `secure`: the link in its messages does not end it. Raises
+    InvalidParameter."""
     found = [each for each in tx.find(Subscription, pending=topic.key) if each.token == token]
     if not token or not found:
         raise invalid("Token")
-    confirmed = dataclasses.replace(found[0], token="", owner=call.account)
+    confirmed = dataclasses.replace(found[0], token="", secure=secure)
     tx.put(confirmed)
-    return {"SubscriptionArn": confirmed.arn}
+    return confirmed
 
 
 @sns.write(resources=any_resource, durable=True)
@@ -106,6 +137,7 @@ def unsubscribe(call: Call, tx: Tx, request: Input) -> Output:
 def end(tx: Tx, subscription: Subscription) -> None:
     """Nothing more goes to it."""
     tx.delete(Subscription, subscription.key)
+    pending.forget(tx, subscription.key)
     topic = tx.get(Topic, subscription.topic)
     if topic is not None:
         tx.put(dataclasses.replace(topic, gone=topic.gone + 1))

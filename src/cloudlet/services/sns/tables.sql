@@ -4,3 +4,11 @@ create table if not exists sns_dedup (
   primary key (topic, token)) without rowid;
 create index if not exists sns_dedup_until on sns_dedup (topic, until);
 create table if not exists sns_sequence (topic text primary key, last bigint not null);
+-- What is still to be posted to subscribers, and from when; and from when each of them has something to be posted (the
+-- earliest of its rows). Times are epoch seconds; `kind` is the message's type.
+create table if not exists sns_delivery (
+  id integer primary key, subscription text not null, due double precision not null, attempts integer not null,
+  kind text not null, message_id text not null, request_id text not null, body text not null);
+create index if not exists sns_delivery_due on sns_delivery (subscription, due, id);
+create table if not exists sns_turn (subscription text primary key, due double precision not null) without rowid;
+create index if not exists sns_turn_due on sns_turn (due);

@@ -31,6 +31,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def checked(topic: Topic, name: str, value: str, where: str = "") -> str:
     """An attribute as it is kept, "" for none. Raises InvalidParameter; `where` begins its sentence."""
     if _ABSENT.fullmatch(name):
+        if value in ("", "0"):  # which is what it is: Terraform sets sample rates so
+            return ""
         raise invalid(f"{where}{name} is not available here")
     if name in _VALUES:
         if name in _FIFO_ONLY and not topic.fifo and value != "false":
@@ -115,9 +117,11 @@ def set_topic_attributes(call: Call, tx: Tx, request: Input) -> Output:
         value = checked(topic, name, value)
     if value:
         attributes[name] = value
-    if name == "MaximumMessageSize" and int(value) > BYTES and (
-            tx.count(Subscription, confirmed=topic.key) > LARGE_SUBSCRIPTIONS_MAX):
-        raise invalid(f"MaximumMessageSize: above {BYTES} a topic has at most {LARGE_SUBSCRIPTIONS_MAX} subscriptions")
+    if name == "MaximumMessageSize" and int(value) > BYTES:
+        found = tx.find(Subscription, f"{topic.key}/", limit=LARGE_SUBSCRIPTIONS_MAX + 1)
+        if len(found) > LARGE_SUBSCRIPTIONS_MAX or any(each.protocol != "sqs" for each in found):
+            raise invalid(f"MaximumMessageSize: above {BYTES} a topic has at most {LARGE_SUBSCRIPTIONS_MAX}"
+                          " subscriptions, all of queues")
     tx.put(dataclasses.replace(topic, attributes=attributes))
 
 

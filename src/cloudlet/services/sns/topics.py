@@ -7,7 +7,7 @@ import re
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import order, topic_attributes
+from cloudlet.services.sns import order, pending, topic_attributes
 from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.services.sns.service import invalid, key_of_arn, sns, topic_arns
 from cloudlet.services.sns.tags import checked
@@ -54,6 +54,7 @@ def delete_topic(call: Call, tx: Tx, request: Input) -> Output:
     key = key_of_arn(call, request["TopicArn"])
     for subscription in tx.find(Subscription, f"{key}/"):
         tx.delete(Subscription, subscription.key)
+        pending.forget(tx, subscription.key)
     tx.delete(Topic, key)
     order.forget(tx, key)
 

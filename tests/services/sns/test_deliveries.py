@@ -1,0 +1,228 @@
+"""Messages that are posted: the handshake, retries by the policy, and slow or dead subscribers that delay no other."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cloudlet.engines.fake.webhooks import FakeServer, FakeWebhooks
+from cloudlet.kernel.http import Body, Request, Response
+from cloudlet.services.sns import delivery_policies, page, pending
+from cloudlet.services.sns.deliveries import Deliveries
+from cloudlet.services.sns.records import Subscription, Topic
+from tests.services.desk import ACCOUNT
+from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
+
+URL = "http://localhost:9/hook"
+
+
+async def nothing() -> None:
+    """Nobody sends anything."""
+
+
+class Post:
+    """The deliverer at work beside a test."""
+
+    def __init__(self, room: Newsroom) -> None:
+        self.room, self.web = room, FakeWebhooks()
+
+    def server(self, url: str = URL, *answers: int) -> FakeServer:
+        self.web.servers[url] = FakeServer(list(answers))
+        return self.web.servers[url]
+
+    def during(self, act: Callable[[], Awaitable[None]] = nothing) -> None:
+        """Delivers what is due before, during and after `act`."""
+        async def run() -> None:
+            task = asyncio.ensure_future(Deliveries(self.room.store, self.web).run())
+            await self.settle()
+            await act()
+            await self.settle()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        asyncio.run(run())
+
+    async def settle(self) -> None:
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    def later(self, seconds: float) -> None:
+        self.room.clock.time += seconds
+        self.during()
+
+    def visit(self, url: str, path: str = "") -> Response | None:
+        async def body() -> Any:
+            yield b""
+        path, _, query = url.removeprefix("http://localhost:4566").partition("?")
+        return asyncio.run(page(self.room.store, Request("GET", path, query, {}, Body(body()))))
+
+    def subscribed(self, url: str = URL, **attributes: str) -> str:
+        """A web server that has confirmed; the subscription's ARN."""
+        arn: str = self.room.sns("Subscribe", TopicArn=topic_arn("t"), Protocol="http", Endpoint=url,
+                                 Attributes=attributes, ReturnSubscriptionArn=True)["SubscriptionArn"]
+        server = self.server(url)
+        self.during()
+        answer = self.visit(json.loads(server.got.pop()[1])["SubscribeURL"])
+        assert answer is not None and answer.status == 200
+        return arn
+
+
+@pytest.fixture
+def post(room: Newsroom) -> Post:
+    room.topic("t")
+    return Post(room)
+
+
+def waiting(post: Post) -> int:
+    with post.room.store.tx() as tx:
+        return int(tx.execute("select count(*) from sns_delivery").fetchone()[0])
+
+
+def test_the_handshake(post: Post) -> None:
+    room, server = post.room, post.server()
+    answer = room.sns("Subscribe", TopicArn=topic_arn("t"), Protocol="http", Endpoint=URL)
+    assert answer == {"SubscriptionArn": "pending confirmation"}
+    room.publish("t", "too early")
+    post.during()
+    ((headers, body),) = server.got
+    content = json.loads(body)
+    assert headers["x-amz-sns-message-type"] == content["Type"] == "SubscriptionConfirmation"
+    assert headers["x-amz-sns-topic-arn"] == topic_arn("t") and "x-amz-sns-subscription-arn" not in headers
+    bad = post.visit(content["SubscribeURL"][:-1])
+    assert bad is not None and bad.status == 400 and b"<Code>InvalidParameter</Code>" in bad.body  # type: ignore[operator]
+    good = post.visit(content["SubscribeURL"])
+    assert good is not None and good.status == 200 and topic_arn("t").encode() in good.body  # type: ignore[operator]
+    room.publish("t", "hello", Subject="S")
+    post.during()
+    headers, body = server.got[1]
+    content = json.loads(body)
+    assert (content["Message"], headers["Content-Type"]) == ("hello", "text/plain; charset=UTF-8")
+    assert headers["x-amz-sns-message-id"] == content["MessageId"] and len(server.got) == 2
+    gone = post.visit(content["UnsubscribeURL"])
+    assert gone is not None and gone.status == 200
+    room.publish("t", "nobody")
+    post.during()
+    assert len(server.got) == 2 and room.sns("ListSubscriptions") == {"Subscriptions": []}
+
+
+def test_links_that_need_who_signs(post: Post) -> None:
+    arn = post.room.subscribed("t", "q")  # a queue's owner confirmed it, and must end it
+    answer = post.visit(f"/?Action=Unsubscribe&SubscriptionArn={arn}")
+    assert answer is not None and answer.status == 403
+    assert post.visit("/?Action=ListTopics") is None and post.visit("/SimpleNotificationService-x.pem") is None
+    assert len(post.room.sns("ListSubscriptions")["Subscriptions"]) == 1
+
+
+def test_raw_posts_and_filters(post: Post) -> None:
+    post.subscribed(RawMessageDelivery="true", FilterPolicy='{"a": ["x"]}', DeliveryPolicy=json.dumps(
+        {"requestPolicy": {"headerContentType": "application/json"}}))
+    post.room.publish("t", "unwanted")
+    post.room.publish("t", json.dumps({"default": "d", "http": "own"}), MessageStructure="json",
+                      MessageAttributes={"a": {"DataType": "String", "StringValue": "x"}})
+    post.during()
+    ((headers, body),) = post.web.servers[URL].got
+    assert (body, headers["x-amz-sns-rawdelivery"], headers["Content-Type"]) == (b"own", "true", "application/json")
+
+
+def test_what_fails_is_tried_again_by_the_policy(post: Post) -> None:
+    post.subscribed(DeliveryPolicy=json.dumps({"healthyRetryPolicy": {
+        "numRetries": 4, "numNoDelayRetries": 1, "minDelayTarget": 10, "maxDelayTarget": 30}}))
+    server = post.server(URL, 500, 0, 429)
+    post.room.publish("t", "m")
+    post.during()
+    assert len(server.got) == 2  # the second at once
+    post.later(9)
+    assert len(server.got) == 2
+    post.later(1)
+    assert len(server.got) == 3
+    post.later(20)
+    assert len(server.got) == 4 and waiting(post) == 0
+    assert len({body for _, body in server.got}) == 1
+
+
+def test_what_cannot_be_delivered_is_set_aside(post: Post) -> None:
+    dead, room = queue_arn("dead"), post.room
+    room.queue("dead", Policy=open_policy(dead, topic_arn("t")))
+    post.subscribed(RedrivePolicy=json.dumps({"deadLetterTargetArn": dead}))
+    server = post.server(URL, 404, 503, 503, 503, 503)
+    room.publish("t", "refused")
+    post.during()
+    assert len(server.got) == 1  # what is refused is not tried again
+    room.publish("t", "down")
+    for _ in range(6):
+        post.later(20)
+    assert len(server.got) == 5 and waiting(post) == 0
+    got = room.receive("dead", MessageAttributeNames=["All"])
+    assert [json.loads(each["Body"])["Message"] for each in got] == ["refused", "down"]
+    assert [each["MessageAttributes"]["ErrorCode"]["StringValue"] for each in got] == ["404", "503"]
+
+
+def test_a_subscriber_that_hangs_delays_no_other(post: Post) -> None:
+    slow, quick = URL + "/slow", URL + "/quick"
+    post.subscribed(slow)
+    post.subscribed(quick)
+
+    async def act() -> None:
+        gate = asyncio.Event()
+        post.web.servers[slow].before = lambda: gate.wait()  # type: ignore[assignment, return-value]
+        for number in range(20):
+            post.room.publish("t", str(number))
+        await post.settle()
+        assert [json.loads(body)["Message"] for _, body in post.web.servers[quick].got] == [str(n) for n in range(20)]
+        assert not post.web.servers[slow].got
+        gate.set()
+    post.during(act)
+    assert len(post.web.servers[slow].got) == 20 and waiting(post) == 0
+
+
+def test_what_was_under_way_is_posted_after_the_next_start(post: Post) -> None:
+    post.subscribed()
+    server = post.web.servers[URL]
+
+    async def act() -> None:
+        server.before = lambda: asyncio.sleep(3600)
+        post.room.publish("t", "m")
+    post.during(act)  # cut off in the middle
+    assert not server.got and waiting(post) == 1
+    server.before = None
+    post.during()
+    assert len(server.got) == 1 and waiting(post) == 0
+
+
+def test_what_waits_goes_with_its_subscription(post: Post) -> None:
+    arn = post.subscribed()
+    del post.web.servers[URL]
+    post.room.publish("t", "m")
+    post.during()
+    assert waiting(post) == 1
+    post.room.sns("Unsubscribe", SubscriptionArn=arn)
+    with post.room.store.tx() as tx:
+        assert pending.turns(tx, (), 9) == ([], None)
+    assert waiting(post) == 0
+
+
+def delays(**policy: Any) -> list[float]:
+    topic = Topic(f"{ACCOUNT}/us-east-1/t", 0.0)
+    text = json.dumps({"healthyRetryPolicy": policy})
+    return delivery_policies.delays_s(topic, Subscription(f"{topic.key}/s", "", "", "http", URL,
+                                                          attributes={"DeliveryPolicy": text}))
+
+
+def test_the_phases_of_a_policy() -> None:
+    assert delays() == [20.0, 20.0, 20.0]
+    assert delays(numRetries=0) == []
+    assert delays(numRetries=6, numNoDelayRetries=1, numMinDelayRetries=1, numMaxDelayRetries=1, minDelayTarget=10,
+                  maxDelayTarget=30) == [0.0, 10.0, 10.0, 20.0, 30.0, 30.0]
+    for function in ("linear", "arithmetic", "geometric", "exponential"):
+        found = delays(numRetries=50, minDelayTarget=1, maxDelayTarget=3600, backoffFunction=function)
+        assert found == sorted(found) and (found[0], round(found[-1])) == (1.0, 3600) and len(found) == 50
+
+
+def test_a_topic_may_forbid_other_policies() -> None:
+    topic = Topic(f"{ACCOUNT}/us-east-1/t", 0.0, {"DeliveryPolicy": json.dumps({"http": {
+        "disableSubscriptionOverrides": True, "defaultHealthyRetryPolicy": {"numRetries": 1},
+        "defaultThrottlePolicy": {"maxReceivesPerSecond": 4}}})})
+    own = Subscription(f"{topic.key}/s", "", "", "http", URL, attributes={
+        "DeliveryPolicy": '{"healthyRetryPolicy": {"numRetries": 9}}'})
+    assert delivery_policies.delays_s(topic, own) == [20.0] and delivery_policies.pause_s(topic, own) == 0.25

@@ -1,0 +1,108 @@
+"""Terraform makes topics, subscriptions and policies, finds nothing to change, changes them, and takes them away."""
+
+import pytest
+
+from tests.running import Cloudlet
+from tests.tools import test_terraform_network as network
+from tests.tools.terraform import PROVIDER
+from tests.tools.test_terraform_network import Terraform
+
+terraform = network.terraform  # the fixture
+
+TOPICS = PROVIDER + """
+resource "aws_sns_topic" "news" {
+  name              = "news"
+  display_name      = "%(name)s"
+  signature_version = 2
+  delivery_policy = jsonencode({
+    http = { defaultHealthyRetryPolicy = { minDelayTarget = 20, maxDelayTarget = 20, numRetries = 3 } }
+  })
+  tags = { team = "%(name)s" }
+}
+
+resource "aws_sns_topic" "ordered" {
+  name                        = "ordered.fifo"
+  fifo_topic                  = true
+  content_based_deduplication = true
+}
+
+resource "aws_sqs_queue" "jobs" { name = "jobs" }
+resource "aws_sqs_queue" "dead" { name = "dead" }
+
+data "aws_iam_policy_document" "jobs" {
+  statement {
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.jobs.arn]
+    principals {
+      type        = "Service"
+      identifiers = ["sns.amazonaws.com"]
+    }
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_sns_topic.news.arn]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "jobs" {
+  queue_url = aws_sqs_queue.jobs.id
+  policy    = data.aws_iam_policy_document.jobs.json
+}
+
+resource "aws_sns_topic_subscription" "jobs" {
+  topic_arn            = aws_sns_topic.news.arn
+  protocol             = "sqs"
+  endpoint             = aws_sqs_queue.jobs.arn
+  raw_message_delivery = true
+  filter_policy        = jsonencode({ kind = ["%(name)s", { prefix = "x-" }] })
+  redrive_policy       = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn })
+}
+
+data "aws_iam_policy_document" "news" {
+  statement {
+    actions   = ["SNS:Publish"]
+    resources = [aws_sns_topic.news.arn]
+    principals {
+      type        = "AWS"
+      identifiers = ["222222222222"]
+    }
+  }
+}
+
+resource "aws_sns_topic_policy" "news" {
+  arn    = aws_sns_topic.news.arn
+  policy = data.aws_iam_policy_document.news.json
+}
+
+data "aws_sns_topic" "news" {
+  name       = "news"
+  depends_on = [aws_sns_topic.news]
+}
+
+output "arn" { value = data.aws_sns_topic.news.arn }
+"""
+
+
+@pytest.mark.slow
+def test_topics(cloudlet: Cloudlet, terraform: Terraform) -> None:
+    terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
+    terraform.write(TOPICS % {"name": "one"})
+    terraform("init", "-input=false")
+    terraform("apply", "-auto-approve", "-input=false")
+    terraform("plan", "-detailed-exitcode", "-input=false")
+    arn = terraform.output("arn")
+    assert arn == "arn:aws:sns:us-east-1:000000000000:news"
+    terraform.write(TOPICS % {"name": "two"})
+    terraform("apply", "-auto-approve", "-input=false")
+    terraform("plan", "-detailed-exitcode", "-input=false")
+    sns, sqs = cloudlet.client("sns"), cloudlet.client("sqs")
+    found = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    assert (found["DisplayName"], found["SubscriptionsConfirmed"]) == ("two", "1")
+    for kind in ("one", "two", "x-1"):
+        sns.publish(TopicArn=arn, Message=kind,
+                    MessageAttributes={"kind": {"DataType": "String", "StringValue": kind}})
+    got = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName="jobs")["QueueUrl"], MaxNumberOfMessages=10)
+    assert [message["Body"] for message in got["Messages"]] == ["two", "x-1"]
+    terraform("destroy", "-auto-approve", "-input=false")
+    assert sns.list_topics()["Topics"] == []
