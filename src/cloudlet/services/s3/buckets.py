@@ -161,6 +161,7 @@ def delete_bucket(call: Call, tx: Tx, request: dict[str, Any]) -> None:
     if tx.execute("select 1 from s3_version where bucket=? limit 1", (bucket.id,)).fetchone():
         raise BucketNotEmpty(BucketName=bucket.name)
     parts.drop_uploads(tx, bucket.id)
+    tx.execute("delete from s3_replication where bucket=?", (bucket.id,))
     for configuration in tx.find(BucketConfiguration, f"{bucket.name}/"):
         tx.delete(BucketConfiguration, configuration.key)
     tx.delete(Bucket, bucket.name)

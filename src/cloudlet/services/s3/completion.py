@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import checksums, encryption, lifecycle, lock, notifications, parts, uploads, versions
+from cloudlet.services.s3 import (
+    checksums,
+    encryption,
+    lifecycle,
+    lock,
+    notifications,
+    parts,
+    replication_rules,
+    uploads,
+    versions,
+)
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -72,6 +82,7 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
         size, f"{etag}-{len(found)}", upload.owner, about, upload=upload.id, storage_class=upload.storage_class,
         **locked))
     notifications.announce(tx, notifications.cause_of(call), bucket, "ObjectCreated:CompleteMultipartUpload", version)
+    replication_rules.enqueue(tx, bucket, version)
     return _answer(call, tx, bucket, version)
 
 

@@ -19,6 +19,7 @@ from cloudlet.services.s3 import (
     metadata,
     notifications,
     reading,
+    replication_rules,
     versions,
 )
 from cloudlet.services.s3.access import needs
@@ -148,4 +149,5 @@ def _put(call: Call, tx: Tx, bucket: Bucket, key: str, request: Input, about: Ab
         size, etag, owner, about.replace(acl=acl), content, storage_class=metadata.storage_class(request),
         **lock.of_new(tx, bucket, lock.asked(tx, bucket, request))))
     notifications.announce(tx, notifications.cause_of(call), bucket, "ObjectCreated:Copy", version)
+    replication_rules.enqueue(tx, bucket, version)
     return version

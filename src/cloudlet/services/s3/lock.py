@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input
-from cloudlet.services.s3 import notifications
+from cloudlet.services.s3 import notifications, replication_rules
 from cloudlet.services.s3.access.decision import is_allowed, present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -208,6 +208,7 @@ def put_object_retention(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
         raise AccessDenied(_PROTECTED)
     tx.execute("update s3_version set mode=?, retain_until_ms=? where id=?", (mode, until_ms, version.id))
     notifications.announce(tx, notifications.cause_of(call), bucket, "ObjectRetention:Put", version)
+    replication_rules.enqueue(tx, bucket, version)
     return {}
 
 
@@ -230,10 +231,11 @@ def get_object_retention(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
 def put_object_legal_hold(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Puts a legal hold on a version, or takes it off."""
     status = (request.get("LegalHold") or {}).get("Status")
-    version = _find(call, tx, request)[1]
+    bucket, version = _find(call, tx, request)
     if status not in _HOLDS:
         raise MalformedXml()
     tx.execute("update s3_version set legal_hold=? where id=?", (_HOLDS[status], version.id))
+    replication_rules.enqueue(tx, bucket, version)
     return {}
 
 

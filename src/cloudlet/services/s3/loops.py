@@ -1,6 +1,7 @@
 """The loops of S3."""
 
 from cloudlet.control.controller import Controller
+from cloudlet.services.s3 import replication, replication_rules
 from cloudlet.services.s3.contents import GARBAGE, ROTTEN
 from cloudlet.services.s3.garbage import Collector
 from cloudlet.services.s3.lifecycle import Keeper
@@ -14,6 +15,7 @@ def controller(store: Store, objects: Blobs) -> Controller:
     """All of them. `objects` are the files of its objects."""
     store.blobs["s3"] = objects
     collector, scrubber, keeper = Collector(store, objects), Scrubber(store, objects), Keeper(store)
-    return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten, WORK: keeper.carry_out},
+    return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten, WORK: keeper.carry_out,
+                       replication_rules.WORK: replication.Copier(store).copy},
                       workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run,
                                "s3.lifecycle": keeper.every_day})

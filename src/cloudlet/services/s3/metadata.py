@@ -94,7 +94,7 @@ def answered(about: About, request: Mapping[str, Any]) -> dict[str, Any]:
     if about.metadata:
         answer["Metadata"] = {name: _encoded(value) for name, value in about.metadata.items()}
     answer["WebsiteRedirectLocation"] = about.redirect or None
-    answer["TagCount"] = len(about.tags) or None
+    answer |= {"TagCount": len(about.tags) or None, "ReplicationStatus": about.replication or None}
     for name in _HEADERS:
         wanted = request.get(f"Response{name}")
         if wanted:

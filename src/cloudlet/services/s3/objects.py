@@ -14,6 +14,7 @@ from cloudlet.services.s3 import (
     metadata,
     notifications,
     reading,
+    replication_rules,
     versions,
 )
 from cloudlet.services.s3.access.decision import acl_of_new, owner_of_new, present
@@ -61,6 +62,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
                 received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class,
                 **locked))
             notifications.announce(tx, cause_of(call), bucket, "ObjectCreated:Put", version)
+            replication_rules.enqueue(tx, bucket, version)
             expires = lifecycle.expiration(tx, bucket, version)
         await store.flush()
     return {"ETag": version.quoted, "Expiration": expires,
@@ -167,6 +169,7 @@ def delete(call: Call, tx: Tx, bucket: Bucket, key: str, version_id: str | None,
     if bucket.versioning:
         marker = versions.add_marker(tx, bucket, key, owner_of_new(call, bucket))
         notifications.announce(tx, cause_of(call), bucket, "ObjectRemoved:DeleteMarkerCreated", marker)
+        replication_rules.enqueue(tx, bucket, marker)
         return {"VersionId": marker.version, "DeleteMarker": True}
     found = versions.current(tx, bucket, key)
     if found is not None:

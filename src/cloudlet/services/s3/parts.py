@@ -21,6 +21,18 @@ def put(tx: Tx, upload: str, number: int, size: int, etag: str, sums: dict[str, 
         contents.release(tx, old)
 
 
+def share(tx: Tx, upload: str) -> str:
+    """Another upload's worth of the same parts, whose bytes are shared; its id."""
+    copy = tx.token(64)
+    tx.execute("insert into s3_part (upload, number, size, etag, modified_ms, about, crc64, content, start) select ?,"
+               " number, size, etag, modified_ms, about, crc64, content, start from s3_part where upload=?",
+               (copy, upload))
+    rows: list[Any] = tx.execute("select content from s3_part where upload=?", (copy,)).fetchall()
+    for (content,) in rows:  # perhaps one of them more than once
+        contents.share(tx, content)
+    return copy
+
+
 def forget(tx: Tx, upload: str, kept: Iterable[int] = ()) -> None:
     """Forgets the parts of an upload, but for those of some numbers."""
     spared = set(kept)

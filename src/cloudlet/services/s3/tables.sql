@@ -12,6 +12,9 @@ create unique index if not exists s3_version_current on s3_version (bucket, key)
 create index if not exists s3_version_listed on s3_version (bucket, key, size, etag, modified_ms, storage_class, checksum)
   where current = 1 and marker = 0;
 create index if not exists s3_version_upload on s3_version (upload) where upload is not null;
+-- Versions that wait to be copied to other buckets.
+create table if not exists s3_replication (id integer primary key, bucket bigint not null);
+create index if not exists s3_replication_bucket on s3_replication (bucket, id);
 -- Bytes, in the row itself or in a file, and how many versions and parts they are of. `crc64` (CRC-64/NVME) is that of the bytes
 -- as they are stored; those with a `nonce` are encrypted with a customer's key. `rotten`: they were another when they were last read.
 create table if not exists s3_content (

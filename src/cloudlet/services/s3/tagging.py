@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import notifications, versions
+from cloudlet.services.s3 import notifications, replication_rules, versions
 from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
@@ -46,6 +46,7 @@ def _find(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]
 
 
 def _set(call: Call, tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:
-    versions.set_about(tx, version, version.about.replace(tags=tags))
+    version = versions.set_about(tx, version, version.about.replace(tags=tags))
     notifications.announce(tx, cause_of(call), bucket, f"ObjectTagging:{'Put' if tags else 'Delete'}", version)
+    replication_rules.enqueue(tx, bucket, version)
     return {"VersionId": version.version if bucket.versioning else None}

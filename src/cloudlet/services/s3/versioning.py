@@ -15,6 +15,7 @@ from cloudlet.services.s3.service import (
     bucket_arns,
     s3,
 )
+from cloudlet.services.s3.settings.kept import REPLICATION
 from cloudlet.store.db import Tx
 
 
@@ -30,6 +31,10 @@ def put_bucket_versioning(call: Call, tx: Tx, request: dict[str, Any]) -> None:
     if bucket.lock_enabled and status != "Enabled":
         raise InvalidBucketState("An Object Lock configuration is present on this bucket, so the versioning state"
                                  " cannot be changed.")
+    if REPLICATION in bucket.acts and status != "Enabled":
+        raise InvalidBucketState("A replication configuration is present on this bucket, so you cannot change the"
+                                 " versioning state. To change the versioning state, first delete the replication"
+                                 " configuration.")
     tx.put(dataclasses.replace(bucket, versioning=status))
 
 

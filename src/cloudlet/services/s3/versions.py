@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
@@ -128,12 +128,13 @@ class Draft:
     retain_until_ms: int = 0
     legal_hold: int = 0
     marker: int = 0
+    version: str = ""  # of a replica, which has both from what it is one of
+    modified_ms: int = 0
 
 
 def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     """Makes a draft what the key is from now on. Where versioning is not enabled it replaces the null version."""
-    modified_ms = int(tx.now * 1000)
-
+    modified_ms = draft.modified_ms or int(tx.now * 1000)
     said: Any = (draft.size, draft.etag, modified_ms, draft.storage_class, draft.owner, draft.content, draft.upload,
                  draft.mode, draft.retain_until_ms, draft.legal_hold, encode_about(draft.about),
                  checksums.listed(draft.about))
@@ -148,14 +149,17 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
         _drop_null(tx, bucket, key)
     if bucket.versioning:
         tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
-    kept = bucket.id, key, tx.token(32) if bucket.versioning == "Enabled" else NULL, 1, draft.marker
+    name = draft.version or tx.token(32) if bucket.versioning == "Enabled" else NULL
+    kept = bucket.id, key, name, 1, draft.marker
     tx.execute(f"insert into s3_version ({_KEPT}, {_SAID}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (*kept, *said))
     return Version(tx.last_id(), *kept, *said)
 
 
-def set_about(tx: Tx, version: Version, about: About) -> None:
-    """Changes what is known of a version beyond its row (its tags, its list), and nothing else."""
-    tx.execute("update s3_version set about=? where id=?", (encode_about(about), version.id))
+def set_about(tx: Tx, version: Version, about: About) -> Version:
+    """Changes what is known of a version beyond its row (its tags, its list), and nothing else; what it is now."""
+    raw = encode_about(about)
+    tx.execute("update s3_version set about=? where id=?", (raw, version.id))
+    return replace(version, raw=raw)
 
 
 def add_marker(tx: Tx, bucket: Bucket, key: str, owner: str) -> Version:

@@ -47,6 +47,8 @@ def _handed(credential: Credential) -> TemporaryCredentials:
                                 credential.expires or 0.0)
 
 
-def role_principal(tx: Tx, role_arn: str, session_name: str, source_arn: str = "") -> Principal:
-    """As whom ECS acts with a task's execution role, for a moment. Raises AccessDenied as `role_credentials` does."""
-    return roles.credentials_for(tx, roles.ECS_TASKS, role_arn, session_name, READING_S, source_arn).principal
+def role_principal(tx: Tx, role_arn: str, session_name: str, source_arn: str = "",
+                   service: str = roles.ECS_TASKS) -> Principal:
+    """As whom a service acts for a moment with a role that it was given, ECS with a task's execution role. Raises
+    AccessDenied as `role_credentials` does."""
+    return roles.credentials_for(tx, service, role_arn, session_name, READING_S, source_arn).principal

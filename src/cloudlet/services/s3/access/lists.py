@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import notifications, versions
+from cloudlet.services.s3 import notifications, replication_rules, versions
 from cloudlet.services.s3.access import grants
 from cloudlet.services.s3.access.decision import check_not_public, present
 from cloudlet.services.s3.buckets import require_bucket
@@ -47,8 +47,9 @@ def put_object_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
     about = version.about
     changed = about.replace(acl=grants.dump(acl, version.owner))
     if changed != about:
-        versions.set_about(tx, version, changed)
+        version = versions.set_about(tx, version, changed)
         notifications.announce(tx, cause_of(call), bucket, "ObjectAcl:Put", version)
+        replication_rules.enqueue(tx, bucket, version)
     return {}
 
 

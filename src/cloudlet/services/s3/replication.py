@@ -1,0 +1,105 @@
+"""Copies new versions to other buckets of this installation, with their ids, sharing their bytes.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-what-is-isnt-replicated.html
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudlet.control.outcome import Done, Outcome
+from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError
+from cloudlet.services.s3 import contents, lock, notifications, parts, versions
+from cloudlet.services.s3.access.decision import is_allowed
+from cloudlet.services.s3.owners import canonical_id
+from cloudlet.services.s3.records import ENFORCED, About, Bucket
+from cloudlet.services.s3.replication_rules import COMPLETED, FAILED, PENDING, REPLICA, Rule, rules_for, rules_of
+from cloudlet.services.s3.settings import kept
+from cloudlet.services.s3.settings.kept import REPLICATION
+from cloudlet.services.s3.versions import COLUMNS, Draft, Version
+from cloudlet.services.sts import role_principal
+from cloudlet.store.db import Store, Tx
+
+SLICE = 50  # versions of one transaction
+_SESSION = "s3-replication"
+
+
+class Copier:
+    """The loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def copy(self, name: str) -> Outcome:
+        """Copies what waits for it in a bucket. Cut off at any point, it goes on with what is left."""
+        while True:
+            with self._store.tx() as tx:
+                bucket = tx.get(Bucket, name)
+                if bucket is None or not _slice(tx, bucket):
+                    return Done()
+            await self._store.clock.sleep(0)
+
+
+def _slice(tx: Tx, bucket: Bucket) -> bool:
+    """Copies the next versions; whether there were any."""
+    waiting: list[Any] = tx.execute("select id from s3_replication where bucket=? order by id limit ?",
+                                    (bucket.id, SLICE)).fetchall()
+    rules, configuration = rules_of(tx, bucket), kept.get(tx, bucket, REPLICATION) or {}
+    call = _call(tx, bucket, configuration.get("Role", "")) if waiting else None
+    for (number,) in waiting:
+        row = tx.execute(f"select {COLUMNS} from s3_version where id=? and bucket=?", (number, bucket.id)).fetchone()
+        version = Version(*row) if row else None
+        if version is not None and version.about.replication == PENDING:
+            about = version.about
+            wanted = rules_for(rules, version, about)
+            done = [_copy(tx, call, bucket, version, about, rule) for rule in wanted]
+            status = COMPLETED if done and all(done) else FAILED
+            versions.set_about(tx, version, about.replace(replication=status))
+        tx.execute("delete from s3_replication where id=?", (number,))
+    return bool(waiting)
+
+
+def _call(tx: Tx, bucket: Bucket, role: str) -> Call | None:
+    """What S3 does with the role that the customer gave it; None where it may not have it (any more)."""
+    try:
+        principal = role_principal(tx, role, _SESSION, bucket.arn, notifications.SERVICE)
+    except AwsError:
+        return None
+    return Call(tx.token(32), principal.account, bucket.region, principal, tx.now, "")
+
+
+def _copy(tx: Tx, call: Call | None, bucket: Bucket, version: Version, about: About, rule: Rule) -> bool:
+    """Makes the replica that a rule wants; whether it could be made."""
+    wanted: Mapping[str, Any] = rule["Destination"]
+    target = tx.get(Bucket, wanted["Bucket"].rpartition(":")[2])
+    if call is None or target is None or target.versioning != "Enabled":
+        return False
+    source, destination = f"{bucket.arn}/{version.key}", f"{target.arn}/{version.key}"
+    needed = [("s3:ReplicateDelete", destination)] if version.marker else [
+        ("s3:GetObjectVersionForReplication", source), ("s3:ReplicateObject", destination)]
+    if not all(is_allowed(tx, call, action, arn) for action, arn in needed):
+        return False
+    taken = target.ownership == ENFORCED or bool(wanted.get("AccessControlTranslation"))
+    if taken and wanted.get("AccessControlTranslation") and not is_allowed(
+            tx, call, "s3:ObjectOwnerOverrideToBucketOwner", destination):
+        return False
+    there = versions.find(tx, target, version.key, version.version)
+    kept_about = about.replace(replication=REPLICA, acl="" if taken else about.acl)
+    retained = lock.of_new(tx, target, lock.Lock(version.mode, version.retain_until_ms, version.legal_hold)) if (
+        target.lock_enabled and not version.marker) else {}
+    if there is not None:  # what has changed is what is known of it, never its bytes
+        versions.set_about(tx, there, kept_about)
+        if retained:
+            tx.execute("update s3_version set mode=?, retain_until_ms=?, legal_hold=? where id=?",
+                       (*retained.values(), there.id))
+        return True
+    upload = parts.share(tx, version.upload) if version.upload is not None else None
+    if version.content is not None:
+        contents.share(tx, version.content)
+    replica = versions.put_version(tx, target, version.key, Draft(
+        version.size, version.etag, canonical_id(target.account) if taken else version.owner, kept_about,
+        version.content, upload, wanted.get("StorageClass") or version.storage_class, marker=version.marker,
+        version=version.version, modified_ms=version.modified_ms, **retained))
+    notifications.announce(tx, notifications.cause_of(call), target, "ObjectRemoved:DeleteMarkerCreated" if
+                           version.marker else "ObjectCreated:Put", replica)
+    return True

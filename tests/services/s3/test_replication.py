@@ -1,0 +1,169 @@
+"""What is copied to other buckets, and what is not."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from cloudlet.services.iam import iam
+from cloudlet.services.s3 import replication
+from tests.services.desk import root
+from tests.services.s3.counter import ACCOUNT, Answer, Counter, document
+from tests.services.s3.settings.test_bucket_replication import ENABLED, pair, replicate, rule
+from tests.services.s3.test_lock import hold
+
+__all__ = ["pair"]  # a fixture
+TAGGING = b"<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>"
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replication, "SLICE", 2)
+
+
+def copy(counter: Counter, bucket: str = "bkt") -> None:
+    asyncio.run(replication.Copier(counter.store).copy(bucket))
+
+
+def put(counter: Counter, key: str = "key", data: bytes = b"data", headers: Mapping[str, str] | None = None) -> str:
+    return counter.ask("PUT", f"/bkt/{key}", data, headers=headers).headers["x-amz-version-id"]
+
+
+def head(counter: Counter, bucket: str, key: str = "key") -> Mapping[str, str]:
+    return counter.ask("HEAD", f"/{bucket}/{key}").headers
+
+
+def status(counter: Counter, bucket: str = "bkt", key: str = "key") -> str | None:
+    return head(counter, bucket, key).get("x-amz-replication-status")
+
+
+def test_a_replica_is_what_it_is_one_of(pair: Counter) -> None:
+    put(pair, "before")
+    replicate(pair, rule())
+    headers = {"x-amz-meta-a": "b", "x-amz-tagging": "k=v", "content-type": "text/x"}
+    ids = [put(pair, data=data, headers=headers) for data in (b"one", b"two", bytes(100_000))]
+    assert status(pair) == "PENDING"
+    assert pair.ask("GET", "/dst/key").status == 404
+    pair.desk.clock.time += 100
+    copy(pair)
+    there, here = head(pair, "dst"), head(pair, "bkt")
+    assert (here["x-amz-replication-status"], there["x-amz-replication-status"]) == ("COMPLETED", "REPLICA")
+    for name in ("etag", "last-modified", "content-type", "x-amz-meta-a", "x-amz-version-id", "x-amz-tagging-count"):
+        assert there[name] == here[name]
+    assert pair.ask("GET", "/dst/key", versionId=ids[0]).body == b"one"
+    assert pair.ask("GET", "/dst/key").body == bytes(100_000)
+    listed = [each.findtext("VersionId") for each in pair.ask("GET", "/dst", versions="").xml.findall("Version")]
+    assert listed == ids[::-1]
+    assert status(pair, key="before") is None
+    assert (pair.rows("s3_content"), pair.rows("s3_replication")) == (4, 0)  # the bytes are shared
+
+
+def test_bytes_live_as_long_as_one_of_both(pair: Counter) -> None:
+    replicate(pair, rule())
+    data = bytes(5 << 20)
+    whole, begun = put(pair, "whole", data), pair.ask("POST", "/bkt/key", uploads="").xml.findtext("UploadId")
+    parts = ""
+    for number in "123":  # parts that share their bytes
+        copied = pair.ask("PUT", "/bkt/key", headers={"x-amz-copy-source": "/bkt/whole"}, partNumber=number,
+                          uploadId=begun)
+        parts += f"<Part><PartNumber>{number}</PartNumber><ETag>{copied.xml.findtext('ETag')}</ETag></Part>"
+    done = pair.ask("POST", "/bkt/key", f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode(),
+                    uploadId=begun)
+    version = done.headers["x-amz-version-id"]
+    copy(pair)
+    with pair.store.tx() as tx:
+        assert tx.execute("select refs from s3_content").fetchall() == [(8,)]
+    pair.ask("DELETE", "/bkt/key", versionId=version)  # which is never copied
+    for bucket in ("bkt", "dst"):
+        pair.ask("DELETE", f"/{bucket}/whole", versionId=whole)
+    assert pair.ask("GET", "/dst/key").body == 3 * data
+    assert pair.ask("GET", "/dst/key", partNumber="2").headers["content-length"] == str(len(data))
+    pair.ask("DELETE", "/dst/key", versionId=version)
+    assert (pair.rows("s3_part"), pair.rows("s3_content")) == (0, 0)
+
+
+def test_replicas_are_not_copied_on(pair: Counter) -> None:
+    pair.ask("PUT", "/far")
+    pair.ask("PUT", "/far", ENABLED, versioning="")
+    replicate(pair, rule())
+    replicate(pair, rule(to="far"), bucket="dst")
+    put(pair)
+    copy(pair)
+    copy(pair, "dst")
+    assert status(pair, "dst") == "REPLICA"
+    assert pair.ask("GET", "/far/key").status == 404
+
+
+def test_rules_choose(pair: Counter) -> None:
+    pair.ask("PUT", "/far")
+    pair.ask("PUT", "/far", ENABLED, versioning="")
+    cold = "<StorageClass>STANDARD_IA</StorageClass>"
+    replicate(pair, rule(1, "<Filter><Prefix>a</Prefix></Filter>"),
+              rule(2, "<Filter><Prefix>a/b</Prefix></Filter>", destination=cold),
+              rule(3, "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>", to="far"))
+    for key in ("a", "a/b", "b"):
+        put(pair, key)
+    put(pair, "a/c", headers={"x-amz-tagging": "k=v"})
+    copy(pair)
+    assert [status(pair, key=key) for key in ("a", "a/b", "b", "a/c")] == ["COMPLETED", "COMPLETED", None, "COMPLETED"]
+    assert head(pair, "dst", "a/b")["x-amz-storage-class"] == "STANDARD_IA"
+    assert "x-amz-storage-class" not in head(pair, "dst", "a")
+    assert [pair.ask("GET", f"/far/{key}").status for key in ("a", "a/b", "a/c")] == [404, 404, 200]
+
+
+@pytest.mark.parametrize(("deletes", "there"), [("Enabled", 404), ("Disabled", 200)])
+def test_markers(pair: Counter, deletes: str, there: int) -> None:
+    replicate(pair, rule(deletes=deletes))
+    put(pair)
+    marker = pair.ask("DELETE", "/bkt/key").headers["x-amz-version-id"]
+    copy(pair)
+    got = pair.ask("GET", "/dst/key")
+    assert got.status == there
+    assert got.headers["x-amz-version-id"] == marker or deletes == "Disabled"
+
+
+def test_what_changes_is_copied_again(pair: Counter) -> None:
+    replicate(pair, rule())
+    put(pair)
+    copy(pair)
+    pair.ask("PUT", "/bkt/key", TAGGING, tagging="")
+    assert status(pair) == "PENDING"
+    copy(pair)
+    assert pair.ask("GET", "/dst/key", tagging="").xml.findtext("TagSet/Tag/Value") == "v"
+    assert (status(pair), pair.rows("s3_version")) == ("COMPLETED", 2)
+
+
+def test_locks_go_along(counter: Counter, pair: Counter) -> None:
+    for name in ("lck", "far"):
+        pair.ask("PUT", f"/{name}", headers={"x-amz-bucket-object-lock-enabled": "true"})
+    assert replicate(pair, rule(to="far"), bucket="lck").status == 200
+    version = pair.ask("PUT", "/lck/key", b"data").headers["x-amz-version-id"]
+    hold(pair, "ON")
+    copy(pair, "lck")
+    assert pair.ask("DELETE", "/far/key", versionId=version).code == "AccessDenied"
+
+
+def break_role(counter: Counter) -> None:
+    counter.desk(iam, "PutRolePolicy", root(ACCOUNT), RoleName="copier", PolicyName="p", PolicyDocument=document(
+        {}, {"Effect": "Deny", "Action": "s3:ReplicateObject"}))
+
+
+def distrust(counter: Counter) -> None:
+    trust = document({"Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"})
+    counter.desk(iam, "UpdateAssumeRolePolicy", root(ACCOUNT), RoleName="copier",
+                 PolicyDocument=trust.replace(', "Resource": "*"', ""))
+
+
+def suspend(counter: Counter) -> Answer:
+    return counter.ask("PUT", "/dst", ENABLED.replace(b"Enabled", b"Suspended"), versioning="")
+
+
+@pytest.mark.parametrize("harm", [break_role, distrust, suspend, lambda counter: counter.ask("DELETE", "/dst"),
+                                  lambda counter: counter.ask("DELETE", "/bkt", replication="")])
+def test_what_cannot_be_copied_has_failed(pair: Counter, harm: object) -> None:
+    replicate(pair, rule())
+    put(pair)
+    harm(pair)  # type: ignore[operator]
+    copy(pair)
+    assert (status(pair), pair.rows("s3_version"), pair.rows("s3_replication")) == ("FAILED", 1, 0)
+    assert pair.ask("GET", "/bkt/key").body == b"data"
