@@ -54,6 +54,10 @@ def gateway(clock: ManualClock, tmp_path: Path) -> Gateway:
     async def put_object(call: Any, store: Any, request: Any) -> Any:
         await request["Body"].read(1_000_000)
         return {"VersionId": repr(sorted((request.get("Metadata") or {}).items()))}
+
+    @s3.read
+    def list_objects(call: Any, tx: Any, request: Any) -> Any:
+        return {"Name": request["Bucket"], "Prefix": str(call.names_region)}
     identities = FixedIdentities(Credential(KEY, SECRET, ROOT), TEMPORARY)
     return gateway_of(s3, clock=clock, directory=tmp_path, identities=identities)
 
@@ -103,6 +107,14 @@ def test_any_key_by_path_and_by_host(gateway: Gateway, sign: Any, key: str) -> N
     assert answer(gateway, there).body == f"bucket|{key}|{KEY}".encode()
     elsewhere = Request("GET", there.path, there.query, {**there.headers, "host": f"other.s3.{HOST}"}, there.body)
     assert said(answer(gateway, elsewhere)) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("sign", [by_header, by_query])
+@pytest.mark.parametrize("signed_path", ["/bucket", "/bucket/"])
+def test_a_bucket_alone_may_be_signed_with_a_slash(gateway: Gateway, sign: Any, signed_path: str) -> None:
+    response = answer(gateway, sign(f"http://{HOST}/bucket", auth_path=signed_path))
+    assert (said(response, "Name"), said(response, "Prefix")) == ("bucket", "False")
+    assert said(answer(gateway, sign(f"http://{HOST}/bucket", auth_path="/other/"))) == "SignatureDoesNotMatch"
 
 
 @pytest.mark.parametrize("sign", [by_header, by_query])

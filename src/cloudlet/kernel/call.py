@@ -46,6 +46,7 @@ class Call:
     access_key_id: str = ""
     user_agent: str = ""
     referer: str = ""
+    names_region: bool = True  # whether its signature does; what has none, or S3's old one, counts as of the default
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the caller's account and region, e.g. `call.arn("ecs", "cluster/default")`."""

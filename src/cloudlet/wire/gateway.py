@@ -71,7 +71,8 @@ class Gateway:
                 credential = sigv4.find_credential(self.identities, tx, signed, now, protocol.faults)
             form.verify(signed, credential, protocol.faults)
             call = replace(call, account=credential.principal.account, principal=credential.principal,
-                           region=signed.scope.region or DEFAULT_REGION, access_key_id=credential.access_key_id)
+                           region=signed.scope.region or DEFAULT_REGION, access_key_id=credential.access_key_id,
+                           names_region=bool(signed.scope.region))
         form.check_policy(now)
         operation, message = self.router.operation(protocol, "PutObject"), form.message()
         target = Target(protocol, operation, message)
@@ -84,7 +85,8 @@ class Gateway:
     def _nobody(self, request: Request, request_id: str) -> Call:
         """A call that bears no signature."""
         return Call(request_id, "", DEFAULT_REGION, ANONYMOUS, self.clock.now(), request.endpoint, request.source,
-                    user_agent=request.headers.get("user-agent", ""), referer=request.headers.get("referer", ""))
+                    user_agent=request.headers.get("user-agent", ""), referer=request.headers.get("referer", ""),
+                    names_region=False)
 
     async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
@@ -114,7 +116,7 @@ class Gateway:
         region = signed.scope.region or DEFAULT_REGION
         call = Call(request_id, principal.account, region, principal, now, request.endpoint, request.source,
                     signed.scope.access_key_id, request.headers.get("user-agent", ""),
-                    request.headers.get("referer", ""))
+                    request.headers.get("referer", ""), names_region=not second)
         return call, message
 
     @staticmethod

@@ -115,6 +115,8 @@ def _strings_to_sign(request: Request, bucket: str, signed: Signed) -> list[str]
              *(f"{name}:{own[name].strip()}" for name in sorted(own))]
     asked = sorted((name, pair) for pair in request.query.split("&") if (name := pair.partition("=")[0]) in _SIGNED)
     query = "&".join(f"{name}={unquote(pair.partition('=')[2])}" if "=" in pair else name for name, pair in asked)
-    paths = dict.fromkeys((request.path, quote(unquote_to_bytes(request.path), safe="/-_.~")))
-    front, end = "\n".join(lines) + "\n" + (f"/{bucket}" if bucket else ""), f"?{query}" if query else ""
+    path = f"/{bucket}{request.path}" if bucket else request.path
+    paths = dict.fromkeys((path, quote(unquote_to_bytes(path), safe="/-_.~"),
+                           path if "/" in path[1:] else path + "/"))  # of a bucket alone botocore signs a slash as well
+    front, end = "\n".join(lines) + "\n", f"?{query}" if query else ""
     return [f"{front}{path}{end}" for path in paths]

@@ -30,7 +30,7 @@ def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> None:
     bucket = tx.get(Bucket, name)
     if bucket is None:
         raise NoSuchBucket(BucketName=name)
-    if call.region != bucket.region and operation not in _EVERYWHERE and call.principal.kind != "anonymous":
+    if call.names_region and call.region != bucket.region and operation not in _EVERYWHERE:
         raise _elsewhere(call, bucket, operation)
     if request.get("ExpectedBucketOwner", bucket.account) != bucket.account:
         raise AccessDenied()
