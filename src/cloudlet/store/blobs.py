@@ -433,7 +433,13 @@ class Blobs:
     async def begin(self, name: str) -> Upload:
         """A new upload; `name` is of hex digits and dashes."""
         path = self._upload_path(name)
-        await self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        made = self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            await finished(made)
+        except asyncio.CancelledError:
+            if made.exception() is None:
+                path.unlink()
+            raise
         return self._keep(Upload(self, name, path, 0))
 
     def upload(self, name: str) -> Upload | None:

@@ -20,6 +20,7 @@ from cloudlet.services.s3 import (
     notifications,
     reading,
     replication_rules,
+    restoring,
     versions,
 )
 from cloudlet.services.s3.access import needs
@@ -31,7 +32,7 @@ from cloudlet.services.s3.encryption import CustomerKey
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import admit
 from cloudlet.services.s3.records import About, Bucket
-from cloudlet.services.s3.service import InvalidArgument, InvalidObjectState, InvalidRequest, s3
+from cloudlet.services.s3.service import InvalidArgument, InvalidRequest, s3
 from cloudlet.services.s3.versions import Draft, Version
 from cloudlet.store.db import Store, Tx
 
@@ -65,9 +66,7 @@ def find_source(call: Call, tx: Tx, request: Input) -> Source:
     about = version.about
     encryption.check_key(about, customer)
     conditions.check_copy(request, version.etag, version.modified)
-    if version.storage_class in metadata.ARCHIVED:
-        raise InvalidObjectState("Operation is not valid for the source object's storage class",
-                                 StorageClass=version.storage_class)
+    restoring.require_readable(version, about, tx.now, "Operation is not valid for the source object's storage class")
     return Source(bucket, version, about, customer)
 
 

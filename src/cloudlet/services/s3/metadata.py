@@ -25,9 +25,8 @@ KEY_BYTES_MAX = 1024
 METADATA_BYTES_MAX = 2048
 REDIRECT_BYTES_MAX = 2048
 STANDARD = "STANDARD"
-ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")  # whose bytes cannot be read as they are
 STORAGE_CLASSES = (STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR",
-                   *ARCHIVED)
+                   "GLACIER", "DEEP_ARCHIVE")
 CONTENT_TYPE = "binary/octet-stream"  # of what was put without one
 _HEADERS = {"CacheControl": "cache_control", "ContentDisposition": "content_disposition",
             "ContentEncoding": "content_encoding", "ContentLanguage": "content_language",

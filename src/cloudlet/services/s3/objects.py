@@ -15,6 +15,7 @@ from cloudlet.services.s3 import (
     notifications,
     reading,
     replication_rules,
+    restoring,
     versions,
 )
 from cloudlet.services.s3.access.decision import acl_of_new, owner_of_new, present
@@ -26,10 +27,9 @@ from cloudlet.services.s3.contents import INLINE_BYTES
 from cloudlet.services.s3.encryption import CustomerKey
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.notifications import cause_of
-from cloudlet.services.s3.records import About, Bucket
+from cloudlet.services.s3.records import About, Bucket, decode_about
 from cloudlet.services.s3.service import (
     InvalidArgument,
-    InvalidObjectState,
     InvalidPartNumber,
     InvalidRequest,
     NotImplementedHere,
@@ -89,8 +89,8 @@ def get_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """An object's bytes, or some of them, and what is known of it."""
     customer = encryption.customer_key(request)
     version, part, answer = _describe(call, tx, request, customer)
-    if version.storage_class in metadata.ARCHIVED:
-        raise InvalidObjectState(StorageClass=version.storage_class)
+    if version.storage_class in restoring.ARCHIVED:
+        restoring.require_readable(version, version.about, tx.now)
     answer["Body"] = reading.read(tx, version, part, customer)
     return answer
 
@@ -105,12 +105,14 @@ def _describe(call: Call, tx: Tx, request: Input,
               customer: CustomerKey | None) -> tuple[Version, Range | None, dict[str, Any]]:
     """The version that a request means, the part of it that it wants (None: all), and what the answer says."""
     bucket, key = require_bucket(tx, call, request), require_key(request)
+    if call.principal.kind == "anonymous" and any(name.startswith("Response") for name in request):
+        raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
     version = present(tx, call, bucket, key, request.get("VersionId"))
     about = version.about
     encryption.check_key(about, customer)
     conditions.check_read(request, version.etag, version.modified)
     part = _part_of(tx, version, request)
-    answer = metadata.answered(about, request)
+    answer = {**metadata.answered(about, request), **restoring.members(version, about, tx.now)}
     answer |= {"ContentLength": version.size, "ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                "AcceptRanges": "bytes", "VersionId": version.version if bucket.versioning else None,
                "StorageClass": None if version.storage_class == metadata.STANDARD else version.storage_class,
@@ -121,6 +123,8 @@ def _describe(call: Call, tx: Tx, request: Input,
         answer |= {"ContentLength": part.length, "ContentRange": part.header(version.size)}
         for member in (*checksums.MEMBERS.values(), "ChecksumType"):  # of all bytes, which these are not
             answer.pop(member, None)
+        if "PartNumber" in request and request.get("ChecksumMode") == "ENABLED":
+            answer |= _sums_of_part(tx, version, about, request["PartNumber"])
     return version, part, answer
 
 
@@ -141,6 +145,16 @@ def _part_of(tx: Tx, version: Version, request: Input) -> Range | None:
     if found is None:
         raise InvalidPartNumber(PartNumberRequested=str(number), ActualPartCount=str(version.about.parts or 1))
     return Range(*found) if found[1] else None
+
+
+def _sums_of_part(tx: Tx, version: Version, about: About, number: int) -> dict[str, str]:
+    """The checksums of one of the parts of an object, as an answer has them."""
+    if version.upload is None:
+        return checksums.members(about)
+    row: Any = tx.execute("select about from s3_part where upload=? and number=?",
+                          (version.upload, number)).fetchone()
+    found = checksums.of_part(decode_about(row[0]).checksums)
+    return {**found, "ChecksumType": about.checksum_type} if found else {}
 
 
 @s3.write(resources=object_arns, action=by_version("s3:DeleteObject", "s3:DeleteObjectVersion"), durable=True)

@@ -41,7 +41,10 @@ def read(tx: Tx, version: Version, part: Range | None = None,
         "select p.start, c.id, c.size, c.body, c.file, c.crc64, c.nonce, c.rotten from s3_part p join s3_content c"
         " on c.id=p.content where p.upload=? and p.start<? and p.start+p.size>? order by p.start",
         (version.upload, end, start)).fetchall()
-    pieces = [_piece(row[1:], max(start - row[0], 0), min(end - row[0], row[2]), key) for row in rows]
+    spans = [(max(start - row[0], 0), min(end - row[0], row[2])) for row in rows]
+    if sum(last - first for first, last in spans) != end - start:
+        raise _lost(version.id, "some of its parts have none", of="version")
+    pieces = [_piece(row[1:], first, last, key) for row, (first, last) in zip(rows, spans, strict=True)]
     for piece in pieces[:LOOKED_AT_MAX]:
         if isinstance(piece, _Piece):
             piece.check(tx.blobs["s3"])
@@ -93,8 +96,8 @@ def _piece(row: Any, start: int, end: int, key: CustomerKey | None) -> bytes | _
     return found if cipher is None else cipher.update(found)
 
 
-def _lost(content: int, why: str) -> Exception:
-    log.error("the bytes of content %d are lost: %s", content, why)
+def _lost(id: int, why: str, of: str = "content") -> Exception:
+    log.error("the bytes of %s %d are lost: %s", of, id, why)
     return InternalError()
 
 

@@ -84,6 +84,7 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     replication: str = ""
     parts: int = 0  # of a completed multipart upload
     lock: tuple[str, int, int] | None = None  # that a multipart upload asked for: see `lock.Lock`
+    restored_until: int = 0  # in epoch seconds, of what is archived
 
     def replace(self, **fields: Any) -> "About":
         """The same but for some fields."""
