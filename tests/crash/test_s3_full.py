@@ -17,11 +17,18 @@ from tests.running import Cloudlet
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def cloudlet(tmp_path: Path) -> Iterator[Cloudlet]:
-    data = tmp_path / "data"
+@pytest.fixture(params=["tmpfs", pytest.param("ext4", marks=[pytest.mark.slow, pytest.mark.engine("mkfs.ext4")])])
+def cloudlet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cloudlet]:
+    data, image = tmp_path / "data", tmp_path / "image"
     data.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(data)], check=True)
+    if request.param == "tmpfs":
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(data)], check=True)
+    else:
+        image.touch()
+        os.truncate(image, 80 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+        if subprocess.run(["mount", "-o", "loop", str(image), str(data)], check=False).returncode:
+            pytest.skip("needs loop devices")
     try:
         with running_cloudlet(tmp_path) as instance:
             yield instance

@@ -2,6 +2,7 @@
 answered done or not; versions and parts that were acknowledged are there; nothing is left over."""
 
 import itertools
+import os
 import random
 import threading
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ResponseStreamingError
 
+from cloudlet.kernel.clock import SystemClock
+from cloudlet.store.db import Store
 from tests.conftest import running_cloudlet
 from tests.linearizable import UNANSWERED, Did, is_linearizable
 from tests.running import Cloudlet
@@ -163,3 +166,29 @@ def test_versions_and_parts_are_there_and_nothing_else(cloudlet: Cloudlet) -> No
     while left := [path for path in (cloudlet.data_dir / "objects").rglob("*") if path.is_file()]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
+
+
+def test_rot_is_seen_by_readers_and_told(cloudlet: Cloudlet) -> None:
+    data = os.urandom(8 << 20)
+    cloudlet.client("s3").put_object(Bucket="crash", Key="rotten", Body=data)
+    (file,) = [path for path in (cloudlet.data_dir / "objects").rglob("*") if path.is_file()]
+    with open(file, "r+b") as opened:
+        opened.seek(5 << 20)
+        opened.write(bytes(100))
+    with pytest.raises(ResponseStreamingError):  # nobody knows yet: it is broken off
+        cloudlet.client("s3").get_object(Bucket="crash", Key="rotten")["Body"].read()
+    cloudlet.kill()
+    store = Store(str(cloudlet.data_dir / "cloudlet.db"), SystemClock())
+    with store.tx() as tx:
+        tx.execute("update s3_content set scrubbed_ms=0")
+    store.close()
+    cloudlet.start()
+    deadline = time.monotonic() + 20
+    while "failed: s3.rotten" not in (told := cloudlet.command("status").stdout):
+        assert time.monotonic() < deadline, told
+    assert "s3://crash/rotten" in told
+    with pytest.raises(ClientError, match="InternalError"):
+        cloudlet.client("s3").get_object(Bucket="crash", Key="rotten")
+    cloudlet.client("s3").delete_object(Bucket="crash", Key="rotten")
+    while "s3.rotten" in cloudlet.command("status").stdout:
+        assert time.monotonic() < deadline

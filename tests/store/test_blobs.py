@@ -314,7 +314,7 @@ def test_the_end_of_what_is_rotten_is_not_handed_over(blobs: Blobs, pair: tuple[
         receiving = asyncio.ensure_future(received(client, len(data), 0.0))
         with pytest.raises(Rotten, match=why):
             await sending
-        server.shutdown(socket.SHUT_WR)
+        server.close()
         with pytest.raises(AssertionError, match="ended early"):
             await asyncio.wait_for(receiving, 20)
         with pytest.raises(Rotten, match=why):
@@ -347,6 +347,16 @@ def test_sending_to_a_client_that_goes_away_or_stalls(blobs: Blobs, pair: tuple[
         del cancelled, sending
         assert descriptors() <= before
     asyncio.run(scenario())
+
+
+def test_a_disk_without_room_for_a_name_gets_its_space_back(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = asyncio.run(put(blobs, b"data"))
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(module.os, "rename", full)
+    assert blobs.discard(digest)
+    assert files(blobs) == []
 
 
 @pytest.mark.parametrize("text", ["", "sha256:", "sha256:" + "g" * 64, "sha256:../../etc/passwd", "sha256:" + "a" * 63,

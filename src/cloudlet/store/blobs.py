@@ -86,9 +86,13 @@ class _File:
         self.fd = -1
         self.fd = os.dup(source) if isinstance(source, int) else os.open(source, flags | os.O_CLOEXEC, 0o600)
 
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+    def close(self) -> None:
+        """Closes it although somebody (an error's traceback) refers to it; no thread may use it any more."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
 def _find_writeback() -> Callable[[int], None]:
@@ -156,11 +160,15 @@ class Reader:
     async def send_to(self, descriptor: int, head: bytes) -> None:
         """See `kernel.http.Sendable`: by a thread for as long as the client keeps up."""
         socket, at = _File(descriptor), self._at  # of our own: the connection may close while the thread still sends
-        while head or at < self._end:
-            head, at, keeps_up = await asyncio.shield(
-                self._blobs.send(_send, socket, self._file, head, at, self._end, self._check))
-            if not keeps_up:
-                await _writable(socket)
+        try:
+            while head or at < self._end:
+                head, at, keeps_up = await asyncio.shield(
+                    self._blobs.send(_send, socket, self._file, head, at, self._end, self._check))
+                if not keeps_up:
+                    await _writable(socket)
+        except OSError:
+            socket.close()  # or the client would not see the connection close
+            raise
 
 
 def _read(file: _File, at: int, end: int, check: _Check | None) -> bytes:
@@ -401,7 +409,13 @@ class Blobs:
         if digest in self._held:
             return False
         try:
-            os.rename(self._path(digest), self._doomed / digest.removeprefix("sha256:"))
+            path = self._path(digest)
+            try:
+                os.rename(path, self._doomed / path.name)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                path.unlink()  # there is no room for another name, but this makes some
         except (FileNotFoundError, BlobMissing):
             pass
         return True

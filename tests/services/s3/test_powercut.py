@@ -298,4 +298,4 @@ def test_nothing_acknowledged_is_lost(narrow: bool, moments: int, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("run", range(4))
 def test_nothing_acknowledged_is_lost_in_long_runs(run: int, tmp_path: Path) -> None:
-    tell(tmp_path, 500, narrow=run == 3, clients=4 + run, rounds=16)
+    tell(tmp_path, 150, narrow=run == 3, clients=4 + run, rounds=10)
