@@ -13,7 +13,7 @@ from cloudlet import __version__
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.site import Site
 from cloudlet.store import queue
-from cloudlet.store.db import Store
+from cloudlet.store.db import Store, Tx
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -21,7 +21,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 @dataclass(frozen=True, slots=True)
 class Admin:
     """`engines` maps an engine to what is wrong with it (""; nothing); `reset` empties every account and region;
-    `footprints`: what machines take of the host's memory."""
+    `footprints`: what machines take of the host's memory; `mail`: the newest of the built-in mailbox."""
 
     store: Store
     site: Site
@@ -30,6 +30,7 @@ class Admin:
     engines: dict[str, str]
     reset: Callable[[], None]
     footprints: Callable[[], Sequence[object]] = tuple
+    mail: Callable[[Tx], Sequence[object]] = lambda tx: ()
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None where the path is not ours."""
@@ -38,6 +39,8 @@ class Admin:
                 return _json(200, self.health(request.path.startswith("/_localstack")))
             case "/_cloudlet/status":
                 return self._guard(request) or _json(200, self.status())
+            case "/_cloudlet/mail":
+                return self._guard(request) or _json(200, {"mail": self.mailbox()})
             case "/_cloudlet/reset" | "/moto-api/reset":
                 return self._guard(request, "POST") or self._reset()
         if request.path.startswith(("/_cloudlet/", "/_localstack/", "/moto-api/")):
@@ -60,6 +63,11 @@ class Admin:
             counts: dict[str, int] = {str(kind): int(count) for kind, count in rows}
         return {**self.health(), "records": counts, "machines": self.footprints(),
                 "waiting": queue.waiting(self.store, 200), "broken": queue.broken(self.store)}
+
+    def mailbox(self) -> Sequence[object]:
+        """The newest mails, the newest last."""
+        with self.store.tx() as tx:
+            return self.mail(tx)
 
     def _guard(self, request: Request, method: str = "GET") -> Response | None:
         """Only this machine, and no page of another site in its browser, may ask these."""

@@ -171,7 +171,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     plane = assemble(store, files, clock, machinery.engines, site)
     health: dict[str, str] = {}
     admin = Admin(store, site, os.getpid(), tuple(sorted(service.name for service in SERVICES)), health,
-                  plane.sweep.reset, machinery.machines.footprints)
+                  plane.sweep.reset, machinery.machines.footprints, sns.newest_mail)
     handlers |= {"api": front(plane, admin), "metadata": plane.metadata, "instances": plane.instances}
     await _listen(server, config)
     (config.data_dir / "endpoint").write_text(config.endpoint + "\n")

@@ -121,6 +121,20 @@ def test_a_web_server_confirms_and_is_told(cloudlet: Cloudlet) -> None:
         server.shutdown()
 
 
+def test_other_accounts_need_the_topics_leave(cloudlet: Cloudlet) -> None:
+    sns, other = cloudlet.client("sns"), cloudlet.client("sns", key="222222222222")
+    topic = sns.create_topic(Name="shared")["TopicArn"]
+    with pytest.raises(other.exceptions.AuthorizationErrorException):
+        other.publish(TopicArn=topic, Message="x")
+    sns.add_permission(TopicArn=topic, Label="in", AWSAccountId=["222222222222"], ActionName=["Publish"])
+    assert other.publish(TopicArn=topic, Message="x")["MessageId"]
+    with pytest.raises(other.exceptions.AuthorizationErrorException):
+        other.subscribe(TopicArn=topic, Protocol="sms", Endpoint="+4915112345")
+    sns.publish(PhoneNumber="+4915112345", Message="ring")
+    with urllib.request.urlopen(f"{cloudlet.url}/_cloudlet/mail") as page:
+        assert json.load(page)["mail"][-1]["text"] == "ring"
+
+
 def test_pages_and_the_cli(cloudlet: Cloudlet) -> None:
     sns = cloudlet.client("sns")
     made = {sns.create_topic(Name=f"page-{number}")["TopicArn"] for number in range(105)}

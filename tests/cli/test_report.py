@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from cloudlet.admin import Admin
-from cloudlet.cli import report
+from cloudlet.cli import mail, report
 from cloudlet.engines.machine_memory import MIB, Footprint
 from cloudlet.kernel.clock import SystemClock
 from cloudlet.kernel.names import Installation
@@ -36,3 +36,11 @@ def test_what_machines_take_and_what_of_that_is_qemus(tmp_path: object, capsys: 
 def test_nothing_is_said_of_none(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     report._machines(Console(), told((), tmp_path))
     assert capsys.readouterr().out == ""
+
+
+def test_a_mail_as_a_person_reads_it() -> None:
+    each = {"at": 1_700_000_000.5, "protocol": "email", "to": "a@b.c", "sender": "News", "subject": "Hi",
+            "text": "x\ny"}
+    assert mail.written(each) == (
+        "Date: 2023-11-14 22:13:20 UTC\nFrom: News\nTo: a@b.c (email)\nSubject: Hi\n\nx\ny\n")
+    assert "Subject" not in mail.written({**each, "subject": ""})

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("down", "stop Cloudlet and everything it runs; records and data stay"),
         ("status", "what runs, what waits, what failed and why"),
+        ("mail", "the mail and the text messages that topics sent, the newest last"),
         ("doctor", "which engines this machine has, and what installs the others"),
         ("env", "the variables that point AWS tools at Cloudlet: eval \"$(cloudlet env)\""),
     ):
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 _COMMANDS = {  # imported when asked for: `cloudlet env` need not load the whole control plane
-    "up": "lifecycle", "down": "lifecycle", "status": "report", "logs": "report", "doctor": "doctor",
+    "up": "lifecycle", "down": "lifecycle", "status": "report", "mail": "mail", "logs": "report", "doctor": "doctor",
     "env": "clients", "images": "images", "aws": "clients", "demo": "clients",
     "ssh": "ssh",
 }

@@ -105,7 +105,7 @@ def test_structure(room: Newsroom) -> None:
     ({"MessageAttributes": {"a..b": {"DataType": "String", "StringValue": "x"}}}, "successive"),
     ({"MessageAttributes": {"AWS.x": {"DataType": "String", "StringValue": "x"}}}, "can not start with 'AWS.'"),
     ({"MessageDeduplicationId": "d"}, "not valid for this topic type"), ({"MessageGroupId": "a b"}, "MessageGroupId"),
-    ({"PhoneNumber": "+4912345"}, "SMS is not available"),
+    ({"PhoneNumber": "+4912345"}, "Only one of"),
 ])
 def test_what_is_refused_reaches_nobody(room: Newsroom, request_: dict[str, Any], says: str) -> None:
     topic = room.topic("t")

@@ -44,8 +44,8 @@ def test_subscriptions_go_with_their_topic(room: Newsroom) -> None:
 
 @pytest.mark.parametrize(("protocol", "endpoint", "says"), [
     ("pigeon", "x", "Does not support this protocol string"), ("http", "https://x", "must match the specified"),
-    ("https", "https://", "Endpoint"), ("http", "http://x/\u00e9", "Endpoint"), ("sms", "+49123", "not available"),
-    ("lambda", "arn:aws:lambda:us-east-1:1:function:f", "not available"), ("email", "a@b", "not available"),
+    ("https", "https://", "Endpoint"), ("http", "http://x/\u00e9", "Endpoint"), ("sms", "me", "Invalid SMS endpoint"),
+    ("lambda", "arn:aws:lambda:us-east-1:1:function:f", "lambda is not available"), ("email", "a b@c", "Email address"),
     ("sqs", "x", "SQS endpoint ARN"), ("sqs", "", "SQS endpoint ARN"),
     ("sqs", queue_arn("q.fifo"), "can not be subscribed to standard"),
 ])
@@ -58,7 +58,8 @@ def test_endpoints_that_are_refused(room: Newsroom, protocol: str, endpoint: str
     ("RawMessageDelivery", "yes", "Must be true or false"), ("FilterPolicyScope", "All", "MessageBody or"),
     ("FilterPolicy", "{", "FilterPolicy: failed to parse JSON."), ("RedrivePolicy", "{}", "RedrivePolicy"),
     ("RedrivePolicy", '{"deadLetterTargetArn": "x"}', "invalid arn"),
-    ("RedrivePolicy", json.dumps({"deadLetterTargetArn": queue_arn("none")}), "does not exist"),
+    ("RedrivePolicy", json.dumps({"deadLetterTargetArn": queue_arn("d.fifo")}), "must use a standard queue"),
+    ("RedrivePolicy", '{"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:q"}', "region"),
     ("DeliveryPolicy", '{"healthyRetryPolicy": {"numRetries": -1}}', "numRetries"),
     ("ReplayPolicy", "{}", "not available"),
 ])

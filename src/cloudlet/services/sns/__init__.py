@@ -15,12 +15,13 @@ from cloudlet.services.sns import (
     topics,
 )
 from cloudlet.services.sns.deliveries import Deliveries
+from cloudlet.services.sns.mailbox import newest as newest_mail
 from cloudlet.services.sns.pages import page
 from cloudlet.services.sns.service import sns
 from cloudlet.store.db import Store
 
-__all__ = ["TABLES", "controller", "page", "permissions", "publishing", "sns", "subscription_attributes",
-           "subscriptions", "tags", "topic_attributes", "topics"]
+__all__ = ["TABLES", "controller", "newest_mail", "page", "permissions", "publishing", "sns",
+           "subscription_attributes", "subscriptions", "tags", "topic_attributes", "topics"]
 
 TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_text()
 

@@ -49,8 +49,18 @@ class Notification:
 
     def to(self, subscription_arn: str) -> str:
         """What one subscriber gets."""
-        url = f"{self._endpoint}/?Action=Unsubscribe&SubscriptionArn={subscription_arn}"
-        return f'{self._head},\n  "UnsubscribeURL" : {json.dumps(url)}{self._tail}'
+        url = json.dumps(unsubscribe_url(self._endpoint, subscription_arn))
+        return f'{self._head},\n  "UnsubscribeURL" : {url}{self._tail}'
+
+
+def unsubscribe_url(endpoint: str, subscription_arn: str) -> str:
+    """What ends a subscription that is visited."""
+    return f"{endpoint}/?Action=Unsubscribe&SubscriptionArn={subscription_arn}"
+
+
+def subscribe_url(endpoint: str, topic: Topic, token: str) -> str:
+    """What confirms one."""
+    return f"{endpoint}/?Action=ConfirmSubscription&TopicArn={quote(topic.arn, safe=':')}&Token={token}"
 
 
 def _signed(tx: Tx, topic: Topic, content: Mapping[str, str], endpoint: str) -> dict[str, str]:
@@ -73,6 +83,6 @@ def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> tuple[str, 
         "Token": token, "TopicArn": topic.arn,
         "Message": f"You have chosen to subscribe to the topic {topic.arn}.\nTo confirm the subscription, visit the"
                    " SubscribeURL included in this message.",
-        "SubscribeURL": f"{endpoint}/?Action=ConfirmSubscription&TopicArn={quote(topic.arn, safe=':')}&Token={token}",
+        "SubscribeURL": subscribe_url(endpoint, topic, token),
         "Timestamp": _time(tx.now)}
     return content["MessageId"], _written({**content, **_signed(tx, topic, content, endpoint)})

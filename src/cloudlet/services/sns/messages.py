@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,13 @@ def size_of(entry: Mapping[str, Any]) -> int:
 
 def check(topic: Topic, entry: Mapping[str, Any]) -> None:
     """Raises InvalidParameter for a message that the topic does not take."""
+    check_content(entry)
+    if size_of(entry) > topic.bytes_max:
+        raise invalid("Message too long")
+
+
+def check_content(entry: Mapping[str, Any]) -> None:
+    """Raises InvalidParameter for a message that nobody takes."""
     text, subject = entry["Message"], entry.get("Subject")
     if not text:
         raise invalid("Empty message")
@@ -60,8 +67,6 @@ def check(topic: Topic, entry: Mapping[str, Any]) -> None:
     for name, value in (entry.get("MessageAttributes") or {}).items():
         _check_name(name)
         _check_value(name, value)
-    if size_of(entry) > topic.bytes_max:
-        raise invalid("Message too long")
 
 
 def _check_name(name: str) -> None:
@@ -95,11 +100,11 @@ def _check_value(name: str, value: Mapping[str, Any]) -> None:
         raise InvalidParameterValue(f"The message attribute '{name}' has a character that XML cannot carry.")
 
 
-def text_for(protocol: str, entry: Mapping[str, Any]) -> str:
-    """What a protocol's subscribers get. Raises InvalidParameter for a broken structure."""
+def texts_of(entry: Mapping[str, Any], protocols: Iterable[str]) -> dict[str, str]:
+    """What the subscribers of each protocol get. Raises InvalidParameter for a broken structure."""
     structure, text = entry.get("MessageStructure"), entry["Message"]
     if structure is None:
-        return str(text)
+        return dict.fromkeys(protocols, text)
     if structure != "json":
         raise invalid("MessageStructure")
     try:
@@ -108,11 +113,8 @@ def text_for(protocol: str, entry: Mapping[str, Any]) -> str:
         raise invalid("Message Structure - JSON message body failed to parse") from None
     if not isinstance(content, dict) or not isinstance(content.get("default"), str):
         raise invalid("Message Structure - No default entry in JSON message body")
-    own = content.get(protocol)
-    found: str = own if isinstance(own, str) else content["default"]
-    if not found:
-        raise invalid("Empty message")
-    return found
+    own = {protocol: content.get(protocol) for protocol in protocols}
+    return {protocol: text if isinstance(text, str) else content["default"] for protocol, text in own.items()}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

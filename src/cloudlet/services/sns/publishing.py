@@ -10,7 +10,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sns import delivering, messages, order
+from cloudlet.services.sns import delivering, endpoints, mailbox, messages, order
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Topic, require
 from cloudlet.services.sns.service import (
@@ -27,15 +27,13 @@ from cloudlet.services.sns.service import (
 )
 from cloudlet.store.db import Tx
 
-PROTOCOLS = ("sqs", "http", "https")  # those of subscribers that get messages
 ENTRIES_MAX = 10
+TEXT_MAX = 1600  # characters of a text message
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def _target(request: Input) -> tuple[str, str]:
     """The topic's ARN, and the name of the parameter that says it."""
-    if request.get("PhoneNumber"):
-        raise invalid("PhoneNumber Reason: SMS is not available here")
     name = "TopicArn" if request.get("TopicArn") else "TargetArn"
     if not request.get(name):
         raise invalid("TopicArn or TargetArn Reason: no value for required parameter")
@@ -43,12 +41,14 @@ def _target(request: Input) -> tuple[str, str]:
 
 
 def _target_arns(call: Call, request: Input) -> list[str]:
-    return [arn_of_key(key_of_arn(call, *_target(request)))]
+    return ["*"] if request.get("PhoneNumber") else [arn_of_key(key_of_arn(call, *_target(request)))]
 
 
 @sns.write(resources=_target_arns, durable=True)
 def publish(call: Call, tx: Tx, request: Input) -> Output:
-    """Sends a message to a topic; every queue that wants it has it when this is answered."""
+    """Sends a message to a topic, or a text to a telephone. Every queue that wants it has it when this is answered."""
+    if request.get("PhoneNumber"):
+        return _text(tx, request)
     topic = require(call, tx, *_target(request))
     return put(tx, topic, request, call.endpoint, call.request_id)
 
@@ -77,20 +77,37 @@ def publish_batch(call: Call, tx: Tx, request: Input) -> Output:
     return {"Successful": successful, "Failed": failed}
 
 
+def _text(tx: Tx, request: Input) -> Any:
+    """A text message."""
+    if request.get("TopicArn") or request.get("TargetArn"):
+        raise invalid("Only one of TopicArn, TargetArn and PhoneNumber may be given")
+    endpoints.check_number(request["PhoneNumber"], "PhoneNumber Reason: not valid to publish to")
+    messages.check_content(request)
+    text = messages.texts_of(request, ("sms",))["sms"]
+    if len(text) > TEXT_MAX:
+        raise invalid("Message too long")
+    mailbox.put(tx, "sms", request["PhoneNumber"], mailbox.TEXT_FROM, "", text)
+    return {"MessageId": _new_id(tx)}
+
+
+def _new_id(tx: Tx) -> str:
+    drawn = tx.token(32)
+    return f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+
+
 def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str) -> dict[str, str]:
     """Publishes one message; what is answered of it. Raises AWS's errors, and then nobody got anything.
 
     A FIFO topic that had it in the last five minutes answers as it did then.
     """
     messages.check(topic, entry)
-    texts = {protocol: messages.text_for(protocol, entry) for protocol in PROTOCOLS}
+    texts = messages.texts_of(entry, endpoints.DELIVERED)
     group, token = messages.order(topic, entry)
     scoped = f"{group}\n{token}" if topic.attributes.get("FifoThroughputScope") == "MessageGroup" else token
     known = order.find_duplicate(tx, topic.key, scoped) if topic.fifo else None
     if known is not None:
         return {"MessageId": known[0], "SequenceNumber": known[1]}
-    drawn = tx.token(32)
-    name = f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+    name = _new_id(tx)
     sequence = order.remember(tx, topic.key, scoped, name) if topic.fifo else ""
     delivering.fan_out(tx, topic, Message(
         name, texts["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token, sequence),

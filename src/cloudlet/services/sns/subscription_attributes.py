@@ -19,17 +19,17 @@ from cloudlet.services.sns.service import (
     invalid,
     sns,
 )
-from cloudlet.services.sqs import find_by_arn
 from cloudlet.store.db import Tx
 
 FILTERS_MAX = 200  # of a topic
 SCOPES = ("MessageAttributes", "MessageBody")
 _ABSENT = ("ReplayPolicy", "SubscriptionRoleArn")
 _KNOWN = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
+_RAW = ("sqs", "http", "https")
 _REMOVABLE = ("DeliveryPolicy", "FilterPolicy", "RedrivePolicy")
 
 
-def merged(tx: Tx, topic_key: str, have: Mapping[str, str], asked: Mapping[str, str],
+def merged(tx: Tx, topic_key: str, protocol: str, have: Mapping[str, str], asked: Mapping[str, str],
            where: str = "") -> dict[str, str]:
     """Attributes after a change; an empty value takes one away. Raises InvalidParameter, its sentence beginning with
     `where`."""
@@ -39,10 +39,12 @@ def merged(tx: Tx, topic_key: str, have: Mapping[str, str], asked: Mapping[str, 
             raise invalid(f"{where}{name} is not available here")
         if name not in _KNOWN:
             raise invalid(f"{where}Unknown attribute: {name[:64]}" if where else "AttributeName")
+        if name == "RawMessageDelivery" and value == "true" and protocol not in _RAW:
+            raise invalid(f"{where}Delivery protocol [{protocol}] does not support raw message delivery.")
         if value == "" and name in _REMOVABLE:
             changed.pop(name, None)
             continue
-        _check(tx, topic_key, name, value, where)
+        _check(topic_key, name, value, where)
         changed[name] = value
     policy = changed.get("FilterPolicy")
     if policy is None:
@@ -56,7 +58,7 @@ def merged(tx: Tx, topic_key: str, have: Mapping[str, str], asked: Mapping[str, 
     return changed
 
 
-def _check(tx: Tx, topic_key: str, name: str, value: str, where: str) -> None:
+def _check(topic_key: str, name: str, value: str, where: str) -> None:
     match name:
         case "RawMessageDelivery":
             if value not in ("true", "false"):
@@ -68,10 +70,10 @@ def _check(tx: Tx, topic_key: str, name: str, value: str, where: str) -> None:
         case "DeliveryPolicy":
             delivery_policies.checked(value, where, of_topic=False)
         case "RedrivePolicy":
-            _check_redrive(tx, topic_key, value, where)
+            _check_redrive(topic_key, value, where)
 
 
-def _check_redrive(tx: Tx, topic_key: str, text: str, where: str) -> None:
+def _check_redrive(topic_key: str, text: str, where: str) -> None:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -83,8 +85,6 @@ def _check_redrive(tx: Tx, topic_key: str, text: str, where: str) -> None:
         raise invalid(f"{where}RedrivePolicy: deadLetterTargetArn is an invalid arn")
     if target.split(":")[3] != parts[1]:
         raise invalid(f"{where}RedrivePolicy: deadLetterTargetArn must be of the topic's region")
-    if find_by_arn(tx, target) is None:
-        raise invalid(f"{where}RedrivePolicy: deadLetterTargetArn does not exist")
     if target.endswith(".fifo") and not topic_key.endswith(".fifo"):
         raise invalid(f"{where}RedrivePolicy: must use a standard queue as DLQ for a standard topic")
 
@@ -126,4 +126,5 @@ def set_subscription_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """Changes one attribute."""
     found = require(call, tx, request["SubscriptionArn"])
     asked = {request["AttributeName"]: request.get("AttributeValue") or ""}
-    tx.put(dataclasses.replace(found, attributes=merged(tx, found.topic, found.attributes, asked)))
+    tx.put(dataclasses.replace(found, attributes=merged(tx, found.topic, found.protocol, found.attributes,
+                                                        asked)))

@@ -5,33 +5,26 @@ https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 
 import dataclasses
 from typing import Any
-from urllib.parse import urlsplit
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import delivering, envelopes, pending, publishing, subscription_attributes
+from cloudlet.services.sns import delivering, endpoints, envelopes, mailbox, pending, subscription_attributes
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
 from cloudlet.services.sns.service import SubscriptionLimitExceeded, invalid, sns, topic_arns
 from cloudlet.services.sns.topic_attributes import LARGE_SUBSCRIPTIONS_MAX
 from cloudlet.store.db import Tx
 
-PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
 FIFO_SUBSCRIPTIONS_MAX = 100
-ENDPOINT_MAX = 2048
 PENDING = "pending confirmation"
 _TOKEN = 64  # hex digits
 
 
 @sns.write(resources=topic_arns, durable=True)
 def subscribe(call: Call, tx: Tx, request: Input) -> Output:
-    """Subscribes a queue or a web server to a topic. The subscription of a queue by its owner is confirmed at once;
+    """Subscribes an endpoint to a topic. That of a queue by its owner is confirmed at once, and so is a telephone;
     others are sent a message with the token that confirms it."""
     topic, protocol, endpoint = require(call, tx, request["TopicArn"]), request["Protocol"], request.get("Endpoint")
-    if protocol not in PROTOCOLS:
-        raise invalid(f"Does not support this protocol string: {protocol[:64]}")
-    if protocol not in publishing.PROTOCOLS:
-        raise invalid(f"Protocol Reason: {protocol} is not available here")
-    owner = _owner_of_queue(topic, endpoint or "") if protocol == "sqs" else _nobody(topic, protocol, endpoint or "")
+    owner = endpoints.owner_of(call.account, topic, protocol, endpoint or "")
     asked = request.get("Attributes") or {}
     known = tx.find(Subscription, endpoint=endpoint_key(topic.key, protocol, endpoint or ""))
     if known:
@@ -39,7 +32,7 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
             _ask(call, tx, topic, known[0])
         return _known(tx, request, known[0], asked)
     _check_limits(tx, topic)
-    attributes = subscription_attributes.merged(tx, topic.key, {}, asked, "Attributes Reason: ")
+    attributes = subscription_attributes.merged(tx, topic.key, protocol, {}, asked, "Attributes Reason: ")
     drawn = tx.token(32)
     name = f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
     made = Subscription(f"{topic.key}/{name}", call.account, call.principal.arn, protocol, endpoint or "",
@@ -52,34 +45,15 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
 
 def _ask(call: Call, tx: Tx, topic: Topic, subscription: Subscription) -> None:
     """Sends an endpoint the token by which it confirms."""
+    protocol, endpoint = subscription.protocol, subscription.endpoint
     message_id, text = envelopes.confirmation(tx, topic, subscription.token, call.endpoint)
-    if subscription.protocol == "sqs":
-        delivering.put(tx, topic, subscription.endpoint, {"MessageBody": text})
+    if protocol == "sqs":
+        delivering.put(tx, topic, endpoint, {"MessageBody": text})
+    elif protocol.startswith("email"):
+        url = envelopes.subscribe_url(call.endpoint, topic, subscription.token)
+        mailbox.ask(tx, topic, protocol, endpoint, text, url)
     else:
         pending.add(tx, subscription, "SubscriptionConfirmation", message_id, call.request_id, text)
-
-
-def _nobody(topic: Topic, protocol: str, endpoint: str) -> str:
-    """A web server belongs to no account, and confirms for itself. Raises InvalidParameter for what is no URL."""
-    if topic.fifo or topic.bytes_max > BYTES:
-        raise invalid(f"Protocol Reason: FIFO topics, and those of messages above {BYTES} bytes, take no {protocol}")
-    if not endpoint.startswith(f"{protocol}://"):
-        raise invalid("Endpoint must match the specified protocol")
-    parts = urlsplit(endpoint)
-    if not parts.hostname or len(endpoint) > ENDPOINT_MAX or not endpoint.isascii() or not endpoint.isprintable():
-        raise invalid("Endpoint")
-    return ""
-
-
-def _owner_of_queue(topic: Topic, endpoint: str) -> str:
-    """The account of the queue. Raises InvalidParameter unless the topic may send there."""
-    parts = endpoint.split(":")
-    if len(parts) != 6 or parts[:3] != ["arn", "aws", "sqs"] or not all(parts[3:]):
-        raise invalid("SQS endpoint ARN")
-    if parts[5].endswith(".fifo") and not topic.fifo:
-        raise invalid("Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS"
-                      " topics")
-    return parts[4]
 
 
 def _check_limits(tx: Tx, topic: Topic) -> None:
@@ -94,7 +68,8 @@ def _check_limits(tx: Tx, topic: Topic) -> None:
 def _known(tx: Tx, request: Input, known: Subscription, asked: dict[str, str]) -> Any:
     """The answer for an endpoint that is subscribed already."""
     shown = subscription_attributes.view(known)
-    wanted = subscription_attributes.merged(tx, known.topic, known.attributes, asked, "Attributes Reason: ")
+    wanted = subscription_attributes.merged(tx, known.topic, known.protocol, known.attributes, asked,
+                                            "Attributes Reason: ")
     if any(shown.get(name) != wanted.get(name) for name in asked):
         raise invalid("Attributes Reason: Subscription already exists with different attributes")
     return _named(request, known)

@@ -12,3 +12,7 @@ create table if not exists sns_delivery (
 create index if not exists sns_delivery_due on sns_delivery (subscription, due, id);
 create table if not exists sns_turn (subscription text primary key, due double precision not null) without rowid;
 create index if not exists sns_turn_due on sns_turn (due);
+-- The mailbox: mail and text messages, the newest thousand.
+create table if not exists sns_mail (
+  id integer primary key, at double precision not null, protocol text not null, recipient text not null,
+  sender text not null, subject text not null, text text not null);
