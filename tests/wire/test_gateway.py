@@ -284,6 +284,10 @@ def test_the_query_form_of_sqs(gateway: Gateway) -> None:
              "Attribute.2.Value": "1"}
     response = answer(gateway, query("sqs", "2012-11-05", "SetQueueAttributes", QueueUrl="q", **names))
     assert response.status == 200
+    pairs = "&".join(f"{name}={value}" for name, value in names.items())
+    form = f"Action=SetQueueAttributes&Version=2012-11-05&{pairs}".encode()
+    assert answer(gateway, signed("sqs", form, url=f"http://{HOST}/000000000000/q")).status == 200  # to its URL
+    assert "<Code>MissingParameter</Code>" in text_of(answer(gateway, signed("sqs", form)))
 
 
 def test_every_answer_names_its_request(gateway: Gateway) -> None:

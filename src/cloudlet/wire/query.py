@@ -194,6 +194,9 @@ class Query(Protocol):
         if shape is None:
             return lambda message: {}
         read = self._reader.structure(shape)
+        if "QueueUrl" in shape.members:  # of SQS; old SDKs post to the queue's own URL and do not repeat it
+            return lambda message: read(tree([("QueueUrl", message.request.path)] * (message.request.path != "/")
+                                             + list(message.parameters)))
         return lambda message: read(tree(message.parameters))
 
     def compile_printer(self, operation: OperationModel) -> Print:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cloudlet.services.sqs import receiving
 from cloudlet.services.sqs.expiry import Expiry
 from tests.services.sqs.clerk import Clerk
 
@@ -128,6 +129,24 @@ def test_receives_that_are_refused(clerk: Clerk, request_: dict[str, Any]) -> No
     clerk.queue("q")
     assert clerk.refused("q", "ReceiveMessage", **request_) == "InvalidParameterValue"
     assert clerk.refused("nope", "ReceiveMessage") == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def test_too_many_in_flight(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "IN_FLIGHT_MAX", 2)
+    clerk.queue("q", VisibilityTimeout="10")
+    for body in "abc":
+        clerk.send("q", body)
+    assert clerk.bodies("q", count=2) == ["a", "b"]
+    assert clerk.refused("q", "ReceiveMessage") == "OverLimit"
+
+    async def scene() -> None:
+        waiting = asyncio.ensure_future(clerk.ask("q", "ReceiveMessage", WaitTimeSeconds=1))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()  # who waits is told nothing
+        clerk.clock.time += 10
+        async with asyncio.timeout(5):
+            assert await waiting
+    asyncio.run(scene())
 
 
 def test_attributes_are_answered_as_asked(clerk: Clerk) -> None:

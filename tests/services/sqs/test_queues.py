@@ -131,6 +131,7 @@ def test_what_fails_too_often_is_set_aside_and_moved_back(clerk: Clerk) -> None:
         clerk.clock.time += 10
     assert clerk.receive("q") == []
     (message,) = clerk.receive("dead", VisibilityTimeout=0, AttributeNames=["All"])
+    assert message["Attributes"]["ApproximateReceiveCount"] == "3"  # across both queues
     assert (message["MessageId"], message["Attributes"]["DeadLetterQueueSourceArn"], message["Attributes"][
         "SentTimestamp"]) == (sent["MessageId"], f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", "1700000000000")
     assert clerk.at("dead", "ListDeadLetterSourceQueues") == {"queueUrls": [clerk.url("q")]}
@@ -146,6 +147,43 @@ def test_what_fails_too_often_is_set_aside_and_moved_back(clerk: Clerk) -> None:
     (back,) = clerk.receive("q", MessageAttributeNames=["All"])
     assert (back["Body"], back["MessageAttributes"]["a"]["StringValue"]) == ("poison", "1")
     assert back["MessageId"] != sent["MessageId"]
+
+
+def test_dead_letters_of_groups_are_moved_back_in_their_order(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo", VisibilityTimeout="10", ContentBasedDeduplication="true")
+    clerk.fifo("dead.fifo")
+    dead_letters(clerk, 1, "q.fifo", "dead.fifo")
+    for body in ("one", "two", "three"):
+        clerk.send("q.fifo", body, MessageGroupId="g")
+    clerk.receive("q.fifo")
+    clerk.clock.time += 10
+    assert clerk.receive("q.fifo", VisibilityTimeout=0) == []
+    clerk.receive("dead.fifo", count=1, VisibilityTimeout=5)  # "one" becomes visible last
+    clerk.clock.time += 5
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead.fifo"
+    clerk.at("dead.fifo", "StartMessageMoveTask", SourceArn=arn)
+    (key,) = (key for (key,) in clerk.store._db.execute("select key from work where kind='sqs.move'"))
+    asyncio.run(Moving(clerk.store).reconcile(key))
+    assert clerk.bodies("q.fifo") == ["one", "two", "three"]
+
+
+def test_what_does_not_go_together(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo", DeduplicationScope="messageGroup", FifoThroughputLimit="perMessageGroupId")
+    clerk.fifo("plain.fifo")
+    assert clerk.refused("q.fifo", "SetQueueAttributes",
+                         Attributes={"DeduplicationScope": "queue"}) == "InvalidAttributeValue"
+    assert clerk.refused("plain.fifo", "SetQueueAttributes",
+                         Attributes={"FifoThroughputLimit": "perMessageGroupId"}) == "InvalidAttributeValue"
+
+
+def test_a_count_of_receives_is_a_number_however_it_is_written(clerk: Clerk) -> None:
+    clerk.queue("q")
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"
+    for count in ('"5"', "5"):
+        clerk.queue("from", RedrivePolicy=f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {count}}}')
+    for count in ('"³"', "0", "1001", "true", "1.5"):
+        assert clerk.refused("q", "CreateQueue", QueueName="x", Attributes={"RedrivePolicy": (
+            f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {count}}}')}) == "InvalidAttributeValue"
 
 
 @pytest.mark.parametrize("allow", [{"redrivePermission": "denyAll"}, {

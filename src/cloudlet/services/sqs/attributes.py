@@ -72,9 +72,6 @@ def checked(name: str, asked: Mapping[str, str]) -> dict[str, str]:
         elif attribute == "RedriveAllowPolicy":
             value = _allow(value)
         kept[attribute] = value
-    if kept.get("FifoThroughputLimit") == "perMessageGroupId" and kept.get("DeduplicationScope") == "queue":
-        raise InvalidAttributeValue("The FifoThroughputLimit attribute can be perMessageGroupId only where"
-                                    " DeduplicationScope is messageGroup.")
     return kept
 
 
@@ -104,12 +101,12 @@ def _redrive(text: str) -> str:
     if policy.keys() - {"deadLetterTargetArn", "maxReceiveCount"}:
         raise _refused("RedrivePolicy", text, "Only following attributes are supported: [deadLetterTargetArn,"
                                               " maxReceiveCount].")
-    if not str(count).isdigit() or not 1 <= int(count) <= RECEIVES_MAX:
+    if not _number(1, RECEIVES_MAX)(str(count)):
         raise _refused("RedrivePolicy", text, "Invalid value for maxReceiveCount: "
                                               f"{count}, valid values are from 1 to {RECEIVES_MAX} both inclusive.")
     if not isinstance(target, str) or key_of_arn(target) is None:
         raise _refused("RedrivePolicy", text, "Invalid value for deadLetterTargetArn.")
-    return json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": count}, separators=(",", ":"))
+    return json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": int(count)}, separators=(",", ":"))
 
 
 def _allow(text: str) -> str:
@@ -145,12 +142,17 @@ def check_dead_letters(tx: Tx, queue: Queue) -> None:
 
 
 def merged(queue: Queue, kept: Mapping[str, str]) -> dict[str, str]:
-    """A queue's attributes after a change; what is set to nothing is gone."""
+    """A queue's attributes after a change; what is set to nothing is gone. Raises InvalidAttributeValue for those that
+    do not go together."""
     changed = {**queue.attributes, **kept}
     if kept.get("KmsMasterKeyId"):
         changed["SqsManagedSseEnabled"] = "false"
     elif kept.get("SqsManagedSseEnabled") == "true":
         changed.pop("KmsMasterKeyId", None)
+    by_group = changed.get("DeduplicationScope") == "messageGroup"
+    if changed.get("FifoThroughputLimit") == "perMessageGroupId" and not by_group:
+        raise InvalidAttributeValue("The FifoThroughputLimit attribute can be perMessageGroupId only where"
+                                    " DeduplicationScope is messageGroup.")
     return {name: value for name, value in changed.items() if value != ""}
 
 

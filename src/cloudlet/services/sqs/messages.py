@@ -10,7 +10,7 @@ from cloudlet.services.sqs import groups
 from cloudlet.services.sqs.records import Queue, find_by_arn
 from cloudlet.store.db import Tx
 
-EXPIRED_MAX = 1000  # messages that one receive removes on its way; a loop removes the rest
+GONE_MAX = 1000  # messages that one receive removes or sets aside on its way; the next goes on, and so does a loop
 
 
 class Attribute(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -22,7 +22,8 @@ class Attribute(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class About(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came with a message beside its body. `source` is the ARN of the queue whose dead letter it is."""
+    """What came with a message beside its body. `source` is the ARN of the queue whose dead letter it is, `receives`
+    how often it was received before it became one."""
 
     sender: str
     attributes: dict[str, Attribute] = {}
@@ -30,6 +31,7 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     group: str = ""
     token: str = ""  # for deduplication
     source: str = ""
+    receives: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -115,25 +117,34 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
     retention go, and those that were received too often become dead letters."""
     now = now_ms(tx)
     oldest, until = now - queue.number("MessageRetentionPeriod") * 1000, now + visibility_s * 1000
-    redrive, expired = queue.redrive, 0
+    redrive, gone = queue.redrive, 0
     taken: list[Message] = []
-    while len(taken) < count and expired < EXPIRED_MAX:
-        rows = groups.ready(tx, queue.store, now, count - len(taken)) if queue.fifo else _rows(
-            tx, "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=? and visible_ms<=?"
-            " order by visible_ms, id limit ?", queue.store, now, count - len(taken))
+    while len(taken) < count and gone < GONE_MAX:
+        rows = _visible(tx, queue, count - len(taken))
         for number, group, receives, first_ms, sent_ms in rows:
             if sent_ms <= oldest:
                 _delete(tx, queue.store, number, group)
-                expired += 1
-            elif redrive is None or receives < redrive[1] or not _die(tx, queue, redrive[0], number, group, sent_ms):
+                gone += 1
+            elif redrive is not None and receives >= redrive[1] and _die(
+                    tx, queue, redrive[0], Held(number, queue.store, group, now, receives, first_ms, 0, sent_ms)):
+                gone += 1
+            else:
                 tx.execute("update sqs_message set visible_ms=?, receives=?, first_received_ms=?, taken_ms=?"
                            " where id=?", (until, receives + 1, first_ms or now, now, number))
                 if group is not None:
                     groups.block(tx, queue.store, group, until)
                 taken.append(_whole(tx, number, sent_ms, first_ms or now, receives + 1))
-        if not rows or until == now:  # nothing more, or what was just taken is there again
+        if not rows or (taken and until == now):  # nothing more, or what was just taken is there again
             break
     return taken
+
+
+def _visible(tx: Tx, queue: Queue, count: int) -> list[Any]:
+    """At most `count` messages that can be received, as rows of (id, grp, receives, first_received_ms, sent_ms)."""
+    if queue.fifo:
+        return groups.ready(tx, queue.store, now_ms(tx), count)
+    return _rows(tx, "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=?"
+                     " and visible_ms<=? order by visible_ms, id limit ?", queue.store, now_ms(tx), count)
 
 
 def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int]], visibility_s: int) -> list[Message]:
@@ -186,29 +197,29 @@ def _leave(tx: Tx, store: int, number: int, group: str | None) -> None:
         groups.settle(tx, store, group)
 
 
-def _die(tx: Tx, queue: Queue, target_arn: str, number: int, group: str | None, sent_ms: int) -> bool:
+def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:
     """Moves a message that was received too often to the dead-letter queue, where there still is one that takes it.
 
-    It keeps its id, and in standard queues its age.
+    It keeps its id, the count of its receives and, in standard queues, its age.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     """
     target = find_by_arn(tx, target_arn)
     if target is None or target.fifo != queue.fifo:
         return False
-    now, about = now_ms(tx), _decode(_row(tx, "select about from sqs_body where id=?", number)[0])
-    tx.execute("update sqs_body set about=? where id=?",
-               (_encode(msgspec.structs.replace(about, source=queue.arn)), number))
-    _leave(tx, queue.store, number, group)
-    _enter(tx, target, number, about.group, now, now if target.fifo else sent_ms)
+    now, about = now_ms(tx), _decode(_row(tx, "select about from sqs_body where id=?", message.id)[0])
+    dead = msgspec.structs.replace(about, source=queue.arn, receives=about.receives + message.receives)
+    tx.execute("update sqs_body set about=? where id=?", (_encode(dead), message.id))
+    _leave(tx, queue.store, message.id, message.group)
+    _enter(tx, target, message.id, about.group, now, now if target.fifo else message.sent_ms)
     arouse(tx, target)
     return True
 
 
 def waiting(tx: Tx, queue: Queue, count: int) -> list[Message]:
-    """At most `count` messages that nobody has, the oldest first; they stay where they are."""
-    rows = _rows(tx, "select id, sent_ms, first_received_ms, receives from sqs_message where store=? and visible_ms<=?"
-                     " order by visible_ms, id limit ?", queue.store, now_ms(tx), count)
-    return [_whole(tx, *row) for row in rows]
+    """At most `count` messages that nobody has, the oldest first, and those of a group in their order; they stay where
+    they are."""
+    return [_whole(tx, number, sent_ms, first_ms, receives)
+            for number, _, receives, first_ms, sent_ms in _visible(tx, queue, count)]
 
 
 def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:
@@ -217,7 +228,7 @@ def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
     """
     _delete(tx, source.store, message.id, message.about.group if source.fifo else None)
-    add(tx, target, new_message_id(tx), message.body, msgspec.structs.replace(message.about, source=""),
+    add(tx, target, new_message_id(tx), message.body, msgspec.structs.replace(message.about, source="", receives=0),
         target.number("DelaySeconds"))
     arouse(tx, target)
 

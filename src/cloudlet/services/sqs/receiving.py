@@ -30,11 +30,12 @@ async def receive_message(call: Call, store: Store, request: Input) -> Output:
     while True:
         with store.tx() as tx:
             queue = require(call, tx, request["QueueUrl"])
-            taken = _take(tx, queue, request)
+            wait_s = _within("WaitTimeSeconds", request.get("WaitTimeSeconds"),
+                             queue.number("ReceiveMessageWaitTimeSeconds"), 0, WAIT_S_MAX,
+                             f"Must be >= 0 and <= {WAIT_S_MAX}, if provided.")
             if deadline is None:
-                deadline = tx.now + _within("WaitTimeSeconds", request.get("WaitTimeSeconds"),
-                                            queue.number("ReceiveMessageWaitTimeSeconds"), 0, WAIT_S_MAX,
-                                            f"Must be >= 0 and <= {WAIT_S_MAX}, if provided.")
+                deadline = tx.now + wait_s
+            taken = _take(tx, queue, request, wait_s > 0)
             left_s = deadline - tx.now
             if taken:
                 messages.arouse(tx, queue)  # who waits gets what is left, now or when these come back
@@ -48,7 +49,12 @@ async def receive_message(call: Call, store: Store, request: Input) -> Output:
     return {"Messages": [view(queue, message, names, request.get("MessageAttributeNames") or ()) for message in taken]}
 
 
-def _take(tx: Tx, queue: Queue, request: Input) -> list[Message]:
+def _take(tx: Tx, queue: Queue, request: Input, waits: bool) -> list[Message]:
+    """What is there now. Where too many are in flight already, that is nothing, and for a short poll of a standard
+    queue an error.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+    """
     count = _within("MaxNumberOfMessages", request.get("MaxNumberOfMessages"), 1, 1, COUNT_MAX,
                     f"Must be between 1 and {COUNT_MAX}, if provided.")
     visibility_s = _within("VisibilityTimeout", request.get("VisibilityTimeout"), queue.number("VisibilityTimeout"), 0,
@@ -63,7 +69,7 @@ def _take(tx: Tx, queue: Queue, request: Input) -> list[Message]:
         if again is not None:
             return messages.retake(tx, queue, again, visibility_s)
     if messages.is_over(tx, queue, IN_FLIGHT_MAX):
-        if queue.fifo:
+        if queue.fifo or waits:
             return []
         raise OverLimit(f"The maximum number of messages in flight ({IN_FLIGHT_MAX}) has been reached.")
     taken = messages.take(tx, queue, count, visibility_s)
@@ -112,7 +118,7 @@ def _system_attributes(queue: Queue, message: Message) -> dict[str, str]:
     about = message.about
     return {
         "SenderId": about.sender, "SentTimestamp": str(message.sent_ms),
-        "ApproximateReceiveCount": str(message.receives),
+        "ApproximateReceiveCount": str(about.receives + message.receives),  # "across all queues"
         "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
         "SequenceNumber": fifo.sequence(message.id) if queue.fifo else "", "MessageDeduplicationId": about.token,
         "MessageGroupId": about.group, "AWSTraceHeader": about.trace, "DeadLetterQueueSourceArn": about.source}
