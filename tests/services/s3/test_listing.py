@@ -139,3 +139,17 @@ def test_a_bucket_is_emptied_page_by_page(counter: Counter) -> None:
         query = {"key_marker": answer.xml.findtext("NextKeyMarker"),
                  "version_id_marker": answer.xml.findtext("NextVersionIdMarker")}
     assert counter.rows("s3_version") == 0
+
+
+def test_until_when_archived_objects_can_be_read(counter: Counter) -> None:
+    for key, kind in (("cold", "GLACIER"), ("colder", "DEEP_ARCHIVE"), ("warm", "STANDARD")):
+        counter.ask("PUT", f"/bkt/{key}", b"x", headers={"x-amz-storage-class": kind})
+    restore = b"<RestoreRequest><Days>2</Days></RestoreRequest>"
+    assert counter.ask("POST", "/bkt/cold", restore, restore="").status == 202
+    asked = {"x-amz-optional-object-attributes": "RestoreStatus"}
+    for query, tag in (({}, "Contents"), ({"list_type": "2"}, "Contents"), ({"versions": ""}, "Version")):
+        answer = counter.ask("GET", "/bkt", headers=asked, **query).xml
+        assert [(each.findtext("Key"), each.findtext("RestoreStatus/RestoreExpiryDate"),
+                 each.findtext("RestoreStatus/IsRestoreInProgress")) for each in answer.findall(tag)] == [
+            ("cold", "2023-11-17T00:00:00.000Z", "false"), ("colder", None, None), ("warm", None, None)]
+        assert counter.ask("GET", "/bkt", **query).xml.find(f"{tag}/RestoreStatus") is None

@@ -12,21 +12,22 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.owners import canonical_id
-from cloudlet.services.s3.records import Bucket
+from cloudlet.services.s3.records import Bucket, decode_about
+from cloudlet.services.s3.restoring import ARCHIVED
 from cloudlet.services.s3.service import InvalidArgument, bucket_arns, s3
 from cloudlet.services.s3.walking import Asked, Row, asked, name_of, page
 from cloudlet.store.db import Tx
 
 _CURRENT = ("from s3_version where bucket=? and key>=? and current=1 and marker=0 order by key")
 _LISTED = "select key, size, etag, modified_ms, storage_class, checksum"
-_VERSION = "select key, id, version, current, marker, size, etag, modified_ms, storage_class, checksum, owner"
+_VERSION = "select key, id, version, current, marker, size, etag, modified_ms, storage_class, checksum, owner, about"
 
 
 @s3.read(resources=bucket_arns, action="s3:ListBucket")
 def list_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The objects of a bucket after a marker."""
     marker, want = request.get("Marker", ""), asked(request, "MaxKeys", "max-keys")
-    answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, owners=True)
+    answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, True, _restored(request))
     return {"Marker": want.encode(marker), "NextMarker": want.encode(last) if last and want.delimiter else None,
             **answer}
 
@@ -37,19 +38,22 @@ def list_objects_v2(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, An
     token, start, want = request.get("ContinuationToken"), request.get("StartAfter"), asked(
         request, "MaxKeys", "max-keys")
     marker = (start or "") if token is None else _key_of(token)
-    answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, bool(request.get("FetchOwner")))
+    answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, bool(request.get("FetchOwner")),
+                            _restored(request))
     return {"StartAfter": None if start is None else want.encode(start), "ContinuationToken": token,
             "NextContinuationToken": _token_of(last) if last else None,
             "KeyCount": len(answer["Contents"]) + len(answer["CommonPrefixes"]), **answer}
 
 
-def _objects(bucket: Bucket, tx: Tx, want: Asked, marker: str, owners: bool) -> tuple[dict[str, Any], str | None]:
-    """What both answer, and the key or common prefix after which the next page begins."""
+def _objects(bucket: Bucket, tx: Tx, want: Asked, marker: str, owners: bool,
+             restored: bool) -> tuple[dict[str, Any], str | None]:
+    """What both answer, and the key or common prefix after which the next page begins. What is not in the index is read
+    only where it is asked for."""
     owner = _owner_of(bucket) if owners else None
-    columns = _LISTED if not owners or owner else f"{_LISTED}, owner"
+    columns = [_LISTED, *(["owner"] if owners and not owner else []), *(["about"] if restored else [])]
 
     def seek(key: str) -> Iterable[Row]:
-        return tx.execute(f"{columns} {_CURRENT}", (bucket.id, key))
+        return tx.execute(f"{', '.join(columns)} {_CURRENT}", (bucket.id, key))
     rows, prefixes, last = page(want.walk(seek, marker), want.limit)
     encode = want.encode
     contents = [{"Key": encode(key), "LastModified": modified_ms // 1000, "ETag": f'"{etag}"', **_checksum(checksum),
@@ -57,7 +61,10 @@ def _objects(bucket: Bucket, tx: Tx, want: Asked, marker: str, owners: bool) -> 
                 for key, size, etag, modified_ms, storage_class, checksum, *_ in rows]
     if owners:
         for content, row in zip(contents, rows, strict=True):
-            content["Owner"] = owner or {"ID": row[-1]}
+            content["Owner"] = owner or {"ID": row[6]}
+    if restored:
+        for content, row in zip(contents, rows, strict=True):
+            content["RestoreStatus"] = _restore_status(row[4], row[-1], tx.now)
     return ({"Name": bucket.name, **want.answer("MaxKeys", prefixes, last), "Contents": contents},
             None if last is None else name_of(last))
 
@@ -79,6 +86,9 @@ def list_object_versions(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
         found = chain(_rest_of_key(tx, bucket, marker, version_marker), found)
     rows, prefixes, last = page(found, want.limit)
     versions, markers = _of_versions(rows, want, _owner_of(bucket))
+    if _restored(request):
+        for version, row in zip(versions, (row for row in rows if not row[4]), strict=True):
+            version["RestoreStatus"] = _restore_status(row[8], row[-1], tx.now)
     return {"Name": bucket.name, "KeyMarker": want.encode(marker), "VersionIdMarker": version_marker,
             "NextKeyMarker": None if last is None else want.encode(name_of(last)),
             "NextVersionIdMarker": None if last is None or isinstance(last, str) else last[2],
@@ -88,7 +98,7 @@ def list_object_versions(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
 def _of_versions(rows: list[Row], want: Asked, owner: dict[str, str] | None) -> tuple[list[Any], list[Any]]:
     """The versions and the markers among rows, as they are answered."""
     versions, markers = [], []
-    for key, _, version, current, is_marker, size, etag, modified_ms, storage_class, checksum, its_owner in rows:
+    for key, _, version, current, is_marker, size, etag, modified_ms, storage_class, checksum, its_owner, _ in rows:
         one = {"Key": want.encode(key), "VersionId": version, "IsLatest": bool(current),
                "LastModified": modified_ms // 1000, "Owner": owner or {"ID": its_owner}}
         if is_marker:
@@ -107,6 +117,16 @@ def _rest_of_key(tx: Tx, bucket: Bucket, key: str, version: str) -> Iterable[Row
         return tx.execute(f"{_VERSION} from s3_version where bucket=? and key=? order by id desc", (bucket.id, key))
     return tx.execute(f"{_VERSION} from s3_version where bucket=? and key=? and id<? order by id desc",
                       (bucket.id, key, row[0]))
+
+
+def _restored(request: dict[str, Any]) -> bool:
+    """Whether a request asks until when archived objects can be read."""
+    return "RestoreStatus" in (request.get("OptionalObjectAttributes") or ())
+
+
+def _restore_status(storage_class: str, about: bytes, now: float) -> dict[str, Any] | None:
+    until = decode_about(about).restored_until if storage_class in ARCHIVED else 0
+    return {"IsRestoreInProgress": False, "RestoreExpiryDate": until} if until > now else None
 
 
 def _owner_of(bucket: Bucket) -> dict[str, str] | None:
