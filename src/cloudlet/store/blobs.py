@@ -133,9 +133,10 @@ class Reader:
     `crc64` says.
     """
 
-    def __init__(self, blobs: "Blobs", file: _File, size: int, start: int, length: int,
+    def __init__(self, blobs: "Blobs", name: str, file: _File, size: int, start: int, length: int,
                  crc64: bytes | None = None) -> None:
-        self._blobs, self._file, self.size, self._at, self._end = blobs, file, size, start, start + length
+        self._blobs, self._name, self._file, self.size, self._at, self._end = (
+            blobs, name, file, size, start, start + length)
         self._check = _Check(crc64) if crc64 is not None and length == size else None
         self._ahead: asyncio.Future[bytes] | None = None  # the next chunk is read while the last is sent
 
@@ -143,7 +144,11 @@ class Reader:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk = await (self._ahead or self._read())
+        try:
+            chunk = await (self._ahead or self._read())
+        except OSError as error:
+            self._tell(error)
+            raise
         if not chunk:
             raise StopAsyncIteration
         self._at += len(chunk)
@@ -166,9 +171,14 @@ class Reader:
                     self._blobs.send(_send, socket, self._file, head, at, self._end, self._check))
                 if not keeps_up:
                     await _writable(socket)
-        except OSError:
+        except OSError as error:
             socket.close()  # or the client would not see the connection close
+            self._tell(error)
             raise
+
+    def _tell(self, error: OSError) -> None:
+        if error.errno == errno.EIO:  # the disk's, not the client's
+            self._blobs.on_failure(self._name)
 
 
 def _read(file: _File, at: int, end: int, check: _Check | None) -> bytes:
@@ -331,6 +341,7 @@ class Blobs:
 
     def __init__(self, root: Path, *, hashed: bool = True) -> None:
         self.hashed = hashed
+        self.on_failure: Callable[[str], None] = lambda name: None  # is told of what could not be read to its end
         self._blobs = root / ("sha256" if hashed else "files")
         self._incoming, self._doomed = root / "incoming", root / "doomed"
         for directory in (self._blobs, self._incoming, self._doomed):
@@ -384,7 +395,8 @@ class Blobs:
             raise BlobMissing(digest) from None
         size = os.fstat(file.fd).st_size
         start = min(start, size)
-        return Reader(self, file, size, start, size - start if length is None else min(length, size - start), crc64)
+        length = size - start if length is None else min(length, size - start)
+        return Reader(self, digest, file, size, start, length, crc64)
 
     @contextmanager
     def hold(self, digest: str) -> Iterator[None]:
@@ -447,13 +459,7 @@ class Blobs:
     async def begin(self, name: str) -> Upload:
         """A new upload; `name` is of hex digits and dashes."""
         path = self._upload_path(name)
-        made = self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        try:
-            await finished(made)
-        except asyncio.CancelledError:
-            if made.exception() is None:
-                path.unlink()
-            raise
+        await self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         return self._keep(Upload(self, name, path, 0))
 
     def upload(self, name: str) -> Upload | None:

@@ -185,3 +185,6 @@ def test_rot_that_nobody_found_yet_is_met_before_the_end(counter: Counter) -> No
     assert copy.status == 500, "a copy is not taken of it as if it were right"
     assert counter.ask("GET", "/bkt/copy").status == 404
     assert counter.files() == [file]
+    (told,) = tell(counter)
+    assert "s3://bkt/key" in told
+    assert counter.ask("GET", "/bkt/key").code == "InternalError", "now it is known"

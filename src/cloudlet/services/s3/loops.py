@@ -15,6 +15,7 @@ def controller(store: Store, objects: Blobs) -> Controller:
     """All of them. `objects` are the files of its objects."""
     store.blobs["s3"] = objects
     collector, scrubber, keeper = Collector(store, objects), Scrubber(store, objects), Keeper(store)
+    objects.on_failure = scrubber.suspect
     return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten, WORK: keeper.carry_out,
                        replication_rules.WORK: replication.Copier(store).copy},
                       workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run,

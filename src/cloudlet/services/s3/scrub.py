@@ -38,8 +38,15 @@ class Scrubber:
             if not due:
                 await self._store.clock.sleep(REST_S)
 
+    def suspect(self, file: str) -> None:
+        """Has a file looked at soon, which somebody could not read to its end."""
+        with self._store.tx() as tx:
+            rows: list[Any] = tx.execute("select id from s3_content where file=? and rotten=0", (file,)).fetchall()
+            for (content,) in rows:
+                tx.enqueue(ROTTEN, str(content))
+
     async def rotten(self, key: str) -> Outcome:
-        """Reads a content again that was found rotten, or is gone now."""
+        """Reads a content again that was found rotten, is suspected of it, or is gone now."""
         wrong = await self.look(int(key))
         if not wrong:
             return Done()
