@@ -1,4 +1,4 @@
-"""What happens to objects is told to queues, within the transaction in which it happens.
+"""What happens to objects is told to queues and topics, within the transaction in which it happens.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 """
@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 from cloudlet.kernel import policy
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError
-from cloudlet.services import sqs
+from cloudlet.services import sns, sqs
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.settings import kept
@@ -21,6 +21,9 @@ from cloudlet.services.s3.versions import Version
 from cloudlet.store.db import Tx
 
 SERVICE = "s3.amazonaws.com"
+SUBJECT = "Amazon S3 Notification"
+DESTINATIONS = {"QueueConfigurations": "QueueArn", "TopicConfigurations": "TopicArn"}
+ENDPOINT = "endpoint"  # what is kept beside them: by what name we were reached when they were put
 # By its name in policies, and as one of all, where a policy lets anybody in.
 _CALLER = policy.Caller(frozenset({("Service", SERVICE), ("AWS", SERVICE)}))
 
@@ -44,23 +47,32 @@ def lifecycle(tx: Tx) -> Cause:
     return Cause(SERVICE, SERVICE, tx.token(32))
 
 
-def may_send(queue: sqs.Queue, bucket: Bucket) -> bool:
-    """Whether a queue's policy lets S3 send what happens in a bucket."""
-    document = queue.attributes.get("Policy")
+def find_target(tx: Tx, arn: str) -> sqs.Queue | sns.Topic | None:
+    """The queue or the topic of an ARN."""
+    return sns.find_by_arn(tx, arn) if arn.startswith("arn:aws:sns:") else sqs.find_by_arn(tx, arn)
+
+
+def may_send(target: sqs.Queue | sns.Topic, bucket: Bucket) -> bool:
+    """Whether the policy of a queue or a topic lets S3 send what happens in a bucket."""
+    document, action = target.attributes.get("Policy"), (
+        "sns:Publish" if isinstance(target, sns.Topic) else "sqs:SendMessage")
     facts = {"aws:sourcearn": (bucket.arn,), "aws:sourceaccount": (bucket.account,), "aws:principalservicename": (
         SERVICE,), "aws:principalisawsservice": ("true",)}
     return document is not None and policy.granted(
-        policy.parse(document), _CALLER, "sqs:SendMessage", queue.arn, facts.get) not in ("none", "deny")
+        policy.parse(document), _CALLER, action, target.arn, facts.get) == "direct"
 
 
-def deliver(tx: Tx, bucket: Bucket, destination: str, message: Mapping[str, Any]) -> None:
+def deliver(tx: Tx, bucket: Bucket, destination: str, message: Mapping[str, Any], cause: Cause, endpoint: str) -> None:
     """Sends a message to where an ARN says. What cannot be sent to is passed over, as on AWS: what happened, happened.
-    """
-    queue = sqs.find_by_arn(tx, destination)
-    if queue is None or not may_send(queue, bucket):
+    `endpoint` is where a topic's subscribers find what its messages speak of."""
+    target, text = find_target(tx, destination), json.dumps(message, separators=(",", ":"))
+    if target is None or not may_send(target, bucket):
         return
     try:
-        sqs.send(tx, queue, SERVICE, {"MessageBody": json.dumps(message, separators=(",", ":"))})
+        if isinstance(target, sns.Topic):
+            sns.send(tx, target, {"Message": text, "Subject": SUBJECT}, endpoint, cause.request_id)
+        else:
+            sqs.send(tx, target, SERVICE, {"MessageBody": text})
     except AwsError:
         return
 
@@ -70,10 +82,12 @@ def announce(tx: Tx, cause: Cause, bucket: Bucket, event: str, version: Version,
     `data` what the record says beside it."""
     if NOTIFICATION not in bucket.acts:
         return
-    for configuration in (kept.get(tx, bucket, NOTIFICATION) or {}).get("QueueConfigurations", ()):
-        if wants(configuration, event, version.key):
-            record = {**_record(tx, cause, bucket, event, version, configuration["Id"]), **data}
-            deliver(tx, bucket, configuration["QueueArn"], {"Records": [record]})
+    said = kept.get(tx, bucket, NOTIFICATION) or {}
+    for configurations, member in DESTINATIONS.items():
+        for configuration in said.get(configurations, ()):
+            if wants(configuration, event, version.key):
+                record = {**_record(tx, cause, bucket, event, version, configuration["Id"]), **data}
+                deliver(tx, bucket, configuration[member], {"Records": [record]}, cause, said[ENDPOINT])
 
 
 def wants(configuration: Mapping[str, Any], event: str, key: str) -> bool:

@@ -1,5 +1,6 @@
-"""SNS: topics, who is subscribed to them, and messages that reach every one of them."""
+"""SNS: topics, who is subscribed to them, and messages that reach every one of them; the front door for publishers."""
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -17,10 +18,12 @@ from cloudlet.services.sns import (
 from cloudlet.services.sns.deliveries import Deliveries
 from cloudlet.services.sns.mailbox import newest as newest_mail
 from cloudlet.services.sns.pages import page
+from cloudlet.services.sns.records import Topic, find_by_arn
 from cloudlet.services.sns.service import sns
-from cloudlet.store.db import Store
+from cloudlet.store.db import Store, Tx
 
-__all__ = ["TABLES", "controller", "newest_mail", "page", "permissions", "publishing", "sns",
+__all__ = ["TABLES", "Topic", "controller", "find_by_arn", "newest_mail", "page", "permissions", "publishing",
+           "send", "sns",
            "subscription_attributes", "subscriptions", "tags", "topic_attributes", "topics"]
 
 TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_text()
@@ -29,3 +32,9 @@ TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_te
 def controller(store: Store, engines: Any, site: Site) -> Controller:
     """What posts messages to subscribers."""
     return Controller({}, workers={"sns.deliveries": Deliveries(store, engines.webhooks).run})
+
+
+def send(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str) -> str:
+    """Publishes a message within the publisher's transaction; its MessageId. `entry` has the members of a Publish
+    request, `endpoint` is where subscribers reach us. Raises AWS's errors, and then nobody got anything."""
+    return publishing.put(tx, topic, entry, endpoint, request_id)["MessageId"]

@@ -105,6 +105,12 @@ def require(call: Call, tx: Tx, arn: str, parameter: str = "TopicArn") -> Topic:
     return found
 
 
+def find_by_arn(tx: Tx, arn: str) -> Topic | None:
+    """The topic of an ARN of any region, or None."""
+    parts = arn.split(":")
+    return tx.get(Topic, f"{parts[4]}/{parts[3]}/{parts[5]}") if len(parts) == 6 and all(parts[3:]) else None
+
+
 def find_subscription(call: Call, tx: Tx, arn: str) -> Subscription | None:
     """The subscription of an ARN, or None. Raises InvalidParameter for what is no such ARN."""
     parts = arn.split(":")

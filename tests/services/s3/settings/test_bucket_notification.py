@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudlet.services import sqs
+from cloudlet.services import sns, sqs
 from tests.services.desk import root
 from tests.services.s3.counter import ACCOUNT, Answer, Counter
 
@@ -105,10 +105,34 @@ def test_what_is_no_configuration(counter: Counter, filter: str, events: str, co
 
 def test_destinations_that_are_not_there(counter: Counter) -> None:
     for more in ("<EventBridgeConfiguration/>",
-                 f"<TopicConfiguration><Topic>arn:aws:sns:us-east-1:{ACCOUNT}:t</Topic>{PUT}</TopicConfiguration>",
                  f"<CloudFunctionConfiguration><CloudFunction>arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
                  f"</CloudFunction>{PUT}</CloudFunctionConfiguration>"):
         assert notify(counter, "", more=more).status == 501
+
+
+def test_topics(counter: Counter) -> None:
+    arn = f"arn:aws:sns:us-east-1:{ACCOUNT}:t"
+    more = f"<TopicConfiguration><Id>t</Id><Topic>{arn}</Topic>{PUT}</TopicConfiguration>"
+    counter.store.create_tables(sns.TABLES)
+    assert "does not exist" in notify(counter, "", more=more).xml.findtext("ArgumentValue1")
+    counter.desk(sns.sns, "CreateTopic", root(ACCOUNT), Name="t")
+    assert "Permissions" in notify(counter, "", more=more).xml.findtext("ArgumentValue1")
+    statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "SNS:Publish",
+                 "Resource": arn, "Condition": SAME}
+    counter.desk(sns.sns, "SetTopicAttributes", root(ACCOUNT), TopicArn=arn, AttributeName="Policy",
+                 AttributeValue=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    queue(counter, "q", {"Principal": "*", "Condition": {}})
+    counter.desk(sns.sns, "Subscribe", root(ACCOUNT), TopicArn=arn, Protocol="sqs",
+                 Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:q")
+    assert notify(counter, "", more=more).status == 200
+    got = counter.ask("GET", "/bkt", notification="").xml
+    assert [each.tag for each in got] == ["TopicConfiguration"] and got.findtext("TopicConfiguration/Topic") == arn
+    counter.ask("PUT", "/bkt/key", b"x")
+    test, put = told(counter, "q")
+    assert json.loads(test["Message"])["Event"] == "s3:TestEvent"
+    assert (put["Subject"], put["TopicArn"]) == ("Amazon S3 Notification", arn)
+    assert json.loads(put["Message"])["Records"][0]["eventName"] == "ObjectCreated:Put"
+    assert notify(counter, "q", more=more).code == "InvalidArgument"  # one event is told once
 
 
 def other(events: str, *rules: str) -> str:

@@ -3,14 +3,14 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services import sqs
 from cloudlet.services.s3 import notifications
 from cloudlet.services.s3.buckets import require_bucket
+from cloudlet.services.s3.notifications import DESTINATIONS, ENDPOINT
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.service import InvalidArgument, MalformedXml, NotImplementedHere, bucket_arns, s3
 from cloudlet.services.s3.settings import kept
@@ -19,18 +19,18 @@ from cloudlet.store.db import Tx
 
 CONFIGURATIONS_MAX = 100
 _VALUE_MAX = 1024
-_ELSEWHERE = ("TopicConfigurations", "LambdaFunctionConfigurations", "EventBridgeConfiguration")
-_QUEUES = "QueueConfigurations"
+_ELSEWHERE = ("LambdaFunctionConfigurations", "EventBridgeConfiguration")
 
 
 @s3.write(resources=bucket_arns, action="s3:PutBucketNotification", durable=True)
 def put_bucket_notification_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> None:
-    """Says what a bucket tells to which queues, in the place of what it was; each of them gets a test event."""
+    """Says what a bucket tells to which queues and topics, in the place of what it was; each gets a test event."""
     bucket, wanted = require_bucket(tx, call, request), request["NotificationConfiguration"]
     for kind in _ELSEWHERE:
         if wanted.get(kind) or (kind == "EventBridgeConfiguration" and kind in wanted):
-            raise NotImplementedHere(f"Cloudlet notifies queues of SQS only, and has nothing for {kind}")
-    configurations = [_checked(tx, each) for each in wanted.get(_QUEUES) or ()]
+            raise NotImplementedHere(f"Cloudlet notifies queues and topics only, and has nothing for {kind}")
+    found = {kind: [_checked(tx, each) for each in wanted[kind]] for kind in DESTINATIONS if wanted.get(kind)}
+    configurations = [each for kind in found for each in found[kind]]
     if not configurations:
         kept.act_on(tx, bucket, NOTIFICATION, None)
         return
@@ -40,22 +40,24 @@ def put_bucket_notification_configuration(call: Call, tx: Tx, request: dict[str,
         raise InvalidArgument("Same ID used for multiple configurations. IDs must be unique")
     for one, other in combinations(configurations, 2):
         _check_apart(one, other)
-    queues = dict.fromkeys(each["QueueArn"] for each in configurations)
+    arns = dict.fromkeys((each[DESTINATIONS[kind]], kind) for kind in found for each in found[kind])
     if not request.get("SkipDestinationValidation"):
-        for arn in queues:
-            _check_queue(tx, bucket, arn)
-    kept.act_on(tx, bucket, NOTIFICATION, {_QUEUES: configurations})
+        for arn, kind in arns:
+            _check_target(tx, bucket, arn, "topic" if kind == "TopicConfigurations" else "queue")
+    kept.act_on(tx, bucket, NOTIFICATION, {**found, ENDPOINT: call.endpoint})
     identity = notifications.host_id(call.request_id)
-    for arn in queues:
+    for arn, _ in arns:
         notifications.deliver(tx, bucket, arn, {
             "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": notifications.time_text(tx.now),
-            "Bucket": bucket.name, "RequestId": identity[:16], "HostId": identity})
+            "Bucket": bucket.name, "RequestId": identity[:16], "HostId": identity},
+            notifications.cause_of(call), call.endpoint)
 
 
 @s3.read(resources=bucket_arns, action="s3:GetBucketNotification")
 def get_bucket_notification_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
     """What was put; nothing where nobody put anything."""
-    return kept.get(tx, require_bucket(tx, call, request), NOTIFICATION) or {}
+    found = kept.get(tx, require_bucket(tx, call, request), NOTIFICATION) or {}
+    return {kind: found[kind] for kind in DESTINATIONS if kind in found}
 
 
 def _checked(tx: Tx, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,21 +103,21 @@ def _same(one: str, other: str) -> bool:
                                for wide, narrow in ((one, other), (other, one)))
 
 
-def _check_queue(tx: Tx, bucket: Bucket, arn: str) -> None:
-    """Raises InvalidArgument, in AWS's words, where a queue cannot be sent to."""
-    parts: Sequence[str] = arn.split(":")
-    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs":
-        raise InvalidArgument("The ARN could not be parsed", ArgumentName="QueueArn", ArgumentValue=arn)
+def _check_target(tx: Tx, bucket: Bucket, arn: str, what: str) -> None:
+    """Raises InvalidArgument, in AWS's words, where a "queue" or a "topic" cannot be sent to."""
+    parts, service = arn.split(":"), "sns" if what == "topic" else "sqs"
+    if len(parts) != 6 or parts[:3] != ["arn", "aws", service]:
+        raise InvalidArgument("The ARN could not be parsed", ArgumentName=what, ArgumentValue=arn)
     if parts[3] != bucket.region:
         raise InvalidArgument("The notification destination service region is not valid for the bucket location"
                               " constraint", ArgumentName=arn, ArgumentValue="null")
-    queue = sqs.find_by_arn(tx, arn)
-    if queue is None:
-        problem = "The destination queue does not exist"
-    elif queue.fifo:
-        problem = "FIFO SQS queues are not supported"
-    elif not notifications.may_send(queue, bucket):
-        problem = "Permissions on the destination queue do not allow S3 to publish notifications from this bucket"
+    target = notifications.find_target(tx, arn)
+    if target is None:
+        problem = f"The destination {what} does not exist"
+    elif target.fifo:
+        problem = f"FIFO {service.upper()} {what}s are not supported"
+    elif not notifications.may_send(target, bucket):
+        problem = f"Permissions on the destination {what} do not allow S3 to publish notifications from this bucket"
     else:
         return
     raise InvalidArgument("Unable to validate the following destination configurations", ArgumentName1=arn,
