@@ -69,6 +69,19 @@ def test_each_thing_has_its_name(told_of: Counter) -> None:
                               "ObjectRemoved:Delete", "ObjectCreated:CompleteMultipartUpload"]
 
 
+def test_what_is_restored_is_told(counter: Counter) -> None:
+    queue(counter, "q")
+    notify(counter, "q", "<Event>s3:ObjectRestore:*</Event>")
+    told(counter, "q")
+    counter.ask("PUT", "/bkt/a", b"data", headers={"x-amz-storage-class": "GLACIER"})
+    assert counter.ask("POST", "/bkt/a", b"<RestoreRequest><Days>1</Days></RestoreRequest>", restore="").status == 202
+    assert counter.ask("POST", "/bkt/a", b"<RestoreRequest><Days>2</Days></RestoreRequest>", restore="").status == 200
+    asked, done = records(counter)
+    assert (asked["eventName"], done["eventName"]) == ("ObjectRestore:Post", "ObjectRestore:Completed")
+    assert done["glacierEventData"]["restoreEventData"] == {
+        "lifecycleRestorationExpiryTime": "2023-11-16T00:00:00.000Z", "lifecycleRestoreStorageClass": "GLACIER"}
+
+
 def test_versions_are_named(told_of: Counter) -> None:
     set_versioning(told_of, "Enabled")
     version = told_of.ask("PUT", "/bkt/a", b"data").headers["x-amz-version-id"]

@@ -9,7 +9,7 @@ from cloudlet.services.iam import iam
 from cloudlet.services.s3 import replication
 from tests.services.desk import root
 from tests.services.s3.counter import ACCOUNT, Answer, Counter, document
-from tests.services.s3.settings.test_bucket_replication import ENABLED, pair, replicate, rule
+from tests.services.s3.settings.test_bucket_replication import ENABLED, ROLE, pair, replicate, rule
 from tests.services.s3.test_lock import hold
 
 __all__ = ["pair"]  # a fixture
@@ -141,6 +141,24 @@ def test_locks_go_along(counter: Counter, pair: Counter) -> None:
     hold(pair, "ON")
     copy(pair, "lck")
     assert pair.ask("DELETE", "/far/key", versionId=version).code == "AccessDenied"
+
+
+def test_another_account_takes_what_its_bucket_lets_in(pair: Counter) -> None:
+    other = "111111111111"
+    pair.ask("PUT", "/far", key=other)
+    pair.ask("PUT", "/far", ENABLED, versioning="", key=other)
+    taken = f"<Account>{other}</Account><AccessControlTranslation><Owner>Destination</Owner></AccessControlTranslation>"
+    assert replicate(pair, rule(to="far", destination=taken)).status == 200
+    put(pair)
+    copy(pair)
+    assert status(pair) == "FAILED"  # its policy does not let the role in
+    policy = document({"Principal": {"AWS": ROLE}, "Resource": "arn:aws:s3:::far/*", "Action": [
+        "s3:ReplicateObject", "s3:ObjectOwnerOverrideToBucketOwner"]})
+    assert pair.ask("PUT", "/far", policy.encode(), policy="", key=other).status == 204
+    put(pair)
+    copy(pair)
+    got = pair.ask("GET", "/far/key", key=other)
+    assert (status(pair), got.body, got.headers["x-amz-replication-status"]) == ("COMPLETED", b"data", "REPLICA")
 
 
 def break_role(counter: Counter) -> None:

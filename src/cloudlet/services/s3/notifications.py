@@ -129,7 +129,7 @@ def _record(tx: Tx, cause: Cause, bucket: Bucket, event: str, version: Version, 
     about["sequencer"] = f"{int(tx.now * 1_000_000):018X}"
     identity = host_id(cause.request_id)
     return {
-        "eventVersion": "2.1" if event.startswith(("ObjectCreated", "ObjectRemoved")) else "2.3",
+        "eventVersion": "2.1" if event.startswith(("ObjectCreated", "ObjectRemoved", "ObjectRestore")) else "2.3",
         "eventSource": "aws:s3", "awsRegion": bucket.region, "eventTime": time_text(tx.now), "eventName": event,
         "userIdentity": {"principalId": cause.principal}, "requestParameters": {"sourceIPAddress": cause.address},
         "responseElements": {"x-amz-request-id": identity[:16], "x-amz-id-2": identity},

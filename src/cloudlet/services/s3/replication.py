@@ -84,7 +84,7 @@ def _copy(tx: Tx, call: Call | None, bucket: Bucket, version: Version, about: Ab
             tx, call, "s3:ObjectOwnerOverrideToBucketOwner", destination):
         return False
     there = versions.find(tx, target, version.key, version.version)
-    kept_about = about.replace(replication=REPLICA, acl="" if taken else about.acl)
+    kept_about = about.replace(replication=REPLICA, acl="" if taken else about.acl, restored_until=0)
     retained = lock.of_new(tx, target, lock.Lock(version.mode, version.retain_until_ms, version.legal_hold)) if (
         target.lock_enabled and not version.marker) else {}
     if there is not None:  # what has changed is what is known of it, never its bytes

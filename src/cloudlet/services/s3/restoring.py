@@ -7,10 +7,11 @@ from email.utils import formatdate
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.s3 import versions
+from cloudlet.services.s3 import notifications, versions
 from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
+from cloudlet.services.s3.notifications import cause_of, time_text
 from cloudlet.services.s3.records import About
 from cloudlet.services.s3.service import (
     InvalidArgument,
@@ -51,6 +52,11 @@ def restore_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
     again = is_restored(version.about, tx.now)
     until = (int(tx.now) // DAY_S + days + 1) * DAY_S
     versions.set_about(tx, version, version.about.replace(restored_until=until))
+    if not again:
+        notifications.announce(tx, cause_of(call), bucket, "ObjectRestore:Post", version)
+        notifications.announce(tx, cause_of(call), bucket, "ObjectRestore:Completed", version, glacierEventData={
+            "restoreEventData": {"lifecycleRestorationExpiryTime": time_text(until),
+                                 "lifecycleRestoreStorageClass": version.storage_class}})
     return {"Status": 200 if again else 202}
 
 
