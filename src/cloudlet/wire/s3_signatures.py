@@ -49,13 +49,15 @@ def screen(request: Request, now: float) -> None:
 def meant(request: Request) -> Request:
     """A presigned request with the x-amz-… parameters of its query as the headers that they stand for.
 
-    SDKs put there what they would else have to tell the URL's user to send; it is signed with the query.
+    SDKs put there what they would else have to tell the URL's user to send; it is signed with the query. Checksums
+    there are no promise, as on AWS: JavaScript's SDK puts that of an empty body into every link.
     """
     if "X-Amz-Signature=" not in request.query and not sigv2.in_query(request):
         return request
     given = {key.lower(): value for key, value in _given(request.query).items()}
     hoisted = {key: value for key, value in given.items()
-               if key.startswith("x-amz-") and key not in _OWN and key not in request.headers}
+               if key.startswith("x-amz-") and key not in _OWN and key not in request.headers
+               and not key.startswith(("x-amz-checksum-", "x-amz-sdk-checksum-"))}
     if not hoisted:
         return request
     return replace(request, headers={**request.headers, **hoisted})

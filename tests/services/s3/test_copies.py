@@ -1,7 +1,7 @@
 """CopyObject: shared bytes, or read and received anew; what comes along and what does not."""
 
 import os
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -72,6 +72,7 @@ def test_sources_that_are_not_there(counter: Counter, source: str, code: str) ->
 def test_sources_are_encoded(counter: Counter, key: str) -> None:
     counter.ask("PUT", f"/bkt/{key}", b"x")
     assert copy(counter, "/bkt/copy", f"bkt/{quote(key)}").status == 200
+    assert copy(counter, "/bkt/copy", quote_plus(f"bkt/{key}")).status == 200  # as Terraform does
 
 
 def test_conditions_on_the_source(counter: Counter) -> None:

@@ -121,7 +121,7 @@ def host_id(request_id: str) -> str:
 
 def _record(tx: Tx, cause: Cause, bucket: Bucket, event: str, version: Version, name: str) -> dict[str, Any]:
     removed = event.endswith(":Delete") and event.startswith(("ObjectRemoved", "LifecycleExpiration"))
-    about: dict[str, Any] = {"key": quote_plus(version.key)}
+    about: dict[str, Any] = {"key": quote_plus(version.key, safe="/")}
     if not removed:
         about |= {"eTag": version.etag} if version.marker else {"size": version.size, "eTag": version.etag}
     if bucket.versioning:
