@@ -113,6 +113,36 @@ resource "aws_s3_bucket_accelerate_configuration" "plain" {
   status = "Enabled"
 }
 
+resource "aws_s3_bucket" "logs" {
+  bucket        = "tf-logs"
+  force_destroy = true
+}
+
+resource "aws_s3_bucket_policy" "logs" {
+  bucket = aws_s3_bucket.logs.id
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "logging.s3.amazonaws.com" }
+      Action    = "s3:PutObject"
+      Resource  = "${aws_s3_bucket.logs.arn}/*"
+      Condition = { ArnLike = { "aws:SourceArn" = aws_s3_bucket.plain.arn } }
+    }]
+  })
+}
+
+resource "aws_s3_bucket_logging" "plain" {
+  bucket        = aws_s3_bucket.plain.id
+  target_bucket = aws_s3_bucket.logs.id
+  target_prefix = "plain/%(age)s/"
+  target_object_key_format {
+    partitioned_prefix {
+      partition_date_source = "EventTime"
+    }
+  }
+}
+
 resource "aws_s3_object" "index" {
   bucket       = aws_s3_bucket.site.id
   key          = "index.html"

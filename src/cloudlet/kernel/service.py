@@ -10,6 +10,7 @@ from botocore.model import OperationModel
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.condition_keys import RequestKeys
 from cloudlet.kernel.errors import AwsError, DeclarationError
+from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.model import paginators, service_model
 from cloudlet.kernel.policy import Grant
@@ -34,8 +35,9 @@ TagsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the resource's
 FactsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the condition keys that the resource itself has
 ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
-Admit = Callable[[Call, Any, str, Input], None]  # (call, tx, operation, request): raises what no permission changes
+Admit = Callable[[Call, Any, str, Input], Any]  # (call, tx, operation, request): raises what no permission changes
 Front = Callable[[Any, Request, str, Handler], Awaitable[Response]]  # (store, request, path, what answers else)
+Witness = Callable[[Any, Exchange, Response], Response]  # (store, exchange, its answer) → what is sent
 KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
 
 
@@ -120,6 +122,7 @@ class Service:
         self.keys_of: KeysOf | None = None
         self.admit: Admit | None = None
         self.front: Front | None = None
+        self.witness: Witness | None = None
         self._names = {xform_name(name): name for name in self.model.operation_names}
 
     @overload
@@ -184,7 +187,8 @@ class Service:
         return fn
 
     def admission(self, fn: Admit) -> Admit:
-        """Declares what raises, before anybody's permission is asked, where the request cannot be meant for us."""
+        """Declares what raises, before anybody's permission is asked, where the request cannot be meant for us. What it
+        returns is what the record of the request begins with: see `Exchange`."""
         self.admit = fn
         return fn
 
@@ -192,6 +196,12 @@ class Service:
         """Declares what stands in front of all operations: it may answer in their place, or change what they answer.
         The path is as the protocol's templates speak of it."""
         self.front = fn
+        return fn
+
+    def record_of_requests(self, fn: Witness) -> Witness:
+        """Declares who is told of every request when it has been answered, be it by the front door or by an error. It
+        may see how the answer is sent."""
+        self.witness = fn
         return fn
 
     def _declare(self, fn: F | None, mode: Mode, resources: Resources | None, action: str | ActionOf | None,

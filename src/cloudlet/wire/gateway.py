@@ -9,6 +9,7 @@ from cloudlet.kernel.call import ANONYMOUS, Call
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Identities
 from cloudlet.kernel.service import Need, Service
@@ -38,33 +39,50 @@ class Gateway:
         protocol: Protocol | None = None
         try:
             protocol = self.router.aim(request)                                            # 1 route
-            front = protocol.service.front
-            if front is not None:  # S3's: websites, browsers from elsewhere
-                return await front(self.store, request, protocol.path(request),
-                                   partial(self._answer, protocol, request_id))
-            return await self._answer(protocol, request_id, request)
+            exchange = Exchange(request, protocol.path(request), request_id, self.clock, self.clock.now())
+            response = await self._answer_in_front(protocol, exchange)
+            witness = protocol.service.witness  # S3's: access logs
+            return response if witness is None else witness(self.store, exchange, response)
         except Exception as error:
             failure = _failure(error, protocol, request_id)
             return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
 
-    async def _answer(self, protocol: Protocol, request_id: str, request: Request) -> Response:
+    async def _answer_in_front(self, protocol: Protocol, exchange: Exchange) -> Response:
+        """What the service's front door answers, or an operation."""
+        front, answer = protocol.service.front, partial(self._answer, protocol, exchange)
+        if front is None:
+            return await answer(exchange.request)
+        try:
+            return await front(self.store, exchange.request, exchange.path, answer)  # S3's: websites, other origins
+        except Exception as error:
+            return self._failed(protocol, exchange, error)
+
+    async def _answer(self, protocol: Protocol, exchange: Exchange, request: Request) -> Response:
         """What an operation answers, be it an error."""
+        exchange.error, request_id = None, exchange.request_id
         try:
             if (bucket := protocol.bucket_of_form(request)) is not None:
-                return await self._put_form(protocol, request, bucket, request_id)
+                return await self._put_form(protocol, exchange, request, bucket)
             target = await self.router.find(protocol, request)
             operation, model = target.operation, target.operation.model
-            call, message = await self._verify(request, target, request_id)                # 2 verify the signature
-            members = protocol.parse(model, message)                                       # 3 parse
-            permit = self._permit(target, call, members)                                   # 4 authorise, and
-            output = await self.invoker.invoke(operation, call, members, protocol.faults, permit)  # 5 run
+            call, message = await self._verify(request, target, exchange)                  # 2 verify the signature
+            exchange.members = members = protocol.parse(model, message)                    # 3 parse
+            permit = self._permit(target, exchange, call, members)                         # 4 authorise, and
+            exchange.output = output = await self.invoker.invoke(
+                operation, call, members, protocol.faults, permit)                         # 5 run
             return protocol.print(model, output, request_id)                               # 6 print
         except Exception as error:  # One of the two places that may catch everything; the other is the control loop.
-            return protocol.failure(_failure(error, protocol, request_id), request_id)
+            return self._failed(protocol, exchange, error)
 
-    async def _put_form(self, protocol: Protocol, request: Request, bucket: str, request_id: str) -> Response:
+    @staticmethod
+    def _failed(protocol: Protocol, exchange: Exchange, error: Exception) -> Response:
+        exchange.error = _failure(error, protocol, exchange.request_id)
+        return protocol.failure(exchange.error, exchange.request_id)
+
+    async def _put_form(self, protocol: Protocol, exchange: Exchange, request: Request, bucket: str) -> Response:
         """A browser's form: a PutObject that its signed policy allows, or that anybody may do."""
-        form, call, now = await s3_forms.read(request, bucket), self._nobody(request, request_id), self.clock.now()
+        form, call = await s3_forms.read(request, bucket), self._nobody(request, exchange.request_id)
+        now = self.clock.now()
         signed = form.signed()
         if signed is not None:
             with self.store.tx() as tx:
@@ -77,10 +95,10 @@ class Gateway:
         operation, message = self.router.operation(protocol, "PutObject"), form.message()
         target = Target(protocol, operation, message)
         message = await self._checked(message, sigv4.unsigned(message.request, protocol.faults), target)
-        members = protocol.parse(operation.model, message)
-        permit = self._permit(target, call, members)
+        exchange.call, exchange.members = call, (members := protocol.parse(operation.model, message))
+        permit = self._permit(target, exchange, call, members)
         output = await self.invoker.invoke(operation, call, members, protocol.faults, permit)
-        return form.answer(protocol.print(operation.model, output, request_id))
+        return form.answer(protocol.print(operation.model, output, exchange.request_id))
 
     def _nobody(self, request: Request, request_id: str) -> Call:
         """A call that bears no signature."""
@@ -88,7 +106,7 @@ class Gateway:
                     user_agent=request.headers.get("user-agent", ""), referer=request.headers.get("referer", ""),
                     names_region=False)
 
-    async def _verify(self, request: Request, target: Target, request_id: str) -> tuple[Call, Message]:
+    async def _verify(self, request: Request, target: Target, exchange: Exchange) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
         protocol, message, now = target.protocol, target.message, self.clock.now()
         protocol.screen(request, now)
@@ -97,7 +115,8 @@ class Gateway:
                 protocol.takes_unsigned and sigv4.is_unsigned(request)):
             if protocol.takes_unsigned:
                 message = await self._checked(message, sigv4.unsigned(request, faults), target)
-            return self._nobody(request, request_id), message
+            exchange.call = call = self._nobody(request, exchange.request_id)
+            return call, message
         second = protocol.takes_unsigned and sigv2.is_signed(request)  # S3's old way, of many links
         signed = sigv2.read(request, now) if second else sigv4.read(request, faults)
         if not second:
@@ -110,13 +129,14 @@ class Gateway:
         else:
             said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
             key = sigv4.check(request, signed, credential.secret, said, faults)
-        if protocol.takes_unsigned:
-            message = await self._checked(message, signed.verified(key), target)
         principal = credential.principal
         region = signed.scope.region or DEFAULT_REGION
-        call = Call(request_id, principal.account, region, principal, now, request.endpoint, request.source,
-                    signed.scope.access_key_id, request.headers.get("user-agent", ""),
-                    request.headers.get("referer", ""), names_region=not second)
+        exchange.call = call = Call(
+            exchange.request_id, principal.account, region, principal, now, request.endpoint, request.source,
+            signed.scope.access_key_id, request.headers.get("user-agent", ""), request.headers.get("referer", ""),
+            names_region=not second)
+        if protocol.takes_unsigned:
+            message = await self._checked(message, signed.verified(key), target)
         return call, message
 
     @staticmethod
@@ -132,7 +152,7 @@ class Gateway:
         return message.with_body(payload.verified(
             request.body, signed, request.headers, protocol.faults, says_checksums=says))
 
-    def _permit(self, target: Target, call: Call, members: dict[str, object]) -> Permit:
+    def _permit(self, target: Target, exchange: Exchange, call: Call, members: dict[str, object]) -> Permit:
         """What raises unless the caller may do this; it is asked in the transaction in which the operation runs."""
         operation = target.operation
         service, needs = target.protocol.service, operation.needs(call, members)
@@ -144,7 +164,7 @@ class Gateway:
                 return {**tag_keys(members), **keys_of(own), **keys_of(of_service)}
 
             if service.admit is not None:
-                service.admit(call, tx, operation.model.name, members)
+                exchange.admitted = service.admit(call, tx, operation.model.name, members)
             for action, resources in _by_action(needs):
                 refusal = self.identities.refuses(tx, call, action, resources, keys)
                 if refusal is not None:

@@ -3,6 +3,7 @@
 from importlib import resources
 
 from cloudlet.services.s3 import (
+    access_log,
     attributes,
     buckets,
     completion,
@@ -24,6 +25,7 @@ from cloudlet.services.s3.service import s3
 from cloudlet.services.s3.settings import (
     absent,
     bucket_lifecycle,
+    bucket_logging,
     bucket_notification,
     bucket_replication,
     bucket_tagging,
@@ -36,10 +38,12 @@ from cloudlet.services.s3.settings import (
 __all__ = [
     "TABLES",
     "absent",
+    "access_log",
     "admission",
     "attributes",
     "blocks",
     "bucket_lifecycle",
+    "bucket_logging",
     "bucket_notification",
     "bucket_replication",
     "bucket_tagging",

@@ -5,6 +5,7 @@ from cloudlet.services.s3 import replication, replication_rules
 from cloudlet.services.s3.contents import GARBAGE, ROTTEN
 from cloudlet.services.s3.garbage import Collector
 from cloudlet.services.s3.lifecycle import Keeper
+from cloudlet.services.s3.log_delivery import DELIVERY, Deliverer
 from cloudlet.services.s3.scrub import Scrubber
 from cloudlet.services.s3.settings.bucket_lifecycle import WORK
 from cloudlet.store.blobs import Blobs
@@ -16,7 +17,8 @@ def controller(store: Store, objects: Blobs) -> Controller:
     store.blobs["s3"] = objects
     collector, scrubber, keeper = Collector(store, objects), Scrubber(store, objects), Keeper(store)
     objects.on_failure = scrubber.suspect
+    deliverer = Deliverer(store)
     return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten, WORK: keeper.carry_out,
-                       replication_rules.WORK: replication.Copier(store).copy},
+                       replication_rules.WORK: replication.Copier(store).copy, DELIVERY: deliverer.deliver},
                       workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run,
-                               "s3.lifecycle": keeper.every_day})
+                               "s3.lifecycle": keeper.every_day, "s3.access_log": deliverer.every_few_minutes})

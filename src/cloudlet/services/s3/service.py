@@ -23,6 +23,8 @@ BucketAlreadyExists = s3.error(
 BucketAlreadyOwnedByYou = s3.error(
     "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
 BucketNotEmpty = s3.error("BucketNotEmpty", "The bucket you tried to delete is not empty", status=409)
+CrossLocationLogging = s3.error(
+    "CrossLocationLoggingProhibitted", "Cross S3 location logging not allowed. ", status=403)
 EntityTooLarge = s3.error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", status=400)
 EntityTooSmall = s3.error(
     "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", status=400)
@@ -59,6 +61,7 @@ InvalidRedirectLocation = s3.error(
 InvalidRequest = s3.error("InvalidRequest")
 InvalidStorageClass = s3.error("InvalidStorageClass", "The storage class you specified is not valid", status=400)
 InvalidTag = s3.error("InvalidTag", status=400)
+InvalidTargetBucket = s3.error("InvalidTargetBucketForLogging", status=400)
 KeyTooLong = s3.error("KeyTooLongError", "Your key is too long", status=400)
 MalformedAcl = s3.error(
     "MalformedACLError", "The XML you provided was not well-formed or did not validate against our published schema",

@@ -34,3 +34,7 @@ create index if not exists s3_upload_key on s3_upload (bucket, key, id);
 create table if not exists s3_part (
   upload text not null, number integer not null, size bigint not null, etag text not null, modified_ms bigint not null,
   about blob not null, crc64 blob not null, content bigint not null, start bigint not null, primary key (upload, number));
+-- Requests to buckets that have an access log, as lines of it, until they are delivered to where `sink` says (JSON).
+create table if not exists s3_access (
+  id integer primary key, bucket text not null, sink text not null, at_ms bigint not null, line text not null);
+create index if not exists s3_access_sink on s3_access (bucket, sink, id);

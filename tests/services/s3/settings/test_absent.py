@@ -1,6 +1,6 @@
-"""What no bucket has: PutBucketLogging, GetBucketLogging; ListBucketAnalyticsConfigurations, and its
-GetBucketAnalyticsConfiguration; ListBucketInventoryConfigurations, GetBucketInventoryConfiguration;
-ListBucketMetricsConfigurations, GetBucketMetricsConfiguration; ListBucketIntelligentTieringConfigurations,
+"""What no bucket has: ListBucketAnalyticsConfigurations, and its GetBucketAnalyticsConfiguration;
+ListBucketInventoryConfigurations, GetBucketInventoryConfiguration; ListBucketMetricsConfigurations,
+GetBucketMetricsConfiguration; ListBucketIntelligentTieringConfigurations,
 GetBucketIntelligentTieringConfiguration."""
 
 import pytest
@@ -14,12 +14,3 @@ def test_there_are_no_such_configurations(counter: Counter, kind: str) -> None:
     assert counter.ask("GET", "/bkt", **{kind: "", "id": "x"}).code == "NoSuchConfiguration"
     assert counter.ask("PUT", "/bkt", b"<a/>", **{kind: "", "id": "x"}).status == 501
     assert counter.ask("GET", "/missing", **{kind: ""}).code == "NoSuchBucket"
-
-
-def test_access_logs_are_off_and_stay_off(counter: Counter) -> None:
-    assert counter.ask("GET", "/bkt", logging="").xml.find("LoggingEnabled") is None
-    assert counter.ask("PUT", "/bkt", b"<BucketLoggingStatus/>", logging="").status == 200
-    on = (b"<BucketLoggingStatus><LoggingEnabled><TargetBucket>bkt</TargetBucket><TargetPrefix>p</TargetPrefix>"
-          b"</LoggingEnabled></BucketLoggingStatus>")
-    assert counter.ask("PUT", "/bkt", on, logging="").code == "InvalidRequest"
-    assert counter.ask("GET", "/bkt", logging="").xml.find("LoggingEnabled") is None

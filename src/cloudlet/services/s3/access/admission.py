@@ -21,12 +21,13 @@ _PAID = frozenset(name for name in s3.model.operation_names
 
 
 @s3.admission
-def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> None:
-    """Raises NoSuchBucket; what tells a client the bucket's region; AccessDenied where its owner is not the one
-    expected, or where others must pay and did not say that they do."""
+def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> Bucket | None:
+    """The bucket that a request is about; None where it is about all, or makes one. Raises NoSuchBucket; what tells a
+    client the bucket's region; AccessDenied where its owner is not the one expected, or where others must pay and did
+    not say that they do."""
     name = request.get("Bucket")
     if name is None or operation == "CreateBucket":
-        return
+        return None
     bucket = tx.get(Bucket, name)
     if bucket is None:
         raise NoSuchBucket(BucketName=name)
@@ -39,6 +40,7 @@ def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> None:
         raise AccessDenied()
     if request.get("SSECustomerAlgorithm") and operation in _MAKES and _blocks_customer_keys(tx, bucket):
         raise AccessDenied("SSE-C is blocked by the default encryption of the bucket")
+    return bucket
 
 
 def _blocks_customer_keys(tx: Tx, bucket: Bucket) -> bool:

@@ -104,7 +104,7 @@ def demanded(request: Mapping[str, Any], owner: str, bucket_owner: str) -> Acl:
         raise MalformedAcl()
     if body["Owner"]["ID"] != owner:
         raise AccessDenied()
-    return _bounded(Grant(_grantee(each.get("Grantee") or {}), each.get("Permission") or _malformed())
+    return _bounded(Grant(grantee(each.get("Grantee") or {}), each.get("Permission") or _malformed())
                     for each in body["Grants"])
 
 
@@ -147,7 +147,8 @@ def _grantees(member: str, text: str) -> Iterable[str]:
         yield _known("id" if kind == "id" else kind, value, "id", "uri")
 
 
-def _grantee(said: Mapping[str, Any]) -> str:
+def grantee(said: Mapping[str, Any]) -> str:
+    """Who is meant by a body. Raises what is wrong with it."""
     for member, kind in (("ID", "id"), ("URI", "uri"), ("EmailAddress", "emailaddress")):
         if said.get(member):
             return _known(kind, said[member], "CanonicalUser/ID", "Group/URI")

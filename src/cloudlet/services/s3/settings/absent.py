@@ -1,4 +1,4 @@
-"""What no bucket has here: access logs, and configurations of analytics, inventories, metrics and archive tiers.
+"""What no bucket has here: configurations of analytics, inventories, metrics and archive tiers.
 
 Nothing would act on them, so that they cannot be put. That there are none is true, and what many clients ask first.
 """
@@ -7,23 +7,8 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.services.s3.buckets import require_bucket
-from cloudlet.services.s3.service import InvalidRequest, NoSuchConfiguration, bucket_arns, s3
+from cloudlet.services.s3.service import NoSuchConfiguration, bucket_arns, s3
 from cloudlet.store.db import Tx
-
-
-@s3.write(resources=bucket_arns, durable=True)
-def put_bucket_logging(call: Call, tx: Tx, request: dict[str, Any]) -> None:
-    """Switches access logs off, which they are. Raises InvalidRequest where it would switch them on."""
-    require_bucket(tx, call, request)
-    if request["BucketLoggingStatus"].get("LoggingEnabled") is not None:
-        raise InvalidRequest("Cloudlet delivers no server access logs")
-
-
-@s3.read(resources=bucket_arns)
-def get_bucket_logging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """Access logs are off."""
-    require_bucket(tx, call, request)
-    return {}
 
 
 def _none(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
