@@ -149,6 +149,24 @@ def test_too_many_in_flight(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(scene())
 
 
+def test_those_in_flight_are_counted_now_and_then(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "IN_FLIGHT_MAX", 6)
+    clerk.queue("q", VisibilityTimeout="10")
+    for number in range(6):
+        clerk.send("q", str(number))
+    assert clerk.bodies("q", count=1) == ["0"]  # counted: five more may be
+    (held,) = clerk.receive("q", count=1)
+    clerk.at("q", "DeleteMessage", ReceiptHandle=held["ReceiptHandle"])
+    assert clerk.bodies("q", count=3) == ["2", "3", "4"]  # of so few, all may be
+    for number in range(6, 12):
+        clerk.send("q", str(number))
+    assert clerk.bodies("q", count=2) == ["5", "6"]  # four were in flight
+    assert clerk.refused("q", "ReceiveMessage") == "OverLimit"
+    clerk.clock.time += 10
+    assert len(clerk.bodies("q", count=6)) == 6
+    assert clerk.refused("q", "ReceiveMessage") == "OverLimit"
+
+
 def test_attributes_are_answered_as_asked(clerk: Clerk) -> None:
     clerk.queue("q")
     attributes = {"app.a": {"DataType": "String", "StringValue": "1"}, "app.b": {"DataType": "Binary.x",

@@ -242,6 +242,7 @@ def drop(tx: Tx, store: int, limit: int) -> bool:
     if len(numbers) == limit:
         return True
     tx.execute("delete from sqs_group where store=?", (store,))
+    tx.execute("delete from sqs_room where store=?", (store,))
     tx.execute("delete from sqs_store where id=?", (store,))
     return False
 
@@ -279,10 +280,19 @@ def arouse(tx: Tx, queue: Queue) -> None:
         tx.after.append((lambda: news.tell_in(name, seconds)) if seconds else (lambda: news.tell(name)))
 
 
-def is_over(tx: Tx, queue: Queue, limit: int) -> bool:
-    """Whether so many messages are in flight."""
-    return _row(tx, "select 1 from sqs_message where store=? and visible_ms>? and receives>0 limit 1 offset ?",
-                queue.store, now_ms(tx), limit - 1) is not None
+def has_room(tx: Tx, queue: Queue, count: int, limit: int) -> bool:
+    """Whether less than `limit` messages are in flight; `count` more are then taken. They are counted only where
+    the queue is that large, and then only once the room found by the last count is used up."""
+    if _row(tx, "select messages from sqs_store where id=?", queue.store)[0] < limit:
+        tx.execute("delete from sqs_room where store=?", (queue.store,))  # what is taken now makes it untrue
+        return True
+    if _row(tx, "update sqs_room set room=room-? where store=? and room>=? returning 1", count, queue.store, count):
+        return True
+    flying = _row(tx, "select count(*) from (select 1 from sqs_message where store=? and visible_ms>? and receives>0"
+                      " limit ?) as flying", queue.store, now_ms(tx), limit)[0]
+    tx.execute("insert into sqs_room values (?,?) on conflict (store) do update set room=excluded.room",
+               (queue.store, max(0, limit - flying - count)))
+    return bool(flying < limit)
 
 
 def counts(tx: Tx, queue: Queue) -> dict[str, int]:

@@ -68,7 +68,7 @@ def _take(tx: Tx, queue: Queue, request: Input, waits: bool) -> list[Message]:
         again = fifo.find_attempt(tx, queue, attempt)
         if again is not None:
             return messages.retake(tx, queue, again, visibility_s)
-    if messages.is_over(tx, queue, IN_FLIGHT_MAX):
+    if not messages.has_room(tx, queue, count, IN_FLIGHT_MAX):
         if queue.fifo or waits:
             return []
         raise OverLimit(f"The maximum number of messages in flight ({IN_FLIGHT_MAX}) has been reached.")

@@ -11,6 +11,8 @@ create index if not exists sqs_message_in_flight on sqs_message (store, grp, vis
 create table if not exists sqs_body (id integer primary key, message_id text not null, body text not null, about blob not null);
 -- How many messages are stored under a number; numbers are never given twice.
 create table if not exists sqs_store (id integer primary key autoincrement, messages bigint not null);
+-- How many more may be taken of large queues before those in flight are to be counted anew.
+create table if not exists sqs_room (store bigint primary key, room bigint not null) without rowid;
 -- Message groups that have messages: from when the group has one to give, which is not before those in flight are settled.
 create table if not exists sqs_group (
   store bigint not null, grp text not null, ready_ms bigint not null, primary key (store, grp)) without rowid;
