@@ -243,6 +243,6 @@ def test_a_bucket_may_keep_its_own_log_and_tell_of_it(counter: Counter) -> None:
     log_to(counter, "bkt", prefix="self/")
     deliver(counter)
     (put,) = [record for message in told(counter, "q") for record in message.get("Records", ())]
-    assert put["s3"]["object"]["key"].startswith("self%2F")
+    assert put["s3"]["object"]["key"].startswith("self/")
     assert put["userIdentity"] == {"principalId": "logging.s3.amazonaws.com"}
     assert counter.rows("s3_access") == 0  # deliveries are in no log

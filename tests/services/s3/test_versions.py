@@ -12,6 +12,17 @@ def put(counter: Counter, data: bytes) -> str:
     return counter.ask("PUT", "/bkt/key", data).headers.get("x-amz-version-id", "")
 
 
+def test_that_mfa_delete_is_off_is_told_to_who_said_so(counter: Counter) -> None:
+    def said() -> str | None:
+        return counter.ask("GET", "/bkt", versioning="").xml.findtext("MfaDelete")
+    set_versioning(counter, "Enabled")
+    assert said() is None
+    body = b"<VersioningConfiguration><MfaDelete>%s</MfaDelete><Status>Enabled</Status></VersioningConfiguration>"
+    assert counter.ask("PUT", "/bkt", body % b"Enabled", versioning="").status == 501
+    assert counter.ask("PUT", "/bkt", body % b"Disabled", versioning="").status == 200
+    assert said() == "Disabled"
+
+
 def test_the_state_of_versioning(counter: Counter) -> None:
     assert counter.ask("GET", "/bkt", versioning="").xml.find("Status") is None
     for status in ("Enabled", "Suspended", "Enabled"):

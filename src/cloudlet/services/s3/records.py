@@ -33,6 +33,7 @@ class Bucket:
     lock_enabled: bool = False
     requester_pays: bool = False
     acts: tuple[str, ...] = ()
+    mfa_delete: str = ""  # "Disabled" where that was said
 
     @property
     def arn(self) -> str:

@@ -35,10 +35,11 @@ def put_bucket_versioning(call: Call, tx: Tx, request: dict[str, Any]) -> None:
         raise InvalidBucketState("A replication configuration is present on this bucket, so you cannot change the"
                                  " versioning state. To change the versioning state, first delete the replication"
                                  " configuration.")
-    tx.put(dataclasses.replace(bucket, versioning=status))
+    tx.put(dataclasses.replace(bucket, versioning=status, mfa_delete=wanted.get("MFADelete") or bucket.mfa_delete))
 
 
 @s3.read(resources=bucket_arns)
 def get_bucket_versioning(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """What was put; nothing where versioning was never enabled."""
-    return {"Status": require_bucket(tx, call, request).versioning or None}
+    bucket = require_bucket(tx, call, request)
+    return {"Status": bucket.versioning or None, "MFADelete": bucket.mfa_delete or None}
