@@ -207,7 +207,7 @@ def test_a_static_website(cloudlet: Cloudlet, tmp_path: Path) -> None:
     write(tmp_path / "policy.json", statement(["s3:GetObject"], "arn:aws:s3:::amzn-s3-demo-website/*", "*"))
     script(cloudlet, tmp_path, WEBSITE)
     assert page(cloudlet, "/") == (200, b"<h1>Welcome to my website</h1>\n")
-    assert page(cloudlet, "/none") == (404, b"<h1>This page is missing</h1>\n")
+    assert page(cloudlet, "/none") == (403, b"<h1>This page is missing</h1>\n")  # strangers may not list
     script(cloudlet, tmp_path, "aws s3 rb s3://amzn-s3-demo-website --force")
 
 
