@@ -459,7 +459,12 @@ class Blobs:
     async def begin(self, name: str) -> Upload:
         """A new upload; `name` is of hex digits and dashes."""
         path = self._upload_path(name)
-        await self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        made = self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            await asyncio.shield(made)
+        except asyncio.CancelledError:  # the thread goes on: what it makes is nobody's
+            made.add_done_callback(lambda done: done.exception() or self._pool.submit(path.unlink, True))
+            raise
         return self._keep(Upload(self, name, path, 0))
 
     def upload(self, name: str) -> Upload | None:
