@@ -6,6 +6,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from cloudlet.cli import Complaint
 from cloudlet.config import Config
 from cloudlet.store.directory import running
 
@@ -39,6 +40,19 @@ def ask(url: str, path: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
     except (OSError, ValueError, urllib.error.URLError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def told(config: Config, path: str) -> tuple[Endpoint, dict[str, Any]] | None:
+    """What the one that runs says on one of its pages; None, which is said, where none runs. Raises Complaint where it
+    does not answer."""
+    there = find(config)
+    if there is None:
+        print(f"Cloudlet is not running (data in {config.data_dir})")
+        return None
+    answer = ask(there.url, path)
+    if answer is None:
+        raise Complaint(f"the process {there.pid} does not answer at {there.url}; `cloudlet logs` may tell why")
+    return there, answer
 
 
 def is_healthy(url: str, pid: int) -> bool:

@@ -4,21 +4,16 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudlet.cli import Complaint
-from cloudlet.cli.endpoint import ask, find
+from cloudlet.cli.endpoint import told
 from cloudlet.config import Config
 
 
 def mail(config: Config, _arguments: argparse.Namespace) -> int:
     """Prints the newest mails, the newest last. Exit status 1 where nothing runs."""
-    there = find(config)
-    if there is None:
-        print(f"Cloudlet is not running (data in {config.data_dir})")
+    answer = told(config, "/_cloudlet/mail")
+    if answer is None:
         return 1
-    told = ask(there.url, "/_cloudlet/mail")
-    if told is None:
-        raise Complaint(f"the process {there.pid} does not answer at {there.url}; `cloudlet logs` may tell why")
-    print("\n".join(map(written, told["mail"])) or "no mail")
+    print("\n".join(map(written, answer[1]["mail"])) or "no mail")
     return 0
 
 

@@ -6,20 +6,16 @@ from collections import deque
 
 from rich.console import Console
 
-from cloudlet.cli import Complaint
-from cloudlet.cli.endpoint import ask, find
+from cloudlet.cli import Complaint, endpoint
 from cloudlet.config import Config
 
 
 def status(config: Config, _arguments: argparse.Namespace) -> int:
     """What runs, what waits, what was given up and why. Exit status 1 where nothing runs."""
-    there = find(config)
-    if there is None:
-        print(f"Cloudlet is not running (data in {config.data_dir})")
+    answer = endpoint.told(config, "/_cloudlet/status")
+    if answer is None:
         return 1
-    told = ask(there.url, "/_cloudlet/status")
-    if told is None:
-        raise Complaint(f"the process {there.pid} does not answer at {there.url}; `cloudlet logs` may tell why")
+    there, told = answer
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]Cloudlet {told['version']}[/] at {there.url}, pid {there.pid}, data in {config.data_dir}")
     _engines(console, told["engines"])
