@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import httptools
 import msgspec
 
-from cloudlet.engines.loopback import NotHere, address_of
+from cloudlet.engines.loopback import place_of
 from cloudlet.engines.ports import Upstream, UpstreamManifest
 from cloudlet.kernel.errors import Busy, Refused
 
@@ -130,26 +130,15 @@ async def _follow(url: str, headers: Mapping[str, str]) -> "AsyncIterator[_Answe
 @asynccontextmanager
 async def _ask(url: str, headers: Mapping[str, str]) -> "AsyncIterator[_Answer]":
     """One request on a connection of its own. The world's errors are raised as ours, those of reading too."""
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise Refused(f"{url} is no URL") from None
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme not in ("http", "https") or not host or not target.isprintable() or " " in target:
-        raise Refused(f"{url} is no URL of a registry")
-    try:
-        address = address_of(host)
-    except NotHere:
-        raise Refused(f"{host} is not on this machine: registries elsewhere are not asked") from None
-    lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}", "Connection: close",
-             *(f"{name}: {value}" for name, value in headers.items())]
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    place = place_of(url, "registry", "registries")
+    host = place.host
+    lines = [f"GET {place.target} HTTP/1.1", *place.head, *(f"{name}: {value}" for name, value in headers.items())]
+    tls = ssl.create_default_context() if place.tls_name else None
     writer = None
     try:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_connection(
-                address, port, ssl=tls, server_hostname=host if tls else None)
+                place.address, place.port, ssl=tls, server_hostname=place.tls_name)
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
         answer = _Answer(reader)
         await answer.begin()

@@ -4,9 +4,9 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from cloudlet.engines.loopback import NotHere, address_of
+from cloudlet.engines.loopback import Place, place_of
 from cloudlet.kernel.errors import Busy, Refused
 
 TIMEOUT_S = 15.0  # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
@@ -18,28 +18,18 @@ class LocalWebhooks:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """See `ports.Webhooks`."""
-        parts = urlsplit(url)
-        try:
-            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError:
-            raise Refused(f"{url} is no URL") from None
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if parts.scheme not in ("http", "https") or not host or not url.isascii() or not url.isprintable() or (
-                " " in url):
+        if not url.isascii() or not url.isprintable() or " " in url:
             raise Refused(f"{url} is no URL of a web server")
-        try:
-            address = address_of(host)
-        except NotHere:
-            raise Refused(f"{host} is not on this machine: web servers elsewhere are not asked") from None
-        lines = [f"POST {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}", "Connection: close",
-                 f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers.items())]
+        place = place_of(url, "web server", "web servers")
+        parts, host = place.url, place.host
+        lines = [f"POST {place.target} HTTP/1.1", *place.head, f"Content-Length: {len(body)}",
+                 *(f"{name}: {value}" for name, value in headers.items())]
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             lines.append("Authorization: Basic " + base64.b64encode(login.encode()).decode())
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await _status(address, port, host if parts.scheme == "https" else None,
-                                     "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
+                return await _status(place, "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
         except TimeoutError as error:
             raise Busy(f"{host} did not answer within {TIMEOUT_S:.0f} s") from error
         except ssl.SSLError as error:
@@ -50,10 +40,10 @@ class LocalWebhooks:
             raise Busy(f"{host} does not answer as a web server does") from error
 
 
-async def _status(address: str, port: int, tls_name: str | None, request: bytes) -> int:
-    context = ssl.create_default_context() if tls_name else None
-    reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=tls_name,
-                                                   limit=HEAD_BYTES_MAX)
+async def _status(place: Place, request: bytes) -> int:
+    context = ssl.create_default_context() if place.tls_name else None
+    reader, writer = await asyncio.open_connection(place.address, place.port, ssl=context,
+                                                   server_hostname=place.tls_name, limit=HEAD_BYTES_MAX)
     try:
         writer.write(request)
         await writer.drain()
