@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import unquote
 
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request
@@ -29,7 +28,7 @@ _OWN = {name.lower() for name in _NEEDED} | {"x-amz-security-token", "x-amz-cont
 def screen(request: Request, now: float) -> None:
     """Raises where a request says of its signature what S3 refuses; nothing where it bears none."""
     header = request.headers.get("authorization")
-    given = _given(request.query)
+    given = dict(sigv2.parameters(request))
     presigned = "X-Amz-Algorithm" in given or "X-Amz-Signature" in given
     if (header is not None) + presigned + sigv2.in_query(request) > 1:
         raise InvalidArgument(
@@ -54,18 +53,13 @@ def meant(request: Request) -> Request:
     """
     if "X-Amz-Signature=" not in request.query and not sigv2.in_query(request):
         return request
-    given = {key.lower(): value for key, value in _given(request.query).items()}
+    given = {key.lower(): value for key, value in sigv2.parameters(request)}
     hoisted = {key: value for key, value in given.items()
                if key.startswith("x-amz-") and key not in _OWN and key not in request.headers
                and not key.startswith(("x-amz-checksum-", "x-amz-sdk-checksum-"))}
     if not hoisted:
         return request
     return replace(request, headers={**request.headers, **hoisted})
-
-
-def _given(query: str) -> dict[str, str]:
-    pairs = (pair.partition("=") for pair in query.split("&"))
-    return {unquote(key): unquote(value) for key, _, value in pairs}
 
 
 def _screen_header(request: Request, header: str, now: float) -> None:

@@ -39,7 +39,7 @@ def in_query(request: Request) -> bool:
     """Whether a request's query does."""
     if "Signature=" not in request.query and "AWSAccessKeyId=" not in request.query:
         return False
-    return any(name in ("Signature", "AWSAccessKeyId") for name, _ in _parameters(request))
+    return any(name in ("Signature", "AWSAccessKeyId") for name, _ in parameters(request))
 
 
 def is_signed(request: Request) -> bool:
@@ -59,7 +59,7 @@ def read(request: Request, now: float) -> Signed:
         _check_date(headers.get("x-amz-date") or headers.get("date", ""), now)
         return Signed(_scope(key_id), headers.get("date", ""), (), signature, headers.get("x-amz-security-token"),
                       payload)
-    given = dict(_parameters(request))
+    given = dict(parameters(request))
     if not all(given.get(name) for name in _NEEDED):
         raise AccessDenied("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
     expires = given["Expires"]
@@ -86,7 +86,8 @@ def _scope(access_key_id: str) -> Scope:
     return Scope(access_key_id, "", "", "s3")
 
 
-def _parameters(request: Request) -> Iterator[tuple[str, str]]:
+def parameters(request: Request) -> Iterator[tuple[str, str]]:
+    """The pairs of a request's query as signatures read it: decoded, and a plus is a plus."""
     for pair in request.query.split("&"):
         name, _, value = pair.partition("=")
         yield unquote(name), unquote(value)
@@ -109,7 +110,7 @@ def _strings_to_sign(request: Request, bucket: str, signed: Signed) -> list[str]
     headers, by_query = request.headers, not in_header(request)
     own = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
     if by_query:  # those are signed as the headers that they stand for
-        own = {name.lower(): value for name, value in _parameters(request) if name.lower().startswith("x-amz-")} | own
+        own = {name.lower(): value for name, value in parameters(request) if name.lower().startswith("x-amz-")} | own
     date = signed.stamp if by_query or "x-amz-date" not in headers else ""
     lines = [request.method, headers.get("content-md5", ""), headers.get("content-type", ""), date,
              *(f"{name}:{own[name].strip()}" for name in sorted(own))]
