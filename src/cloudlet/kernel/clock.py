@@ -24,6 +24,11 @@ class Clock(Protocol):
         ...
 
 
+def as_uuid(digits: str) -> str:
+    """32 hex digits in the way in which UUIDs are written (RFC 9562, section 4)."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 class SystemClock:
     """The real one."""
 

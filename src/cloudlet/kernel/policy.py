@@ -227,6 +227,13 @@ def merge(documents: Iterable[str]) -> str:
     return msgspec.json.encode({"Version": "2012-10-17", "Statement": statements}).decode()
 
 
+def letting(label: str, accounts: Sequence[str], actions: Sequence[str], resource: str) -> dict[str, Any]:
+    """The statement that lets accounts do something with a resource, as AddPermission of SQS and SNS writes it."""
+    roots = [f"arn:aws:iam::{account}:root" for account in accounts]
+    return {"Sid": label, "Effect": "Allow", "Principal": {"AWS": roots[0] if len(roots) == 1 else roots},
+            "Action": actions[0] if len(actions) == 1 else list(actions), "Resource": resource}
+
+
 def listed(value: Any) -> list[Any]:
     """A value of the policy language, which may always be one thing or a list of things."""
     return value if isinstance(value, list) else [value]

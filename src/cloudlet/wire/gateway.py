@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from cloudlet.kernel.call import ANONYMOUS, Call
-from cloudlet.kernel.clock import Clock
+from cloudlet.kernel.clock import Clock, as_uuid
 from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.exchange import Exchange
@@ -34,8 +34,7 @@ class Gateway:
 
     async def handle(self, request: Request) -> Response:
         """One request, from bytes to bytes. Never raises but for cancellation."""
-        token = self.clock.token(32)
-        request_id = f"{token[:8]}-{token[8:12]}-{token[12:16]}-{token[16:20]}-{token[20:]}"
+        request_id = as_uuid(self.clock.token(32))
         protocol: Protocol | None = None
         try:
             protocol = self.router.aim(request)                                            # 1 route

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.services.ecr.manifests import Document
 from cloudlet.services.ecr.records import (
     Image,
@@ -138,8 +139,7 @@ def delete_layer(tx: Tx, layer: Layer) -> None:
 
 def begin_upload(tx: Tx, repository: str) -> str:
     """The name of a new upload to a repository."""
-    hexes = tx.token(32)
-    name = f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"
+    name = as_uuid(tx.token(32))
     tx.put(Upload(name, repository, tx.now))
     return name
 

@@ -5,6 +5,7 @@ import re
 import msgspec
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.iam import managed
 from cloudlet.services.iam.ids import unique_id
@@ -62,8 +63,7 @@ def delete_service_linked_role(call: Call, tx: Tx, request: Input) -> Output:
     role = ROLE.asked(tx, call, request)
     if not role.path.startswith(SERVICE_PATH):
         raise InvalidInput(f"The role {role.name} is not a service-linked role.")
-    token = tx.token(32)
-    task = (f"task{role.path}{role.name}/{token[:8]}-{token[8:12]}-{token[12:16]}-{token[16:20]}-{token[20:]}")
+    task = f"task{role.path}{role.name}/{as_uuid(tx.token(32))}"
     tx.put(RoleDeletion(f"{call.account}/{task}"))
     tx.delete(Role, role.key)
     return {"DeletionTaskId": task}

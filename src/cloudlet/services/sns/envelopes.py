@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.services.sns import signing
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Topic
@@ -76,10 +77,9 @@ def _value(attribute: Mapping[str, Any]) -> str:
 
 def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> tuple[str, str]:
     """What an endpoint gets that has to confirm its subscription: its message id, and the text."""
-    drawn = tx.token(32)
     content = {
         "Type": "SubscriptionConfirmation",
-        "MessageId": f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}",
+        "MessageId": as_uuid(tx.token(32)),
         "Token": token, "TopicArn": topic.arn,
         "Message": f"You have chosen to subscribe to the topic {topic.arn}.\nTo confirm the subscription, visit the"
                    " SubscribeURL included in this message.",

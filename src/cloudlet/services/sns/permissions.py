@@ -46,11 +46,8 @@ def add_permission(call: Call, tx: Tx, request: Input) -> Output:
         raise invalid("Statement already exists")
     if len(found["Statement"]) >= STATEMENTS_MAX:
         raise invalid("Policy Error: too many statements")
-    principals = [f"arn:aws:iam::{account}:root" for account in accounts]
-    actions = [f"SNS:{action}" for action in request["ActionName"]]
-    _put(tx, topic, {**found, "Statement": [*found["Statement"], {
-        "Sid": label, "Effect": "Allow", "Principal": {"AWS": principals[0] if len(principals) == 1 else principals},
-        "Action": actions[0] if len(actions) == 1 else actions, "Resource": topic.arn}]})
+    statement = policy.letting(label, accounts, [f"SNS:{action}" for action in request["ActionName"]], topic.arn)
+    _put(tx, topic, {**found, "Statement": [*found["Statement"], statement]})
 
 
 @sns.write(resources=topic_arns, durable=True)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from cloudlet.kernel.batches import each
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sns import delivering, endpoints, mailbox, messages, order
 from cloudlet.services.sns.messages import Message
@@ -67,14 +68,7 @@ def publish_batch(call: Call, tx: Tx, request: Input) -> Output:
         raise BatchEntryIdsNotDistinct()
     if sum(map(messages.size_of, entries)) > topic.bytes_max:
         raise BatchRequestTooLong()
-    successful, failed = [], []
-    for entry in entries:
-        try:
-            successful.append({"Id": entry["Id"], **put(tx, topic, entry, call.endpoint, call.request_id)})
-        except AwsError as error:
-            failed.append({"Id": entry["Id"], "SenderFault": error.sender_fault, "Code": error.code,
-                           "Message": error.message})
-    return {"Successful": successful, "Failed": failed}
+    return each(entries, lambda entry: put(tx, topic, entry, call.endpoint, call.request_id))
 
 
 def _text(tx: Tx, request: Input) -> Any:
@@ -87,12 +81,7 @@ def _text(tx: Tx, request: Input) -> Any:
     if len(text) > TEXT_MAX:
         raise invalid("Message too long")
     mailbox.put(tx, "sms", request["PhoneNumber"], mailbox.TEXT_FROM, "", text)
-    return {"MessageId": _new_id(tx)}
-
-
-def _new_id(tx: Tx) -> str:
-    drawn = tx.token(32)
-    return f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+    return {"MessageId": as_uuid(tx.token(32))}
 
 
 def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str) -> dict[str, str]:
@@ -107,7 +96,7 @@ def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_i
     known = order.find_duplicate(tx, topic.key, scoped) if topic.fifo else None
     if known is not None:
         return {"MessageId": known[0], "SequenceNumber": known[1]}
-    name = _new_id(tx)
+    name = as_uuid(tx.token(32))
     sequence = order.remember(tx, topic.key, scoped, name) if topic.fifo else ""
     delivering.fan_out(tx, topic, Message(
         name, texts["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token, sequence),

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.sns import delivering, endpoints, envelopes, mailbox, pending, subscription_attributes
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
@@ -33,10 +34,8 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
         return _known(tx, request, known[0], asked)
     _check_limits(tx, topic)
     attributes = subscription_attributes.merged(tx, topic.key, protocol, {}, asked, "Attributes Reason: ")
-    drawn = tx.token(32)
-    name = f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
-    made = Subscription(f"{topic.key}/{name}", call.account, call.principal.arn, protocol, endpoint or "",
-                        "" if owner == call.account else tx.token(_TOKEN), attributes=attributes)
+    made = Subscription(f"{topic.key}/{as_uuid(tx.token(32))}", call.account, call.principal.arn, protocol,
+                        endpoint or "", "" if owner == call.account else tx.token(_TOKEN), attributes=attributes)
     tx.put(made)
     if made.token:
         _ask(call, tx, topic, made)

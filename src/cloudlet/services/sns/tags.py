@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sns.records import Topic
+from cloudlet.services.sns.records import Topic, find_by_arn
 from cloudlet.services.sns.service import ResourceNotFound, TagLimitExceeded, invalid, key_of_arn, resource_arns, sns
 from cloudlet.store.db import Tx
 
@@ -64,6 +64,5 @@ def untag_resource(call: Call, tx: Tx, request: Input) -> Output:
 @sns.resource_tags
 def tags_of(tx: Tx, arn: str) -> Mapping[str, str]:
     """The tags of a topic, for conditions."""
-    _, _, _, region, account, name = arn.split(":", 5)
-    topic = tx.get(Topic, f"{account}/{region}/{name}")
+    topic = find_by_arn(tx, arn)
     return topic.tags if topic is not None else {}

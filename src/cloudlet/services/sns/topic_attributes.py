@@ -12,7 +12,7 @@ from cloudlet.kernel import policy, policy_grammar
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sns import delivery_policies
-from cloudlet.services.sns.records import BYTES, Subscription, Topic, require
+from cloudlet.services.sns.records import BYTES, Subscription, Topic, find_by_arn, require
 from cloudlet.services.sns.service import invalid, sns, topic_arns
 from cloudlet.store.db import Tx
 
@@ -128,6 +128,5 @@ def set_topic_attributes(call: Call, tx: Tx, request: Input) -> Output:
 @sns.resource_policy
 def policy_of(tx: Tx, arn: str) -> str | None:
     """The policy of a topic; the default one gives nothing to who calls himself, without a service between."""
-    parts = arn.split(":", 5)
-    topic = tx.get(Topic, f"{parts[4]}/{parts[3]}/{parts[5]}")
+    topic = find_by_arn(tx, arn)
     return topic.attributes.get("Policy") if topic is not None else None

@@ -1,13 +1,12 @@
-"""Batches: what makes a whole batch invalid, and how each of its entries succeeds or fails by itself.
+"""What makes a whole batch invalid, whatever its entries are.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 """
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.batches import Entry
 from cloudlet.services.sqs.service import (
     BatchEntryIdsNotDistinct,
     EmptyBatchRequest,
@@ -17,8 +16,6 @@ from cloudlet.services.sqs.service import (
 
 ENTRIES_MAX = 10
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-Entry = dict[str, Any]
 
 
 def check(entries: Sequence[Entry], kind: str) -> None:
@@ -36,15 +33,3 @@ def check(entries: Sequence[Entry], kind: str) -> None:
         if name in seen:
             raise BatchEntryIdsNotDistinct(f"Id {name} repeated.")
         seen.add(name)
-
-
-def each(entries: Sequence[Entry], act: Callable[[Entry], dict[str, Any]]) -> dict[str, Any]:
-    """Does it for each entry; what raises an AwsError fails alone."""
-    successful, failed = [], []
-    for entry in entries:
-        try:
-            successful.append({"Id": entry["Id"], **act(entry)})
-        except AwsError as error:
-            failed.append({"Id": entry["Id"], "SenderFault": error.sender_fault, "Code": error.code,
-                           "Message": error.message})
-    return {"Successful": successful, "Failed": failed}

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.services.sqs import groups
 from cloudlet.services.sqs.records import Queue, find_by_arn
 from cloudlet.store.db import Tx
@@ -86,8 +87,7 @@ def new_store(tx: Tx) -> int:
 
 def new_message_id(tx: Tx) -> str:
     """A message's name for customers."""
-    drawn = tx.token(32)
-    return f"{drawn[:8]}-{drawn[8:12]}-{drawn[12:16]}-{drawn[16:20]}-{drawn[20:]}"
+    return as_uuid(tx.token(32))
 
 
 # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.policy import letting, listed
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs.records import Queue, require
 from cloudlet.services.sqs.service import InvalidParameterValue, OverLimit, invalid, queue_arns, sqs
@@ -23,9 +24,7 @@ def _policy(queue: Queue) -> dict[str, Any]:
     text = queue.attributes.get("Policy")
     found: dict[str, Any] = json.loads(text) if text else {
         "Version": "2012-10-17", "Id": f"{queue.arn}/SQSDefaultPolicy", "Statement": []}
-    if isinstance(found["Statement"], dict):
-        found["Statement"] = [found["Statement"]]
-    return found
+    return {**found, "Statement": listed(found["Statement"])}
 
 
 def _changed(tx: Tx, queue: Queue, policy: dict[str, Any]) -> Queue:
@@ -59,13 +58,8 @@ def add_permission(call: Call, tx: Tx, request: Input) -> Output:
         raise invalid("Label", label, "Already exists.")
     if len(policy["Statement"]) >= STATEMENTS_MAX:
         raise OverLimit(f"{STATEMENTS_MAX} Statements were found, maximum allowed is {STATEMENTS_MAX}.")
-    principals = [f"arn:aws:iam::{account}:root" for account in accounts]
-    named = [f"SQS:{action}" for action in actions]
-    policy["Statement"].append({
-        "Sid": label, "Effect": "Allow",
-        "Principal": {"AWS": principals[0] if len(principals) == 1 else principals},
-        "Action": named[0] if len(named) == 1 else named, "Resource": queue.arn})
-    tx.put(_changed(tx, queue, policy))
+    statement = letting(label, accounts, [f"SQS:{action}" for action in actions], queue.arn)
+    tx.put(_changed(tx, queue, {**policy, "Statement": [*policy["Statement"], statement]}))
 
 
 @sqs.write(resources=queue_arns, durable=True)

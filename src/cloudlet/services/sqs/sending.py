@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMe
 from collections.abc import Mapping
 from typing import Any
 
+from cloudlet.kernel.batches import each
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import batches, contents, fifo, messages
@@ -47,7 +48,7 @@ async def send_message_batch(call: Call, store: Store, request: Input) -> Output
             f"Batch requests cannot be longer than {BYTES_MAX} bytes. You have sent {size} bytes.")
     with store.tx() as tx:
         queue = require(call, tx, request["QueueUrl"])
-        answer = batches.each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
+        answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
         messages.arouse(tx, queue)
     await store.flush()
     return answer

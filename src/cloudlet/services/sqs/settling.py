@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-v
 
 from typing import Any
 
+from cloudlet.kernel.batches import Entry, each
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import batches, messages, receipts
@@ -29,7 +30,7 @@ async def delete_message_batch(call: Call, store: Store, request: Input) -> Outp
     batches.check(request["Entries"], "DeleteMessageBatchRequestEntry")
     with store.tx() as tx:
         queue = require(call, tx, request["QueueUrl"])
-        answer = batches.each(request["Entries"], lambda entry: delete(tx, queue, entry["ReceiptHandle"]))
+        answer = each(request["Entries"], lambda entry: delete(tx, queue, entry["ReceiptHandle"]))
     await store.flush()
     return answer
 
@@ -49,7 +50,7 @@ async def change_message_visibility_batch(call: Call, store: Store, request: Inp
     batches.check(request["Entries"], "ChangeMessageVisibilityBatchRequestEntry")
     with store.tx() as tx:
         queue = require(call, tx, request["QueueUrl"])
-        answer = batches.each(request["Entries"], lambda entry: change(tx, queue, entry))
+        answer = each(request["Entries"], lambda entry: change(tx, queue, entry))
     await store.flush()
     return answer
 
@@ -70,7 +71,7 @@ def delete(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
     return {}
 
 
-def change(tx: Tx, queue: Queue, entry: Input) -> dict[str, Any]:
+def change(tx: Tx, queue: Queue, entry: Entry) -> dict[str, Any]:
     """Moves the end of a visibility timeout, to 12 hours after the receive at most."""
     seconds, handle = entry.get("VisibilityTimeout"), entry["ReceiptHandle"]
     if seconds is None or not 0 <= seconds <= VISIBILITY_S_MAX:
