@@ -59,6 +59,11 @@ class Terraform:
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
 
+    def settle(self) -> None:
+        """Applies what is written; a plan after that finds nothing to change."""
+        self("apply", "-auto-approve", "-input=false")
+        self("plan", "-detailed-exitcode", "-input=false")
+
     def output(self, name: str) -> Any:
         """An output of the configuration, from its state."""
         state = json.loads((self.directory / "terraform.tfstate").read_text())

@@ -170,13 +170,11 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(BUCKETS.replace("%(acl)s", "private").replace("%(age)s", "60"))
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert json.loads(terraform("output", "-json", "seen")) == {"region": "us-east-1", "me": 64}
     assert client.get_bucket_policy_status(Bucket="tf-site")["PolicyStatus"]["IsPublic"] is True
     terraform.write(BUCKETS.replace("%(acl)s", "public-read").replace("%(age)s", "600"))
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert len(client.get_bucket_acl(Bucket="tf-site")["Grants"]) == 2
     assert client.get_bucket_cors(Bucket="tf-site")["CORSRules"][0]["MaxAgeSeconds"] == 600
     terraform("destroy", "-auto-approve", "-input=false")

@@ -237,8 +237,7 @@ def test_instances_and_what_belongs_to_them(terraform: Terraform, cloudlet: Clou
              "name": "web"}
     terraform.write(PROVIDER + INSTANCES % given)
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     web = terraform.output("web")
     assert (web["state"], web["template"]) == ("running", 1)
     assert made(cloudlet) == {"instances": 2, "volumes": 4, "images": 2, "keys": 1, "templates": 1, "addresses": 1,
@@ -247,8 +246,7 @@ def test_instances_and_what_belongs_to_them(terraform: Terraform, cloudlet: Clou
     given |= {"groups": "[aws_security_group.web[0].id, aws_security_group.web[1].id]", "root": 9, "data": 2,
               "name": "changed"}
     terraform.write(PROVIDER + INSTANCES % given)
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     changed = terraform.output("web")
     assert changed == {**web, "template": 2}, "changed where it stood, not replaced"
     ec2 = cloudlet.client("ec2")

@@ -84,8 +84,7 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
     ecr = cloudlet.client("ecr")
     terraform.write(CONFIGURATION % {"url": cloudlet.url, "team": "blue"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     made = {one["repositoryName"]: one for one in ecr.describe_repositories()["repositories"]}
     assert set(made) == {"team/app", "plain"}
     assert terraform.output("uri") == made["team/app"]["repositoryUri"]

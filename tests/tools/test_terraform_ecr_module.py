@@ -160,8 +160,7 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(REGISTRY % {"kept": 30, "scan": "true"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert terraform.output("names") == ["module/app"]
     rules = json.loads(ecr.get_lifecycle_policy(repositoryName="module/app")["lifecyclePolicyText"])["rules"]
     assert [rule["selection"]["countNumber"] for rule in rules] == [30, 14]
@@ -169,8 +168,7 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
     password = base64.b64decode(token).decode().partition(":")[2]
     digest = Registry(cloudlet.url, password).push("module/app", "v1", [b"layer"], ["/bin/true"])
     terraform.write(REGISTRY % {"kept": 10, "scan": "false"} + IMAGE)
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     uri, tags = terraform.output("image")
     assert (uri.rpartition("@")[2], tags) == (digest, ["v1"])
     assert west.describe_images(repositoryName="module/app")["imageDetails"][0]["imageDigest"] == digest

@@ -126,13 +126,11 @@ def test_apply_an_empty_plan_a_change_and_destroy(tmp_path: Path, cloudlet: Clou
     image = push_busybox(cloudlet)
     terraform.write(configuration(cloudlet, image, "2", 2))
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert terraform.output("count") == 2
     terraform.write(configuration(cloudlet, image, "3", 3))
     assert "1 to change" in terraform("plan", "-detailed-exitcode", "-input=false", expect=2)
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     (service,) = ecs.describe_services(cluster="tf", services=["tf"])["services"]
     assert (service["runningCount"], service["taskDefinition"].rsplit(":", 1)[1]) == (3, "2")
     terraform("destroy", "-auto-approve", "-input=false")

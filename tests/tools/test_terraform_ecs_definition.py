@@ -95,8 +95,7 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(DEFINITION % {"image": push_busybox(cloudlet)})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     ecs = cloudlet.client("ecs")
     shown = ecs.describe_task_definition(taskDefinition="all")["taskDefinition"]
     assert shown["ephemeralStorage"] == {"sizeInGiB": 30}

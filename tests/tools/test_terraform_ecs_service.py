@@ -128,14 +128,12 @@ def test_apply_an_empty_plan_a_change_and_destroy(tmp_path: Path, cloudlet: Clou
     words = {"image": push_busybox(cloudlet), "value": "1", "balance": "ENABLED"}
     terraform.write(CONFIGURATION % words)
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     (service,) = ecs.describe_services(cluster="module", services=["module"])["services"]
     assert (service["runningCount"], service["availabilityZoneRebalancing"]) == (2, "ENABLED")
     assert service["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is True
     terraform.write(CONFIGURATION % {**words, "value": "2", "balance": "DISABLED"})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     history = ecs.list_service_deployments(cluster="module", service="module")["serviceDeployments"]
     assert len(history) == 2
     arns = ecs.list_tasks(cluster="module", serviceName="module")["taskArns"]

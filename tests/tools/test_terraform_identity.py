@@ -135,13 +135,11 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(IDENTITY % {"description": "what tasks are"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert json.loads(terraform("output", "-json", "seen")) == {
         "account": "000000000000", "role": "arn:aws:iam::000000000000:role/ecs/task", "tags": {"made_by": "terraform"}}
     assert left(cloudlet) == {"roles": 2, "users": 1, "policies": 1, "groups": 1}
     terraform.write(IDENTITY % {"description": "what tasks were"})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     terraform("destroy", "-auto-approve", "-input=false")
     assert set(left(cloudlet).values()) == {0}

@@ -137,15 +137,13 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, town: To
     terraform.environment["AWS_ENDPOINT_URL"] = town.url
     terraform.write(INSTANCES % {"type": "t3.micro", "protected": "true"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     seen = terraform.output("seen")
     assert (seen["running"], seen["memory"]) == (2, 2048)
     (web,) = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["web"]}])["Reservations"]
     assert web["Instances"][0]["PublicIpAddress"] == seen["public"]
     terraform.write(INSTANCES % {"type": "t3.small", "protected": "false"})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     (again,) = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["web"]}])["Reservations"]
     assert again["Instances"][0]["InstanceId"] == web["Instances"][0]["InstanceId"], "stopped, changed and started"
     assert again["Instances"][0]["InstanceType"] == "t3.small"

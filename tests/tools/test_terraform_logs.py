@@ -93,15 +93,13 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(LOGS % {"days": 7})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert json.loads(terraform("output", "-json", "seen")) == {
         "arn": "arn:aws:logs:us-east-1:000000000000:log-group:/app/web", "names": ["/app/web"]}
     (group,) = logs.describe_log_groups(logGroupNamePrefix="/app")["logGroups"]
     assert (group["retentionInDays"], group["metricFilterCount"]) == (7, 2)
     terraform.write(LOGS % {"days": 30})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert logs.describe_log_groups(logGroupNamePrefix="/app")["logGroups"][0]["retentionInDays"] == 30
     assert logs.describe_metric_filters(filterNamePrefix="errors")["metricFilters"][0]["filterPattern"].endswith("30 }")
     terraform("destroy", "-auto-approve", "-input=false")

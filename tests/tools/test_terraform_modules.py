@@ -452,16 +452,13 @@ def test_apply_an_empty_plan_a_change_and_destroy(tmp_path: Path, cloudlet: Clou
     words = {"url": cloudlet.url, "environment": "dev"}
     terraform.write((PROVIDER + REGISTRY + IDENTITY) % words)
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     login(cloudlet).push("team/app", "v1", [busybox_layer()], ["/bin/sleep", "1000"])
     everything = PROVIDER + REGISTRY + IDENTITY + CONTAINERS
     terraform.write(everything % words)
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     terraform.write(everything % {**words, "environment": "live"})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     (task,) = ecs.describe_tasks(cluster="main", tasks=ecs.list_tasks(cluster="main")["taskArns"],
                                  include=["TAGS"])["tasks"]
     assert (task["lastStatus"], task["healthStatus"]) == ("RUNNING", "HEALTHY")

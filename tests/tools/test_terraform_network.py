@@ -242,8 +242,7 @@ def left(cloudlet: Cloudlet) -> dict[str, int]:
 def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudlet) -> None:
     terraform.write(PROVIDER % {"url": cloudlet.url, "skips": SKIPS} + NETWORK % {"description": "from inside"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     seen = terraform.output("seen")
     assert seen["zones"] == [f"us-east-1{letter}" for letter in "abcdef"]
     assert (seen["region"], seen["default"]) == ("us-east-1", 6)
@@ -259,12 +258,10 @@ def test_configured_as_for_aws_and_changed(terraform: Terraform, cloudlet: Cloud
     provider = PROVIDER % {"url": cloudlet.url, "skips": ""}
     terraform.write(provider + NETWORK % {"description": "from inside"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     terraform.write(provider + NETWORK % {"description": "from elsewhere"})
     assert "1 to change" in terraform("plan", "-detailed-exitcode", "-input=false", expect=2)
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     terraform("destroy", "-auto-approve", "-input=false")
     assert set(left(cloudlet).values()) == {0}
 
@@ -319,8 +316,7 @@ def test_interfaces_with_several_addresses(terraform: Terraform, cloudlet: Cloud
     def brought(count: int, *last: int) -> dict[str, Any]:
         named = ", ".join(f'"10.30.0.{each}"' for each in last)
         terraform.write(provider + ADDRESSES % {"named": named, "count": count})
-        terraform("apply", "-auto-approve", "-input=false")
-        terraform("plan", "-detailed-exitcode", "-input=false")
+        terraform.settle()
         seen: dict[str, Any] = terraform.output("seen")
         return seen
     terraform.write(provider + ADDRESSES % {"named": "", "count": 0})

@@ -303,8 +303,7 @@ def test_apply_an_empty_plan_a_change_and_destroy(terraform: Terraform, cloudlet
         terraform.write(text.replace("%(days)s", days))
         if days == "1":
             terraform("init", "-input=false")
-        terraform("apply", "-auto-approve", "-input=false")
-        terraform("plan", "-detailed-exitcode", "-input=false")
+        terraform.settle()
         assert json.loads(terraform("output", "-json", "seen")) == {
             "body": f"days: {days}", "keys": ["copies/a", "held/a b.txt"], "denies": 2}
     bucket = {"Bucket": "s3-bucket-complete"}

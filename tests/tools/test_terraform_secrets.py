@@ -99,15 +99,13 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(SECRETS % {"level": "info"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert json.loads(terraform("output", "-json", "seen")) == {
         "region": "US East (N. Virginia)", "names": ["/app/key", "/app/level", "/app/zones"], "user": "admin",
         "length": 24}
     assert ssm.get_parameter(Name="/app/key", WithDecryption=True)["Parameter"]["Value"] == "hunter2"
     terraform.write(SECRETS % {"level": "debug"})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert ssm.get_parameter(Name="/app/level")["Parameter"]["Version"] == 2
     terraform("destroy", "-auto-approve", "-input=false")
     assert ssm.describe_parameters()["Parameters"] == []

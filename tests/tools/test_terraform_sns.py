@@ -89,13 +89,11 @@ def test_topics(cloudlet: Cloudlet, terraform: Terraform) -> None:
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(TOPICS % {"name": "one"})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     arn = terraform.output("arn")
     assert arn == "arn:aws:sns:us-east-1:000000000000:news"
     terraform.write(TOPICS % {"name": "two"})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     sns, sqs = cloudlet.client("sns"), cloudlet.client("sqs")
     found = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
     assert (found["DisplayName"], found["SubscriptionsConfirmed"]) == ("two", "1")

@@ -77,12 +77,10 @@ def test_queues(cloudlet: Cloudlet, terraform: Terraform) -> None:
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
     terraform.write(QUEUES % {"timeout": 30})
     terraform("init", "-input=false")
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     assert terraform.output("arn") == "arn:aws:sqs:us-east-1:000000000000:jobs"
     terraform.write(QUEUES % {"timeout": 60})
-    terraform("apply", "-auto-approve", "-input=false")
-    terraform("plan", "-detailed-exitcode", "-input=false")
+    terraform.settle()
     sqs = cloudlet.client("sqs")
     url = sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
