@@ -1,5 +1,6 @@
 """Messages of queues as rows: put in, taken out for a while, removed; whatever the backlog, at the same cost."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 
 from cloudlet.kernel.clock import as_uuid
-from cloudlet.services.sqs import groups
+from cloudlet.services.sqs import groups, tenants
 from cloudlet.services.sqs.records import Queue, find_by_arn
 from cloudlet.store.db import Tx
 
@@ -65,6 +66,10 @@ class Held:
     taken_ms: int
     sent_ms: int
 
+    def is_in_flight(self, now: int) -> bool:
+        """Whether somebody has it."""
+        return self.receives > 0 and self.visible_ms > now
+
 
 def _rows(tx: Tx, sql: str, *values: object) -> list[Any]:
     return tx.execute(sql, values).fetchall()
@@ -103,8 +108,13 @@ def add(tx: Tx, queue: Queue, message_id: str, body: str, about: About, delay_s:
 
 
 def _enter(tx: Tx, queue: Queue, number: int, group: str, visible_ms: int, sent_ms: int) -> None:
+    store = queue.store
+    if group and not queue.fifo:
+        store = tenants.enter(tx, queue.store, group, visible_ms, now_ms(tx))
+        if not queue.fair:
+            tx.put(dataclasses.replace(queue, fair=True))
     tx.execute("insert into sqs_message values (?,?,?,?,0,0,0,?)",
-               (number, queue.store, group if queue.fifo else None, visible_ms, sent_ms))
+               (number, store, group if queue.fifo else None, visible_ms, sent_ms))
     tx.execute("update sqs_store set messages=messages+1 where id=?", (queue.store,))
     if queue.fifo:
         groups.enter(tx, queue.store, group, visible_ms)
@@ -120,13 +130,14 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
     redrive, gone = queue.redrive, 0
     taken: list[Message] = []
     while len(taken) < count and gone < GONE_MAX:
-        rows = _visible(tx, queue, count - len(taken))
+        store, rows = _visible(tx, queue, count - len(taken))
+        before = len(taken)
         for number, group, receives, first_ms, sent_ms in rows:
+            message = Held(number, store, group, now, receives, first_ms, 0, sent_ms)
             if sent_ms <= oldest:
-                _delete(tx, queue.store, number, group)
+                _delete(tx, queue, message)
                 gone += 1
-            elif redrive is not None and receives >= redrive[1] and _die(
-                    tx, queue, redrive[0], Held(number, queue.store, group, now, receives, first_ms, 0, sent_ms)):
+            elif redrive is not None and receives >= redrive[1] and _die(tx, queue, redrive[0], message):
                 gone += 1
             else:
                 tx.execute("update sqs_message set visible_ms=?, receives=?, first_received_ms=?, taken_ms=?"
@@ -134,17 +145,27 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
                 if group is not None:
                     groups.block(tx, queue.store, group, until)
                 taken.append(_whole(tx, number, sent_ms, first_ms or now, receives + 1))
+        if queue.fair and len(taken) > before:
+            tenants.settle(tx, queue.store, store, now, len(taken) - before if until > now else 0)
         if not rows or (taken and until == now):  # nothing more, or what was just taken is there again
             break
     return taken
 
 
-def _visible(tx: Tx, queue: Queue, count: int) -> list[Any]:
-    """At most `count` messages that can be received, as rows of (id, grp, receives, first_received_ms, sent_ms)."""
+def _visible(tx: Tx, queue: Queue, count: int) -> tuple[int, list[Any]]:
+    """At most `count` messages that can be received, as rows of (id, grp, receives, first_received_ms, sent_ms), and
+    under which number they all are stored."""
+    now = now_ms(tx)
     if queue.fifo:
-        return groups.ready(tx, queue.store, now_ms(tx), count)
-    return _rows(tx, "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=?"
-                     " and visible_ms<=? order by visible_ms, id limit ?", queue.store, now_ms(tx), count)
+        return queue.store, groups.ready(tx, queue.store, now, count)
+    store, until = queue.store, now
+    if queue.fair:
+        source = tenants.source(tx, queue.store, now, count)
+        if source is None:
+            return store, []
+        store, until, count = source
+    return store, _rows(tx, "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=?"
+                            " and visible_ms<=? order by visible_ms, id limit ?", store, until, count)
 
 
 def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int]], visibility_s: int) -> list[Message]:
@@ -154,7 +175,7 @@ def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int]], visibility_s:
         message = held(tx, queue, number)
         if message is None or message.receives != receives or message.visible_ms <= now:
             return []
-        set_visible(tx, message, now + visibility_s * 1000)
+        set_visible(tx, queue, message, now + visibility_s * 1000)
         found.append(_whole(tx, number, message.sent_ms, message.first_received_ms, receives))
     return found
 
@@ -168,33 +189,39 @@ def held(tx: Tx, queue: Queue, number: int) -> Held | None:
     """One message of a queue by its id, None once it has left."""
     row = _row(tx, "select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from sqs_message"
                    " where id=?", number)
-    return Held(*row) if row and row[1] == queue.store else None
+    return Held(*row) if row and tenants.belongs(tx, row[1], queue.store) else None
 
 
-def set_visible(tx: Tx, message: Held, at_ms: int) -> None:
+def set_visible(tx: Tx, queue: Queue, message: Held, at_ms: int) -> None:
     """Nobody else gets it until then."""
     tx.execute("update sqs_message set visible_ms=? where id=?", (at_ms, message.id))
     if message.group is not None:
         groups.settle(tx, message.store, message.group)
+    elif queue.fair:
+        now = now_ms(tx)
+        tenants.settle(tx, queue.store, message.store, now, (at_ms > now) - message.is_in_flight(now))
 
 
 # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-def remove(tx: Tx, message: Held) -> None:
+def remove(tx: Tx, queue: Queue, message: Held) -> None:
     """It was dealt with."""
-    _delete(tx, message.store, message.id, message.group)
+    _delete(tx, queue, message)
 
 
-def _delete(tx: Tx, store: int, number: int, group: str | None) -> None:
-    tx.execute("delete from sqs_body where id=?", (number,))
-    _leave(tx, store, number, group)
+def _delete(tx: Tx, queue: Queue, message: Held) -> None:
+    tx.execute("delete from sqs_body where id=?", (message.id,))
+    _leave(tx, queue, message)
 
 
-def _leave(tx: Tx, store: int, number: int, group: str | None) -> None:
-    tx.execute("delete from sqs_message where id=?", (number,))
-    tx.execute("update sqs_store set messages=messages-1 where id=?", (store,))
-    if group is not None:
-        groups.settle(tx, store, group)
+def _leave(tx: Tx, queue: Queue, message: Held) -> None:
+    tx.execute("delete from sqs_message where id=?", (message.id,))
+    tx.execute("update sqs_store set messages=messages-1 where id=?", (queue.store,))
+    if message.group is not None:
+        groups.settle(tx, queue.store, message.group)
+    elif queue.fair:
+        now = now_ms(tx)
+        tenants.settle(tx, queue.store, message.store, now, -message.is_in_flight(now))
 
 
 def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:
@@ -209,17 +236,19 @@ def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:
     now, about = now_ms(tx), _decode(_row(tx, "select about from sqs_body where id=?", message.id)[0])
     dead = msgspec.structs.replace(about, source=queue.arn, receives=about.receives + message.receives)
     tx.execute("update sqs_body set about=? where id=?", (_encode(dead), message.id))
-    _leave(tx, queue.store, message.id, message.group)
+    _leave(tx, queue, message)
     _enter(tx, target, message.id, about.group, now, now if target.fifo else message.sent_ms)
+    if message.group is not None:
+        groups.settle(tx, target.store, message.group)  # it goes before others that came later, be they delayed
     arouse(tx, target)
     return True
 
 
 def waiting(tx: Tx, queue: Queue, count: int) -> list[Message]:
-    """At most `count` messages that nobody has, the oldest first, and those of a group in their order; they stay where
-    they are."""
+    """Some messages that nobody has, at most `count`, the oldest first, and those of a group in their order; they stay
+    where they are."""
     return [_whole(tx, number, sent_ms, first_ms, receives)
-            for number, _, receives, first_ms, sent_ms in _visible(tx, queue, count)]
+            for number, _, receives, first_ms, sent_ms in _visible(tx, queue, count)[1]]
 
 
 def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:
@@ -227,7 +256,9 @@ def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
     """
-    _delete(tx, source.store, message.id, message.about.group if source.fifo else None)
+    found = held(tx, source, message.id)
+    if found is not None:
+        _delete(tx, source, found)
     add(tx, target, new_message_id(tx), message.body, msgspec.structs.replace(message.about, source="", receives=0),
         target.number("DelaySeconds"))
     arouse(tx, target)
@@ -239,8 +270,9 @@ def drop(tx: Tx, store: int, limit: int) -> bool:
     for number in numbers:
         tx.execute("delete from sqs_message where id=?", number)
         tx.execute("delete from sqs_body where id=?", number)
-    if len(numbers) == limit:
+    if len(numbers) == limit or any(drop(tx, tenant, limit) for tenant in tenants.stores(tx, store)):
         return True
+    tenants.drop(tx, store)
     tx.execute("delete from sqs_group where store=?", (store,))
     tx.execute("delete from sqs_room where store=?", (store,))
     tx.execute("delete from sqs_store where id=?", (store,))
@@ -251,11 +283,14 @@ def expire(tx: Tx, queue: Queue, limit: int) -> bool:
     """Removes messages that are past their retention; whether there may be others. Those that were hidden lately are
     found when they are to be received, or later."""
     oldest = now_ms(tx) - queue.number("MessageRetentionPeriod") * 1000
-    rows = _rows(tx, "select id, grp from sqs_message where store=? and visible_ms<=? limit ?",
-                 queue.store, oldest, limit)
-    for number, group in rows:
-        _delete(tx, queue.store, number, group)
-    return len(rows) == limit
+    count = 0
+    for store in (queue.store, *(tenants.expired(tx, queue.store, oldest, limit) if queue.fair else ())):
+        rows = _rows(tx, "select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from"
+                         " sqs_message where store=? and visible_ms<=? limit ?", store, oldest, limit - count)
+        for row in rows:
+            _delete(tx, queue, Held(*row))
+        count += len(rows)
+    return count == limit
 
 
 # ── What a queue says ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,6 +304,8 @@ def next_in(tx: Tx, queue: Queue) -> float | None:
     """In how many seconds a queue has something to give (0: now); None where it is empty."""
     table, column = ("sqs_group", "ready_ms") if queue.fifo else ("sqs_message", "visible_ms")
     at_ms = _row(tx, f"select min({column}) from {table} where store=?", queue.store)[0]
+    if queue.fair:
+        at_ms = min((at for at in (at_ms, tenants.next_ms(tx, queue.store)) if at is not None), default=None)
     return None if at_ms is None else max(0.0, at_ms / 1000 - tx.now)
 
 
@@ -288,8 +325,9 @@ def has_room(tx: Tx, queue: Queue, count: int, limit: int) -> bool:
         return True
     if _row(tx, "update sqs_room set room=room-? where store=? and room>=? returning 1", count, queue.store, count):
         return True
-    flying = _row(tx, "select count(*) from (select 1 from sqs_message where store=? and visible_ms>? and receives>0"
-                      " limit ?) as flying", queue.store, now_ms(tx), limit)[0]
+    flying = tenants.flying(tx, queue.store, now_ms(tx)) if queue.fair else _row(
+        tx, "select count(*) from (select 1 from sqs_message where store=? and visible_ms>? and receives>0 limit ?)"
+            " as flying", queue.store, now_ms(tx), limit)[0]
     tx.execute("insert into sqs_room values (?,?) on conflict (store) do update set room=excluded.room",
                (queue.store, max(0, limit - flying - count)))
     return bool(flying < limit)
@@ -301,6 +339,7 @@ def counts(tx: Tx, queue: Queue) -> dict[str, int]:
     total = _row(tx, "select messages from sqs_store where id=?", queue.store)[0]
     later = dict(_rows(tx, "select receives>0, count(*) from sqs_message where store=? and visible_ms>? group by 1",
                        queue.store, now_ms(tx)))
-    flying, delayed = later.get(1, 0), later.get(0, 0)
+    more = tenants.later(tx, queue.store, now_ms(tx)) if queue.fair else {}
+    flying, delayed = (later.get(each, 0) + more.get(each, 0) for each in (1, 0))
     return {"ApproximateNumberOfMessages": total - flying - delayed,
             "ApproximateNumberOfMessagesNotVisible": flying, "ApproximateNumberOfMessagesDelayed": delayed}

@@ -153,11 +153,12 @@ def _advance(tx: Tx, task: Move, count: int) -> tuple[int, str]:
     if source is None:
         return 0, "AWS.SimpleQueueService.NonExistentQueue"
     moved = 0
-    for message in messages.waiting(tx, source, count):
-        target = find_by_arn(tx, task.destination or message.about.source)
-        if target is None:
-            return moved, ("CouldNotDetermineMessageSource" if not task.destination and not message.about.source
-                           else "AWS.SimpleQueueService.NonExistentQueue")
-        messages.move(tx, source, message, target)
-        moved += 1
+    while moved < count and (waiting := messages.waiting(tx, source, count - moved)):
+        for message in waiting:
+            target = find_by_arn(tx, task.destination or message.about.source)
+            if target is None:
+                return moved, ("CouldNotDetermineMessageSource" if not task.destination and not message.about.source
+                               else "AWS.SimpleQueueService.NonExistentQueue")
+            messages.move(tx, source, message, target)
+            moved += 1
     return moved, ""

@@ -20,8 +20,8 @@ def _target(queue: "Queue") -> str | None:
 @record("sqs.queue", indexes={"dead_letters": _target})
 class Queue:
     """A queue; its key is `ACCOUNT/REGION/NAME`. `attributes` are those that were set. `id` is what belongs to it for
-    its life (deduplication), `store` what its messages are stored under: a purge gives it a new one. Times are epoch
-    seconds."""
+    its life (deduplication), `store` what its messages are stored under: a purge gives it a new one. `fair`: a standard
+    queue to which somebody sent with a message group. Times are epoch seconds."""
 
     key: str
     id: int
@@ -31,6 +31,7 @@ class Queue:
     purged: float = 0.0
     attributes: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    fair: bool = False
 
     @property
     def name(self) -> str:

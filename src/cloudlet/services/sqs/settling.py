@@ -65,7 +65,7 @@ def delete(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
     if queue.fifo and (message.receives != receipt.receives or message.visible_ms <= messages.now_ms(tx)):
         raise invalid("ReceiptHandle", handle, "The receipt handle has expired.")
     if message.receives == receipt.receives:
-        messages.remove(tx, message)
+        messages.remove(tx, queue, message)
         if queue.fifo:
             messages.arouse(tx, queue)  # the next of its group may go
     return {}
@@ -88,6 +88,6 @@ def change(tx: Tx, queue: Queue, entry: Entry) -> dict[str, Any]:
         raise InvalidParameterValue(f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total"
                                     f" VisibilityTimeout for the message is beyond the limit [{VISIBILITY_S_MAX}"
                                     " seconds].")
-    messages.set_visible(tx, message, now + seconds * 1000)
+    messages.set_visible(tx, queue, message, now + seconds * 1000)
     messages.arouse(tx, queue)
     return {}

@@ -17,6 +17,14 @@ create table if not exists sqs_room (store bigint primary key, room bigint not n
 create table if not exists sqs_group (
   store bigint not null, grp text not null, ready_ms bigint not null, primary key (store, grp)) without rowid;
 create index if not exists sqs_group_ready on sqs_group (store, ready_ms);
+-- Message groups of standard queues that have messages, which are stored under the negative id: from when the first can
+-- be received, how many are in flight, how many were on average lately, and when that was so. `queue` is what the
+-- queue's other messages are stored under; its row without a group says what is in flight of all.
+create table if not exists sqs_tenant (
+  id integer primary key autoincrement, queue bigint not null, grp text not null, noisy integer not null,
+  head_ms bigint, flying bigint not null, recent real not null, seen_ms bigint not null);
+create unique index if not exists sqs_tenant_group on sqs_tenant (queue, grp);
+create index if not exists sqs_tenant_head on sqs_tenant (queue, noisy, head_ms);
 -- What was sent to FIFO queues in the last five minutes, and what a receive was answered.
 create table if not exists sqs_dedup (
   queue bigint not null, token text not null, id bigint not null, message_id text not null, until_ms bigint not null,
