@@ -21,6 +21,7 @@ from cloudlet.engines.doors import INSTANCES, TASKS, Close, ControlDoors, OpenDo
 from cloudlet.engines.images import PodmanImages
 from cloudlet.engines.keysets import LocalKeySets
 from cloudlet.engines.machines import QemuMachines
+from cloudlet.engines.mail import SmtpMail
 from cloudlet.engines.networks import FabricNetworks
 from cloudlet.engines.podman import Podman
 from cloudlet.engines.ports import Engines
@@ -108,6 +109,7 @@ class Machinery:
     storages: PodmanStorages
     machines: QemuMachines
     networks: FabricNetworks
+    mail: SmtpMail | None
     engines: Engines
 
     @classmethod
@@ -119,9 +121,10 @@ class Machinery:
             "metadata": (TASKS, 80), "instances": (INSTANCES, 80), "api": (TASKS, site.port)})
         disks = QcowDisks(site)
         machines = QemuMachines(site, disks)
+        mail = SmtpMail(site.mail_server) if site.mail_server is not None else None
         engines = Engines(networks, PodmanImages(podman), containers, storages, doors, disks, machines, LocalKeySets(),
-                          PodmanProbes(podman), LocalUpstreams(), LocalWebhooks())
-        return cls(podman, containers, storages, machines, networks, engines)
+                          PodmanProbes(podman), LocalUpstreams(), LocalWebhooks(), mail)
+        return cls(podman, containers, storages, machines, networks, mail, engines)
 
     async def probe(self) -> dict[str, str]:
         """What is wrong with each engine; "" where it works."""
@@ -158,7 +161,8 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     directory = DataDirectory(config.data_dir)
     clock = SystemClock()
     site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
-                instance_memory_bytes=host_memory.for_machines(), object_ownership=config.object_ownership)
+                instance_memory_bytes=host_memory.for_machines(), object_ownership=config.object_ownership,
+                mail_server=config.mail_server)
     store = Store(str(config.database), clock)
     files = Files.under(config.data_dir)
     handlers: dict[str, Handler] = {}
@@ -195,6 +199,8 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await machinery.containers.close()
     await machinery.machines.close()
+    if machinery.mail is not None:
+        machinery.mail.close()
     store.close()
     files.close()
     directory.close()

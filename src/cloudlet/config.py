@@ -2,14 +2,22 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from cloudlet.kernel.site import MailServer
 
 DEFAULT_PORT = 4566
 # The first is AWS's since April 2023; with the others new buckets are as before: lists count, nothing is blocked.
 OBJECT_OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
+# How a mail server's URL begins → how its connection is secured, and the port that is usual.
+_MAIL_SCHEMES: dict[str, tuple[Literal["", "starttls", "tls"], int]] = {
+    "smtp": ("", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
+_ADDRESS = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -20,7 +28,8 @@ class BadSetting(Exception):
 @dataclass(frozen=True, slots=True)
 class Config:
     """One installation's settings. `public_cidr` is where public addresses come from; `object_ownership` who owns what
-    is put into S3 buckets that are made from now on, unless their makers say it."""
+    is put into S3 buckets that are made from now on, unless their makers say it; `smtp` and `mail_from` are what
+    `mail_server` was made of."""
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -28,6 +37,9 @@ class Config:
     public_cidr: str = "203.0.113.0/24"
     allow_development_key: bool = False
     object_ownership: str = OBJECT_OWNERSHIPS[0]
+    smtp: str = ""
+    mail_from: str = ""
+    mail_server: MailServer | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -80,6 +92,46 @@ def _object_ownership(text: str) -> str:
     return text
 
 
+def _mail_server(url: str, sender: str, password: str) -> MailServer | None:
+    """Where mail goes: smtp://HOST, smtp+starttls://USER@HOST:PORT or smtps://…; None where no URL is given."""
+    if not url:
+        return None
+    parts = urlsplit(url)
+    try:
+        host, port, known = parts.hostname, parts.port, _MAIL_SCHEMES.get(parts.scheme)
+    except ValueError:
+        host = known = port = None
+    if not host or known is None or parts.path.strip("/") or parts.query:
+        raise BadSetting("the mail server must be given as smtp://HOST, smtp+starttls://USER@HOST or smtps://USER@HOST,"
+                         " each with :PORT if need be")
+    if parts.password is not None:
+        raise BadSetting("a command line is seen by everybody: give the mail server's password by "
+                         "CLOUDLET_SMTP_PASSWORD or, in a file, CLOUDLET_SMTP_PASSWORD_FILE")
+    tls, usual = known
+    if parts.username and not tls and not (host == "localhost" or _is_loopback(host)):
+        raise BadSetting(f"a password would go to {host} unencrypted: use smtp+starttls:// or smtps://")
+    if not _ADDRESS.fullmatch(sender):
+        raise BadSetting(f"say with --mail-from (CLOUDLET_MAIL_FROM) which address mails are from, not {sender!r}")
+    return MailServer(host, port or usual, sender, tls, unquote(parts.username or ""), password)
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+def _password(environment: Mapping[str, str]) -> str:
+    path = environment.get("CLOUDLET_SMTP_PASSWORD_FILE")
+    if not path:
+        return environment.get("CLOUDLET_SMTP_PASSWORD", "")
+    try:
+        return Path(path).read_text().strip("\n")
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"cannot read the mail server's password from {path}: {error}") from None
+
+
 def _host(text: str) -> str:
     if text != "localhost":
         try:
@@ -108,6 +160,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None)
     if not (host == "localhost" or ipaddress.ip_address(host).is_loopback or allowed):
         raise BadSetting(f"listening on {host} lets others in, and the key test/test is known to everybody; if that is "
                          "what you want, add --allow-development-key")
+    smtp, mail_from = setting("smtp", ""), setting("mail_from", "")
     data_dir = Path(setting("data_dir", str(_default_data_dir(environment, os.geteuid() == 0))))
     return Config(
         data_dir=data_dir.expanduser().absolute(),
@@ -116,4 +169,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None)
         public_cidr=_public_cidr(setting("public_cidr", "203.0.113.0/24")),
         allow_development_key=allowed,
         object_ownership=_object_ownership(setting("object_ownership", OBJECT_OWNERSHIPS[0])),
+        smtp=smtp,
+        mail_from=mail_from,
+        mail_server=_mail_server(smtp, mail_from, _password(environment) if smtp else ""),
     )

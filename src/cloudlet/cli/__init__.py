@@ -25,6 +25,11 @@ def _settings(parser: argparse.ArgumentParser, *, all_of_them: bool) -> None:
     parser.add_argument("--object-ownership", metavar="OWNERSHIP",
                         help="of new S3 buckets (default BucketOwnerEnforced): ObjectWriter and BucketOwnerPreferred"
                              " make them as before 2023, with lists that count and no public access block")
+    parser.add_argument("--smtp", metavar="URL",
+                        help="where topics' mail is sent: smtp://HOST, smtp+starttls://USER@HOST, smtps://USER@HOST;"
+                             " the password by CLOUDLET_SMTP_PASSWORD or CLOUDLET_SMTP_PASSWORD_FILE (default: nowhere,"
+                             " `cloudlet mail` shows it)")
+    parser.add_argument("--mail-from", metavar="ADDRESS", help="the address that such mail is from")
     parser.add_argument("--allow-development-key", action="store_const", const="1",
                         help="honour the key test/test even when listening beyond this machine")
 

@@ -48,6 +48,8 @@ def _detached(config: Config) -> int:
     command = [sys.executable, "-m", "cloudlet", "up", "--data-dir", str(config.data_dir), "--host", config.host,
                "--port", str(config.port), "--public-cidr", config.public_cidr,
                "--object-ownership", config.object_ownership]
+    if config.smtp:
+        command += ["--smtp", config.smtp, "--mail-from", config.mail_from]
     if config.allow_development_key:
         command.append("--allow-development-key")
     try:

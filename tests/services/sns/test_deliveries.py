@@ -2,81 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from cloudlet.engines.fake.webhooks import FakeServer, FakeWebhooks
-from cloudlet.kernel.http import Body, Request, Response
-from cloudlet.services.sns import delivery_policies, page, pending
-from cloudlet.services.sns.deliveries import Deliveries
+from cloudlet.control.outcome import Done
+from cloudlet.services.sns import delivery_policies, pending
+from cloudlet.services.sns.deliveries import LANES
 from cloudlet.services.sns.records import Subscription, Topic
 from tests.services.desk import ACCOUNT
 from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
-
-URL = "http://localhost:9/hook"
-
-
-async def nothing() -> None:
-    """Nobody sends anything."""
-
-
-class Post:
-    """The deliverer at work beside a test."""
-
-    def __init__(self, room: Newsroom) -> None:
-        self.room, self.web = room, FakeWebhooks()
-
-    def server(self, url: str = URL, *answers: int) -> FakeServer:
-        self.web.servers[url] = FakeServer(list(answers))
-        return self.web.servers[url]
-
-    def during(self, act: Callable[[], Awaitable[None]] = nothing) -> None:
-        """Delivers what is due before, during and after `act`."""
-        async def run() -> None:
-            task = asyncio.ensure_future(Deliveries(self.room.store, self.web).run())
-            await self.settle()
-            await act()
-            await self.settle()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        asyncio.run(run())
-
-    async def settle(self) -> None:
-        for _ in range(200):
-            await asyncio.sleep(0)
-
-    def later(self, seconds: float) -> None:
-        self.room.clock.time += seconds
-        self.during()
-
-    def visit(self, url: str, path: str = "") -> Response | None:
-        async def body() -> Any:
-            yield b""
-        path, _, query = url.removeprefix("http://localhost:4566").partition("?")
-        return asyncio.run(page(self.room.store, Request("GET", path, query, {}, Body(body()))))
-
-    def subscribed(self, url: str = URL, **attributes: str) -> str:
-        """A web server that has confirmed; the subscription's ARN."""
-        arn: str = self.room.sns("Subscribe", TopicArn=topic_arn("t"), Protocol="http", Endpoint=url,
-                                 Attributes=attributes, ReturnSubscriptionArn=True)["SubscriptionArn"]
-        server = self.server(url)
-        self.during()
-        answer = self.visit(json.loads(server.got.pop()[1])["SubscribeURL"])
-        assert answer is not None and answer.status == 200
-        return arn
+from tests.services.sns.post import URL, Post, waiting
 
 
 @pytest.fixture
 def post(room: Newsroom) -> Post:
     room.topic("t")
     return Post(room)
-
-
-def waiting(post: Post) -> int:
-    with post.room.store.tx() as tx:
-        return int(tx.execute("select count(*) from sns_delivery").fetchone()[0])
 
 
 def test_the_handshake(post: Post) -> None:
@@ -198,7 +140,9 @@ def test_what_waits_goes_with_its_subscription(post: Post) -> None:
     assert waiting(post) == 1
     post.room.sns("Unsubscribe", SubscriptionArn=arn)
     with post.room.store.tx() as tx:
-        assert pending.turns(tx, (), 9) == ([], None)
+        assert [pending.turns(tx, lane, (), 9) for lane in LANES] == [([], None)] * 3
+    key = arn.removeprefix("arn:aws:sns:").split(":")
+    assert asyncio.run(pending.Forgetting(post.room.store).remove(f"{key[1]}/{key[0]}/t/{key[3]}")) == Done()
     assert waiting(post) == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cloudlet.services.sns import mailbox
 from tests.services.sns.newsroom import Newsroom, topic_arn
-from tests.services.sns.test_deliveries import Post
+from tests.services.sns.post import Post
 
 
 def mails(room: Newsroom) -> list[dict[str, Any]]:
@@ -22,14 +22,17 @@ def test_an_address_confirms_and_gets_mail(room: Newsroom, protocol: str) -> Non
     asked = {"TopicArn": topic_arn("t"), "Protocol": protocol, "Endpoint": "a@example.com"}
     assert room.sns("Subscribe", **asked) == {"SubscriptionArn": "pending confirmation"}
     room.publish("t", "too early")
+    post = Post(room)
+    post.during()
     (mail,) = mails(room)
     assert (mail["to"], mail["subject"]) == ("a@example.com", "AWS Notification - Subscription Confirmation")
     link = json.loads(mail["text"])["SubscribeURL"] if protocol == "email-json" else re.findall(
         r"^http\S+$", mail["text"], re.M)[0]
-    answer = Post(room).visit(link)
+    answer = post.visit(link)
     assert answer is not None and answer.status == 200
     room.publish("t", json.dumps({"default": "d", protocol: "for mail"}), MessageStructure="json", Subject="Hi")
     room.publish("t", "plain")
+    post.during()
     _, first, second = mails(room)
     assert (first["sender"], first["subject"], second["subject"]) == ("News", "Hi", "AWS Notification Message")
     if protocol == "email-json":
@@ -38,8 +41,9 @@ def test_an_address_confirms_and_gets_mail(room: Newsroom, protocol: str) -> Non
     else:
         assert first["text"].startswith("for mail\n\n--\nIf you wish to stop")
         link = re.findall(r"^http\S+$", second["text"], re.M)[0]
-    Post(room).visit(link)
+    post.visit(link)
     room.publish("t", "nobody")
+    post.during()
     assert len(mails(room)) == 3
 
 
@@ -63,7 +67,7 @@ def test_text_messages(room: Newsroom) -> None:
 def test_the_newest_are_kept(room: Newsroom) -> None:
     with room.store.tx() as tx:
         for number in range(mailbox.KEPT + 5):
-            mailbox.put(tx, "sms", "+49", "x", "", str(number))
+            mailbox.put_text(tx, "+49", str(number))
         kept = tx.execute("select count(*), min(id) from sns_mail").fetchone()
     assert kept == (mailbox.KEPT, 6)
     assert [mail["text"] for mail in mails(room)] == [str(number) for number in range(905, 1005)]

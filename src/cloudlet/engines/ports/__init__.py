@@ -21,6 +21,8 @@ from cloudlet.engines.ports.machines import MachineSpec as MachineSpec
 from cloudlet.engines.ports.machines import Nic as Nic
 from cloudlet.engines.ports.machines import Place as Place
 from cloudlet.engines.ports.machines import Shelved as Shelved
+from cloudlet.engines.ports.mail import Letter as Letter
+from cloudlet.engines.ports.mail import Mail as Mail
 from cloudlet.engines.ports.networks import Address as Address
 from cloudlet.engines.ports.networks import Fabric as Fabric
 from cloudlet.engines.ports.networks import Interface as Interface
@@ -374,3 +376,4 @@ class Engines:
     probes: Probes | None = None
     upstreams: Upstreams | None = None
     webhooks: Webhooks | None = None
+    mail: Mail | None = None

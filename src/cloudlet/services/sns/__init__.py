@@ -18,6 +18,7 @@ from cloudlet.services.sns import (
 from cloudlet.services.sns.deliveries import Deliveries
 from cloudlet.services.sns.mailbox import newest as newest_mail
 from cloudlet.services.sns.pages import page
+from cloudlet.services.sns.pending import FORGOTTEN, Forgetting
 from cloudlet.services.sns.records import Topic, find_by_arn
 from cloudlet.services.sns.service import sns
 from cloudlet.store.db import Store, Tx
@@ -30,8 +31,9 @@ TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_te
 
 
 def controller(store: Store, engines: Any, site: Site) -> Controller:
-    """What posts messages to subscribers."""
-    return Controller({}, workers={"sns.deliveries": Deliveries(store, engines.webhooks).run})
+    """What delivers messages to subscribers, and removes what waits for those who are gone."""
+    return Controller({FORGOTTEN: Forgetting(store).remove},
+                      workers={"sns.deliveries": Deliveries(store, engines.webhooks, engines.mail).run})
 
 
 def send(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str) -> str:

@@ -1,22 +1,26 @@
-"""Posts messages to subscribers over HTTP, each subscriber at its own pace: a slow or dead one delays no other.
+"""Delivers messages to web servers and by mail, each subscriber at its own pace: a slow or dead one delays no other.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 """
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
-from cloudlet.engines.ports import Webhooks
+from cloudlet.engines.ports import Mail, Webhooks
 from cloudlet.kernel.errors import Busy, Refused
-from cloudlet.services.sns import delivering, delivery_policies, pending
+from cloudlet.services.sns import delivering, delivery_policies, letters, mailbox, pending
 from cloudlet.services.sns.delivering import Failure
 from cloudlet.services.sns.pending import Delivery
 from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.store.db import Store, Tx
 
-SIDE_BY_SIDE = 512  # subscribers at once
-IN_A_ROW = 100  # deliveries to one before others that wait have their turn
+# How many subscribers of each lane have their turn side by side: those that answer wait for none that does not, and a
+# mail server that is down holds up mail only.
+LANES = {pending.ANSWERING: 512, pending.SILENT: 256, pending.MAIL: 8}
+AT_ONCE = 4  # deliveries to one subscriber
+IN_A_ROW = 25  # times so many, before others that wait have their turn
 IDLE_S = 30.0
 TOO_MANY = 429  # asks for patience: the one refusal that is not for good
 AGENT = "Amazon Simple Notification Service Agent"
@@ -33,6 +37,11 @@ class Visit:
     topic: Topic
 
     @property
+    def by_mail(self) -> bool:
+        """Whether it is a mail."""
+        return self.subscription.protocol.startswith("email")
+
+    @property
     def headers(self) -> dict[str, str]:
         """Those of the request. https://docs.aws.amazon.com/sns/latest/dg/http-header.html"""
         found = {"x-amz-sns-message-type": self.delivery.kind, "x-amz-sns-message-id": self.delivery.message_id,
@@ -45,33 +54,47 @@ class Visit:
         return found
 
 
-class Deliveries:
-    """The worker."""
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a delivery went: what went wrong, and whether it will always; the status of a web server's answer."""
 
-    def __init__(self, store: Store, webhooks: Webhooks) -> None:
-        self._store, self._webhooks = store, webhooks
-        self._busy: dict[str, asyncio.Task[None]] = {}
+    failure: Failure | None = None
+    final: bool = True
+    status: int = 0
+
+
+class Deliveries:
+    """The worker. Without a mail server, mail goes to the mailbox."""
+
+    def __init__(self, store: Store, webhooks: Webhooks, mail: Mail | None = None) -> None:
+        self._store, self._webhooks, self._mail = store, webhooks, mail
+        self._busy: dict[str, tuple[str, asyncio.Task[None]]] = {}  # subscriber → the lane it came from, and its turn
 
     async def run(self) -> None:
-        """Until cancelled; what was under way is posted again after the next start."""
+        """Until cancelled; what was under way is delivered again after the next start."""
         try:
             while True:
                 await self._store.news.wait(pending.NEWS, self._start_due())
         finally:
-            tasks = list(self._busy.values())
+            tasks = [task for _, task in self._busy.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start_due(self) -> float:
         """Starts who has something due; the seconds until somebody else has."""
+        at_work, delay = Counter(lane for lane, _ in self._busy.values()), IDLE_S
+        found: list[tuple[str, str]] = []
         with self._store.tx() as tx:
-            found, later = pending.turns(tx, self._busy, max(0, SIDE_BY_SIDE - len(self._busy)))
-            now = tx.now
-        for key in found:
-            task = self._busy[key] = asyncio.ensure_future(self._serve(key))
+            for lane, room in LANES.items():
+                keys, later = pending.turns(tx, lane, self._busy, room - at_work[lane])
+                found += [(key, lane) for key in keys]
+                delay = delay if later is None else min(delay, later - tx.now)
+        for key, lane in found:
+            task = asyncio.ensure_future(self._serve(key))
+            self._busy[key] = lane, task
             task.add_done_callback(lambda done, key=key: self._ended(key, done))  # type: ignore[misc]
-        return IDLE_S if later is None else min(IDLE_S, later - now)
+        return delay
 
     def _ended(self, key: str, task: asyncio.Task[None]) -> None:
         self._busy.pop(key, None)
@@ -81,57 +104,71 @@ class Deliveries:
         self._store.news.tell(pending.NEWS)
 
     async def _serve(self, key: str) -> None:
-        """Posts what is due to one subscriber."""
-        for _ in range(IN_A_ROW):
+        """One subscriber's turn: it ends when nothing is due, when something failed, and after a while."""
+        for turn in range(IN_A_ROW):
             with self._store.tx() as tx:
-                visit = _next(tx, key)
-            if visit is None:
+                visits = _next(tx, key)
+            if not visits:
                 return
-            failure, final = await self._post(visit)
+            attempts = await asyncio.gather(*map(self._deliver, visits))
+            silent = any(attempt.failure is not None and not attempt.final for attempt in attempts)
+            pause_s = delivery_policies.pause_s(visits[0].topic, visits[0].subscription)
             with self._store.tx() as tx:
-                _settle(tx, visit, failure, final)
-            pause_s = delivery_policies.pause_s(visit.topic, visit.subscription)
-            if pause_s:
-                await self._store.clock.sleep(pause_s)
+                for visit, attempt in zip(visits, attempts, strict=True):
+                    self._settle(tx, visit, attempt)
+                if silent or pause_s or turn == IN_A_ROW - 1:
+                    pending.settle(tx, key, pending.lane_of(visits[0].subscription, answers=not silent), pause_s)
+                    return
 
-    async def _post(self, visit: Visit) -> tuple[Failure | None, bool]:
-        """What went wrong, and whether it will always."""
+    async def _deliver(self, visit: Visit) -> Attempt:
         try:
-            status = await self._webhooks.post(visit.subscription.endpoint, visit.headers, visit.delivery.body.encode())
+            if not visit.by_mail:
+                return _judged(await self._webhooks.post(visit.subscription.endpoint, visit.headers,
+                                                         visit.delivery.body.encode()))
+            if self._mail is not None:
+                await self._mail.send(letters.letter_of(visit.topic, visit.subscription, visit.delivery))
+            return Attempt()
         except Busy as error:
-            return Failure("Unreachable", str(error)), False
+            return Attempt(Failure("Unreachable", str(error)), final=False)
         except Refused as error:
-            return Failure("Refused", str(error)), True
-        if 200 <= status < 300:
-            return None, True
-        return (Failure(str(status), f"The endpoint answered with status {status}"),
-                400 <= status < 500 and status != TOO_MANY)
+            return Attempt(Failure("Refused", str(error)))
+
+    def _settle(self, tx: Tx, visit: Visit, attempt: Attempt) -> None:
+        """Records how it went. What cannot be delivered goes to the subscription's dead-letter queue."""
+        delivery, failure = visit.delivery, attempt.failure
+        if failure is not None and not attempt.final:
+            delays = delivery_policies.delays_s(visit.topic, visit.subscription)
+            if delivery.attempts < len(delays):
+                pending.postpone(tx, delivery, delays[delivery.attempts])
+                return
+        pending.remove(tx, delivery)
+        subscription = tx.get(Subscription, visit.subscription.key)
+        if subscription is None:
+            return
+        if failure is None and visit.by_mail and self._mail is None:
+            mailbox.put(tx, subscription.protocol, letters.letter_of(visit.topic, visit.subscription, delivery))
+        elif failure is not None and delivery.kind == "Notification":
+            delivering.set_aside(tx, visit.topic, subscription, delivery.message_id, {"MessageBody": delivery.body},
+                                 failure, delivery.request_id)
 
 
-def _next(tx: Tx, key: str) -> Visit | None:
-    """The next delivery to a subscriber; None, and its turn is over, where nothing is due."""
+def _judged(status: int) -> Attempt:
+    """What a web server's answer means."""
+    if 200 <= status < 300:
+        return Attempt(status=status)
+    return Attempt(Failure(str(status), f"The endpoint answered with status {status}"),
+                   400 <= status < 500 and status != TOO_MANY, status)
+
+
+def _next(tx: Tx, key: str) -> list[Visit]:
+    """The next deliveries to a subscriber; none, and its turn is over, where nothing is due."""
     subscription = tx.get(Subscription, key)
     topic = tx.get(Topic, subscription.topic) if subscription is not None else None
     if subscription is None or topic is None:
         pending.forget(tx, key)
-        return None
-    delivery = pending.first(tx, key)
-    if delivery is None:
-        pending.settle(tx, key)
-        return None
-    return Visit(delivery, subscription, topic)
-
-
-def _settle(tx: Tx, visit: Visit, failure: Failure | None, final: bool) -> None:
-    """Records how it went. What cannot be delivered goes to the subscription's dead-letter queue."""
-    delivery = visit.delivery
-    if failure is not None and not final:
-        delays = delivery_policies.delays_s(visit.topic, visit.subscription)
-        if delivery.attempts < len(delays):
-            pending.postpone(tx, delivery, delays[delivery.attempts])
-            return
-    pending.remove(tx, delivery)
-    subscription = tx.get(Subscription, visit.subscription.key)
-    if failure is not None and delivery.kind == "Notification" and subscription is not None:
-        delivering.set_aside(tx, visit.topic, subscription, delivery.message_id, {"MessageBody": delivery.body},
-                             failure, delivery.request_id)
+        return []
+    at_once = 1 if delivery_policies.pause_s(topic, subscription) else AT_ONCE
+    found = pending.first(tx, key, at_once)
+    if not found:
+        pending.settle(tx, key, pending.lane_of(subscription, answers=True))
+    return [Visit(delivery, subscription, topic) for delivery in found]

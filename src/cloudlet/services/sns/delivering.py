@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from cloudlet.kernel import policy
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sns import filters, mailbox, pending
-from cloudlet.services.sns.envelopes import Notification, unsubscribe_url
+from cloudlet.services.sns.envelopes import Notification
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.services.sqs import find_by_arn, send
@@ -76,10 +76,8 @@ def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], en
             continue
         if protocol == "sqs":
             _into_queue(tx, topic, subscription, message, texts[protocol], form, request_id)
-        elif protocol in mailbox.PROTOCOLS:
-            text = form.enveloped(subscription) if protocol == "email-json" else texts[protocol]
-            mailbox.notify(tx, topic, protocol, subscription.endpoint, message.subject, text,
-                           unsubscribe_url(endpoint, subscription.arn))
+        elif protocol == "sms":
+            mailbox.put_text(tx, subscription.endpoint, texts[protocol], topic.attributes.get("DisplayName", ""))
         else:
             body = texts[protocol] if subscription.raw else form.enveloped(subscription)
             pending.add(tx, subscription, "Notification", message.id, request_id, body)

@@ -1,4 +1,4 @@
-"""Delivery policies: how often and how quickly a delivery over HTTP is tried again.
+"""Delivery policies: how often and how quickly a delivery is tried again, for HTTP as its subscribers want it.
 
 https://docs.aws.amazon.com/sns/latest/dg/creating-delivery-policy.html
 """
@@ -12,6 +12,10 @@ from cloudlet.services.sns.service import invalid
 
 _DEFAULT = {"minDelayTarget": 20, "maxDelayTarget": 20, "numRetries": 3, "numMaxDelayRetries": 0,
             "numNoDelayRetries": 0, "numMinDelayRetries": 0, "backoffFunction": "linear"}
+# 50 more attempts in more than six hours.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html#delivery-policies-for-protocols
+_MAIL: dict[str, Any] = {"minDelayTarget": 10, "maxDelayTarget": 600, "numRetries": 50, "numMaxDelayRetries": 38,
+         "numNoDelayRetries": 0, "numMinDelayRetries": 2, "backoffFunction": "exponential"}
 _NUMBERS = {"minDelayTarget": (1, 3600), "maxDelayTarget": (1, 3600), "numRetries": (0, 100),
             "numMaxDelayRetries": (0, 100), "numNoDelayRetries": (0, 100), "numMinDelayRetries": (0, 100)}
 CONTENT_TYPE = "text/plain; charset=UTF-8"
@@ -95,6 +99,8 @@ def delays_s(topic: Topic, subscription: Subscription) -> list[float]:
     """How long to wait before each further attempt: at once, then at the shortest interval, then at growing ones, then
     at the longest."""
     policy = {**_DEFAULT, **_of(topic, subscription, "healthyRetryPolicy")}
+    if subscription.protocol.startswith("email"):
+        policy = _MAIL
     low, high = float(policy["minDelayTarget"]), float(policy["maxDelayTarget"])
     before, after = (0.0,) * policy["numNoDelayRetries"] + (low,) * policy["numMinDelayRetries"], (
         (high,) * policy["numMaxDelayRetries"])

@@ -1,73 +1,112 @@
-"""What is still to be posted to subscribers over HTTP, as rows: whatever the backlog, the next is found at once."""
+"""What is still to be delivered to web servers and by mail: rows, of which the next is found at once."""
 
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
+from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.sns.records import Subscription
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
 NEWS = "sns.pending"  # what the deliverer waits for
+FORGOTTEN = "sns.forgotten"  # kind of work: what waits for a subscription that is gone is to be removed
+FORGOTTEN_AT_ONCE = 1000
+# Where subscribers wait for their turn: those that answered last time, those that did not or have not been asked yet,
+# and those that have mail. Who waits in one lane is not delayed by those in another.
+ANSWERING, SILENT, MAIL = "answering", "silent", "mail"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message for one subscriber. `attempts` were made in vain."""
+    """One message for one subscriber, published `at`. `attempts` were made in vain."""
 
     id: int
     attempts: int
+    at: float
     kind: str
     message_id: str
     request_id: str
     body: str
 
 
+def lane_of(subscription: Subscription, *, answers: bool) -> str:
+    """Where it waits."""
+    return MAIL if subscription.protocol.startswith("email") else ANSWERING if answers else SILENT
+
+
 def add(tx: Tx, subscription: Subscription, kind: str, message_id: str, request_id: str, body: str) -> None:
-    """It is to be posted, now."""
-    tx.execute("insert into sns_delivery (subscription, due, attempts, kind, message_id, request_id, body)"
-               " values (?,?,0,?,?,?,?)", (subscription.key, tx.now, kind, message_id, request_id, body))
-    tx.execute("insert into sns_turn values (?,?) on conflict (subscription) do update set due=min(due, excluded.due)",
-               (subscription.key, tx.now))
+    """It is to be delivered, now."""
+    tx.execute("insert into sns_pending (subscription, due, attempts, at, kind, message_id, request_id, body)"
+               " values (?,?,0,?,?,?,?,?)", (subscription.key, tx.now, tx.now, kind, message_id, request_id, body))
+    tx.execute("insert into sns_lane (subscription, lane, due) values (?,?,?) on conflict (subscription) do update set"
+               " due=max(pause_until, min(due, excluded.due))",
+               (subscription.key, lane_of(subscription, answers=kind == "Notification"), tx.now))
     news = tx.news
     tx.after.append(lambda: news.tell(NEWS))
 
 
-def turns(tx: Tx, busy: Collection[str], limit: int) -> tuple[list[str], float | None]:
-    """Subscribers that have something due, beside those that are busy; and when the next will have, None for never."""
-    due: list[Any] = tx.execute("select subscription from sns_turn where due<=? order by due limit ?",
-                                (tx.now, limit + len(busy))).fetchall()
-    later: Any = tx.execute("select min(due) from sns_turn where due>?", (tx.now,)).fetchone()
-    return [key for (key,) in due if key not in busy][:limit], later[0]
+def turns(tx: Tx, lane: str, busy: Container[str], room: int) -> tuple[list[str], float | None]:
+    """At most `room` subscribers of a lane that have something due and are not busy, and when the next will have, None
+    for never, or where there is no room."""
+    found: list[str] = []
+    if not room:
+        return [], None
+    for key, due in tx.execute("select subscription, due from sns_lane where lane=? order by due", (lane,)):
+        if float(due) > tx.now:
+            return found, float(due)
+        if str(key) in busy:
+            continue
+        if len(found) == room:
+            break
+        found.append(str(key))
+    return found, None
 
 
-def first(tx: Tx, subscription: str) -> Delivery | None:
-    """The one that is due and has waited longest."""
-    row: Any = tx.execute("select id, attempts, kind, message_id, request_id, body from sns_delivery"
-                          " where subscription=? and due<=? order by due, id limit 1",
-                          (subscription, tx.now)).fetchone()
-    return Delivery(*row) if row else None
+def first(tx: Tx, subscription: str, limit: int) -> list[Delivery]:
+    """Those that are due and have waited longest."""
+    rows: list[Any] = tx.execute("select id, attempts, at, kind, message_id, request_id, body from sns_pending"
+                                 " where subscription=? and due<=? order by due, id limit ?",
+                                 (subscription, tx.now, limit)).fetchall()
+    return [Delivery(*row) for row in rows]
 
 
 def postpone(tx: Tx, delivery: Delivery, seconds: float) -> None:
     """It was tried in vain, and is to be tried again."""
-    tx.execute("update sns_delivery set due=?, attempts=attempts+1 where id=?", (tx.now + seconds, delivery.id))
+    tx.execute("update sns_pending set due=?, attempts=attempts+1 where id=?", (tx.now + seconds, delivery.id))
 
 
 def remove(tx: Tx, delivery: Delivery) -> None:
     """It was dealt with."""
-    tx.execute("delete from sns_delivery where id=?", (delivery.id,))
+    tx.execute("delete from sns_pending where id=?", (delivery.id,))
 
 
-def settle(tx: Tx, subscription: str) -> None:
-    """Says anew from when the subscriber has something due."""
-    row: Any = tx.execute("select min(due) from sns_delivery where subscription=?", (subscription,)).fetchone()
-    if row[0] is None:
-        tx.execute("delete from sns_turn where subscription=?", (subscription,))
+def settle(tx: Tx, subscription: str, lane: str, pause_s: float = 0.0) -> None:
+    """The subscriber had its turn: it waits in that lane for another, if there is more for it, behind those that wait
+    already and no earlier than in `pause_s`; what comes within that pause waits as well."""
+    row: Any = tx.execute("select min(due) from sns_pending where subscription=?", (subscription,)).fetchone()
+    if row[0] is None and not pause_s:
+        tx.execute("delete from sns_lane where subscription=?", (subscription,))
     else:
-        tx.execute("update sns_turn set due=? where subscription=?", (row[0], subscription))
+        tx.execute("update sns_lane set lane=?, due=?, pause_until=? where subscription=?",
+                   (lane, max(row[0] or 0.0, tx.now + pause_s), tx.now + pause_s, subscription))
 
 
 def forget(tx: Tx, subscription: str) -> None:
-    """The subscriber is gone."""
-    tx.execute("delete from sns_delivery where subscription=?", (subscription,))
-    tx.execute("delete from sns_turn where subscription=?", (subscription,))
+    """The subscriber is gone; what waits for it goes little by little, since it may be much."""
+    tx.execute("delete from sns_lane where subscription=?", (subscription,))
+    if tx.execute("select 1 from sns_pending where subscription=? limit 1", (subscription,)).fetchone():
+        tx.enqueue(FORGOTTEN, subscription)
+
+
+class Forgetting:
+    """The loop that removes what waits for those who are gone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def remove(self, subscription: str) -> Outcome:
+        """Some of it."""
+        with self._store.tx() as tx:
+            gone = tx.execute("delete from sns_pending where id in (select id from sns_pending where subscription=?"
+                              " limit ?) returning 1", (subscription, FORGOTTEN_AT_ONCE)).fetchall()
+        return Done() if len(gone) < FORGOTTEN_AT_ONCE else Again(0.0, "what waits for it is removed")

@@ -80,7 +80,7 @@ def _text(tx: Tx, request: Input) -> Any:
     text = messages.texts_of(request, ("sms",))["sms"]
     if len(text) > TEXT_MAX:
         raise invalid("Message too long")
-    mailbox.put(tx, "sms", request["PhoneNumber"], mailbox.TEXT_FROM, "", text)
+    mailbox.put_text(tx, request["PhoneNumber"], text)
     return {"MessageId": as_uuid(tx.token(32))}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import delivering, endpoints, envelopes, mailbox, pending, subscription_attributes
+from cloudlet.services.sns import delivering, endpoints, envelopes, pending, subscription_attributes
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
 from cloudlet.services.sns.service import SubscriptionLimitExceeded, invalid, sns, topic_arns
 from cloudlet.services.sns.topic_attributes import LARGE_SUBSCRIPTIONS_MAX
@@ -48,9 +48,6 @@ def _ask(call: Call, tx: Tx, topic: Topic, subscription: Subscription) -> None:
     message_id, text = envelopes.confirmation(tx, topic, subscription.token, call.endpoint)
     if protocol == "sqs":
         delivering.put(tx, topic, endpoint, {"MessageBody": text})
-    elif protocol.startswith("email"):
-        url = envelopes.subscribe_url(call.endpoint, topic, subscription.token)
-        mailbox.ask(tx, topic, protocol, endpoint, text, url)
     else:
         pending.add(tx, subscription, "SubscriptionConfirmation", message_id, call.request_id, text)
 

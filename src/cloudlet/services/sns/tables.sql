@@ -4,14 +4,18 @@ create table if not exists sns_dedup (
   primary key (topic, token)) without rowid;
 create index if not exists sns_dedup_until on sns_dedup (topic, until);
 create table if not exists sns_sequence (topic text primary key, last bigint not null);
--- What is still to be posted to subscribers, and from when; and from when each of them has something to be posted (the
--- earliest of its rows). Times are epoch seconds; `kind` is the message's type.
-create table if not exists sns_delivery (
+-- What is still to be delivered to subscribers, and from when; and from when each of them has something to be delivered
+-- (no earlier than its rows, or than it wants), and in which lane it waits for its turn. Times are epoch seconds; `kind` is the message's
+-- type, `at` when it was published.
+create table if not exists sns_pending (
   id integer primary key, subscription text not null, due double precision not null, attempts integer not null,
-  kind text not null, message_id text not null, request_id text not null, body text not null);
-create index if not exists sns_delivery_due on sns_delivery (subscription, due, id);
-create table if not exists sns_turn (subscription text primary key, due double precision not null) without rowid;
-create index if not exists sns_turn_due on sns_turn (due);
+  at double precision not null, kind text not null, message_id text not null, request_id text not null,
+  body text not null);
+create index if not exists sns_pending_due on sns_pending (subscription, due, id);
+create table if not exists sns_lane (
+  subscription text primary key, lane text not null, due double precision not null,
+  pause_until double precision not null default 0) without rowid;
+create index if not exists sns_lane_due on sns_lane (lane, due);
 -- The mailbox: mail and text messages, the newest thousand.
 create table if not exists sns_mail (
   id integer primary key, at double precision not null, protocol text not null, recipient text not null,
