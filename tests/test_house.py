@@ -119,18 +119,29 @@ def style_problems(rel: str, tree: ast.AST) -> Iterator[str]:
                 yield f"{rel}:{node.lineno}: {node.value.id}.{node.attr} belongs to {door[0]}; use {door[1]}"
 
 
+def file_problems(path: Path, rel: str, text: str, tree: ast.Module) -> Iterator[str]:
+    lines = text.count("\n")
+    if lines > FILE_LINES_MAX:
+        yield f"{rel}: {lines} lines (at most {FILE_LINES_MAX}): which room does it want to become?"
+    if path.stem in BAD_NAMES:
+        yield f"{rel}: name it after what it holds"
+    if text and not ast.get_docstring(tree):
+        yield f"{rel}: open with one sentence that says what it is"
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_module_keeps_the_rules(path: Path) -> None:
     rel, text = path.relative_to(ROOT).as_posix(), path.read_text()
     tree = ast.parse(text)
-    problems = [*layer_problems(rel, tree), *style_problems(rel, tree)]
-    lines = text.count("\n")
-    if lines > FILE_LINES_MAX:
-        problems.append(f"{rel}: {lines} lines (at most {FILE_LINES_MAX}): which room does it want to become?")
-    if path.stem in BAD_NAMES:
-        problems.append(f"{rel}: name it after what it holds")
-    if not ast.get_docstring(tree):
-        problems.append(f"{rel}: open with one sentence that says what it is")
+    problems = [*layer_problems(rel, tree), *style_problems(rel, tree), *file_problems(path, rel, text, tree)]
+    assert not problems, "\n".join(problems)
+
+
+def test_tests_and_benches_are_as_easy_to_find_and_to_read() -> None:
+    top = ROOT.parent.parent
+    problems = [problem for part in ("tests", "bench") for path in sorted((top / part).rglob("*.py"))
+                for problem in file_problems(path, path.relative_to(top).as_posix(), path.read_text(),
+                                             ast.parse(path.read_text()))]
     assert not problems, "\n".join(problems)
 
 
