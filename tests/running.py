@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import boto3
@@ -19,6 +19,12 @@ from botocore.config import Config
 
 START_S_MAX = 30.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Whoever is told to end (by `timeout`, which tells twice) takes down what it started, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    raise KeyboardInterrupt
 
 
 def free_port() -> int:
@@ -121,7 +127,12 @@ class Cloudlet:
         return done
 
     def __enter__(self) -> "Cloudlet":
-        self.start()
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
