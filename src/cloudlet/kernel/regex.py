@@ -5,12 +5,8 @@ so (references back, looking around) is refused (https://github.com/google/re2/w
 """
 
 from functools import lru_cache
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 
-# A checkout may be newer than its environment: all but regular expressions work.
-re2: Any = import_module("re2") if find_spec("re2") else None
+import re2
 
 
 class Unusable(Exception):
@@ -22,8 +18,6 @@ class Regex:
 
     def __init__(self, pattern: str) -> None:
         """Raises Unusable."""
-        if re2 is None:
-            raise Unusable("the Python package google-re2 is missing; `make setup` installs it")
         options = re2.Options()
         options.log_errors = False
         try:

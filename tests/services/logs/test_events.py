@@ -14,7 +14,6 @@ from cloudlet.services.logs.service import InvalidParameter, ResourceNotFound
 from cloudlet.services.logs.storage import Scan, Source, event_id, place_of
 from tests.services.desk import ACCOUNT, Desk
 from tests.services.logs.test_groups import make, put
-from tests.services.logs.test_patterns import needs_re2
 
 GROUP = "/ecs/web"
 HOUR_MS = 3_600_000
@@ -181,7 +180,7 @@ MESSAGES = ["ERROR disk full", "WARN disk slow", "INFO all well", 'ERROR "quoted
     ('"ERROR disk"', [0]), ('"disk ERROR"', []), ("disk -ERROR", [1]), ("-ERROR", [1, 2, 4]),
     ('-"all well" -ERROR', [1, 4]),
     ("?ERROR ?WARN", [0, 1, 3]), ('?"all well" ?WARN', [1, 2]), ("?INFO disk", [0, 1]), ('"code=7"', [3]),
-    (r'"\"quoted\""', [3]), pytest.param("%c[a-z]+=7%", [3], marks=needs_re2), ("[level=E*, ..., last=f*]", [0])])
+    (r'"\"quoted\""', [3]), ("%c[a-z]+=7%", [3]), ("[level=E*, ..., last=f*]", [0])])
 def test_filter_patterns(desk: Desk, pattern: str, found: list[int]) -> None:
     make(desk, "s")
     put(desk, "s", *((now_ms(desk) + number, message) for number, message in enumerate(MESSAGES)))

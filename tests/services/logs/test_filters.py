@@ -9,7 +9,6 @@ from cloudlet.services.logs.metric_filters import FILTERS_MAX
 from cloudlet.services.logs.service import InvalidParameter, LimitExceeded, ResourceNotFound
 from tests.services.desk import Desk
 from tests.services.logs.test_groups import make
-from tests.services.logs.test_patterns import needs_re2
 
 GROUP = "/ecs/web"
 
@@ -72,7 +71,6 @@ def test_metric_filters_that_cannot_be(desk: Desk, wrong: dict[str, Any]) -> Non
     assert described(desk) == []
 
 
-@needs_re2
 def test_a_group_has_a_hundred_metric_filters_and_five_with_regular_expressions(desk: Desk) -> None:
     make(desk)
     for number in range(5):

@@ -17,7 +17,6 @@ from cloudlet.services.logs.insights.values import sort_key
 START_MS = 1_700_000_000_000
 ORIGIN = Origin("123456789012:g", "g", "s")
 
-needs_re2 = pytest.mark.skipif(regex.re2 is None, reason="needs the Python package google-re2")
 
 
 def run(query: str, *messages: Any, limit: int | None = None) -> list[dict[str, str]]:
@@ -140,7 +139,6 @@ def test_parse_by_glob() -> None:
     assert run("parse level 'E*' as rest | display rest", {"level": "ERROR"}) == [{"rest": "RROR"}]
 
 
-@needs_re2
 def test_parse_by_regular_expression() -> None:
     rows = run(r"parse @message /user=(?<user>\w+)(, age=(?<age>\d+))?/ | display user, age",
                "user=bob, age=5", "user=eve", "x")
@@ -148,7 +146,6 @@ def test_parse_by_regular_expression() -> None:
     assert run(r"parse @message /\/(?<path>[^\/]+)$/ | display path", "a/b/ä") == [{"path": "ä"}]
 
 
-@needs_re2
 def test_like_a_regular_expression() -> None:
     messages = ("Error", "error 12", "fine")
     found = run("filter @message like /(?i)error/ | sort @message", *messages)
@@ -161,7 +158,6 @@ def test_like_a_regular_expression() -> None:
             Plan(f"filter @message like /{bad}/", 0)
 
 
-@needs_re2
 def test_regular_expressions_take_time_in_proportion_to_the_text() -> None:
     assert not regex.compiled("(a*)*(a|aa)*b").found("a" * 200_000)
     assert regex.compiled("(?<x>.*?)=(?<y>.*?)=(?<z>.*?)=b").groups("a=" * 100_000) is None
@@ -281,7 +277,6 @@ def test_what_is_malformed(query: str, message: str, start: int, end: int) -> No
     assert (refused.value.message, refused.value.start, refused.value.end) == (message, start, end)
 
 
-@needs_re2
 def test_a_regular_expression_in_parse_names_its_fields() -> None:
     for query in (r"parse @message /(\d+)/", r"parse @message /(?<a>\d+)/ as a"):
         with pytest.raises(Malformed, match="named groups"):
