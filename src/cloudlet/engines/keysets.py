@@ -6,14 +6,13 @@ https://openid.net/specs/openid-connect-discovery-1_0.html
 import asyncio
 import hashlib
 import ssl
-from urllib.parse import urlsplit
 
 import msgspec
 
-from cloudlet.engines.loopback import NotHere, address_of
+from cloudlet.engines.loopback import Place, place_of
 from cloudlet.kernel.errors import Busy, Refused
 
-TIMEOUT_S, BYTES_MAX, PORT = 5.0, 1 << 20, 443
+TIMEOUT_S, BYTES_MAX = 5.0, 1 << 20
 
 
 class _Discovery(msgspec.Struct):
@@ -44,22 +43,13 @@ class LocalKeySets:
 
 
 async def _get(url: str, thumbprints: tuple[str, ...]) -> bytes:
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname or "", parts.port or PORT
-    except ValueError:
-        raise Refused(f"{url} is no URL") from None
-    if parts.scheme != "https" or not host:
+    place = place_of(url, "an identity provider", "identity providers")
+    if place.tls_name is None:
         raise Refused(f"{url} is not an https URL")
+    lines = [f"GET {place.target} HTTP/1.0", *place.head, "Accept: application/json"]
+    reader, writer = await _connect(place, thumbprints)
     try:
-        address = address_of(host)
-    except NotHere:
-        raise Refused(f"{host} is not on this machine: identity providers elsewhere are not asked") from None
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    head = f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode("latin-1")
-    reader, writer = await _connect(address, host, port, thumbprints)
-    try:
-        writer.write(head)
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
         await writer.drain()
         answer = await reader.read(BYTES_MAX)
         while len(answer) < BYTES_MAX and (more := await reader.read(BYTES_MAX - len(answer))):
@@ -72,17 +62,18 @@ async def _get(url: str, thumbprints: tuple[str, ...]) -> bytes:
     return rest.partition(b"\r\n\r\n")[2]
 
 
-async def _connect(address: str, host: str, port: int,
-                   thumbprints: tuple[str, ...]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(place: Place, thumbprints: tuple[str, ...]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to whom the machine's certificates, or the thumbprints, vouch for."""
     try:
-        return await asyncio.open_connection(address, port, ssl=ssl.create_default_context(), server_hostname=host)
+        return await asyncio.open_connection(place.address, place.port, ssl=ssl.create_default_context(),
+                                             server_hostname=place.tls_name)
     except ssl.SSLCertVerificationError:
         if not thumbprints:
             raise
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the thumbprint is compared instead
-    reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=host)
+    reader, writer = await asyncio.open_connection(place.address, place.port, ssl=context,
+                                                   server_hostname=place.tls_name)
     certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     if hashlib.sha1(certificate or b"").hexdigest() not in {text.lower() for text in thumbprints}:
         writer.transport.abort()

@@ -50,7 +50,7 @@ class Place:
 
 
 def place_of(url: str, one: str, several: str) -> Place:
-    """Where a URL of this machine leads. Raises Refused for what is no URL of `one` (a registry), and where it leads
+    """Where a URL of this machine leads. Raises Refused for what is no URL of `one` ("a registry"), and where it leads
     elsewhere; `several` names what is not asked there."""
     parts = urlsplit(url)
     try:
@@ -59,7 +59,7 @@ def place_of(url: str, one: str, several: str) -> Place:
         raise Refused(f"{url} is no URL") from None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if parts.scheme not in ("http", "https") or not host or not target.isprintable() or " " in target:
-        raise Refused(f"{url} is no URL of a {one}")
+        raise Refused(f"{url} is no URL of {one}")
     try:
         return Place(parts, host, port, target, address_of(host))
     except NotHere:

@@ -130,7 +130,7 @@ async def _follow(url: str, headers: Mapping[str, str]) -> "AsyncIterator[_Answe
 @asynccontextmanager
 async def _ask(url: str, headers: Mapping[str, str]) -> "AsyncIterator[_Answer]":
     """One request on a connection of its own. The world's errors are raised as ours, those of reading too."""
-    place = place_of(url, "registry", "registries")
+    place = place_of(url, "a registry", "registries")
     host = place.host
     lines = [f"GET {place.target} HTTP/1.1", *place.head, *(f"{name}: {value}" for name, value in headers.items())]
     tls = ssl.create_default_context() if place.tls_name else None

@@ -20,7 +20,7 @@ class LocalWebhooks:
         """See `ports.Webhooks`."""
         if not url.isascii() or not url.isprintable() or " " in url:
             raise Refused(f"{url} is no URL of a web server")
-        place = place_of(url, "web server", "web servers")
+        place = place_of(url, "a web server", "web servers")
         parts, host = place.url, place.host
         lines = [f"POST {place.target} HTTP/1.1", *place.head, f"Content-Length: {len(body)}",
                  *(f"{name}: {value}" for name, value in headers.items())]

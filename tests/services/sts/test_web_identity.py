@@ -129,6 +129,10 @@ def test_keys_are_fetched_from_this_machine_alone(issuer: Issuer) -> None:
     for url in ("https://192.0.2.1", "https://identity.example", "https://localhost.example"):
         with pytest.raises(Refused, match="is not on this machine"):
             fetch(url)
+    for url, why in (("http://localhost", "is not an https URL"), ("https://localhost:port", "is no URL"),
+                     ("https://localhost/a b", "is no URL of an identity provider")):
+        with pytest.raises(Refused, match=why):
+            fetch(url)
     with pytest.raises(Refused, match=r"answered HTTP/1\.0 404"):
         fetch(issuer.url + "/elsewhere", issuer.thumbprint)
     issuer.claims_to_be = "https://somebody.else"
