@@ -5,11 +5,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.running import Cloudlet, free_port, free_public_cidr
 
 SBIN = ":/usr/sbin:/sbin:/usr/local/sbin"
+
+# How long an example takes, and how long it takes to make some, says more of the machine than of the program.
+hypothesis.settings.register_profile("cloudlet", deadline=None,
+                                     suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("cloudlet")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

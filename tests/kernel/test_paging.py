@@ -36,7 +36,7 @@ def test_items_that_look_alike_are_told_apart_by_their_place() -> None:
     assert seen == items
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(start=st.sets(st.integers(0, 50)), changes=st.lists(st.sets(st.integers(0, 50), max_size=2), max_size=20),
        limit=st.integers(1, 9))
 def test_nothing_that_stays_is_lost_or_repeated(start: set[int], changes: list[set[int]], limit: int) -> None:

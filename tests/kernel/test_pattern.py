@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudlet.kernel.pattern import Unusable, matches, occurs
@@ -16,13 +16,11 @@ PATTERNS = st.recursive(PIECES, lambda inner: st.one_of(
     st.tuples(inner, COUNTS).map(lambda two: f"({two[0]}){two[1]}")), max_leaves=8)
 
 
-@settings(deadline=None)
 @given(PATTERNS, st.text("abc1. \n", max_size=6))
 def test_it_says_what_pythons_matcher_says(pattern: str, value: str) -> None:
     assert matches(pattern, value) == (re.fullmatch(pattern, value, re.ASCII) is not None)
 
 
-@settings(deadline=None)
 @given(PATTERNS, st.lists(st.text("abc1. \n", max_size=6), max_size=3))
 def test_it_finds_what_pythons_matcher_finds(pattern: str, values: list[str]) -> None:
     for value in values:  # more than one: what is remembered of a pattern must not mislead

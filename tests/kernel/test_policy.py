@@ -284,7 +284,7 @@ contexts = st.fixed_dictionaries({}, optional={
     "k:c": st.lists(st.text("ab", max_size=2), max_size=3).map(tuple), "k:number": st.just(("2",))})
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(documents, max_size=3), requests, st.text("aAb:/*", max_size=6), contexts)
 def test_it_agrees_with_the_naive_evaluator(contents: list[dict[str, Any]], action: str, resource: str,
                                             keys: Known) -> None:
@@ -292,7 +292,7 @@ def test_it_agrees_with_the_naive_evaluator(contents: list[dict[str, Any]], acti
     assert decide(parsed, action, resource, keys.get) == naive_decide(contents, action, resource, keys)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(letters, max_size=3), st.text("aAb:/", max_size=8))
 def test_globs_agree_with_naive_ones(patterns: list[str], text: str) -> None:
     assert glob(patterns)(text) == naive_any(patterns, text)
@@ -355,7 +355,7 @@ principals_ = st.one_of(st.just("*"), st.fixed_dictionaries({"AWS": one_or_more(
 maybe = st.one_of(st.none(), documents)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.sampled_from([BOB, APP]), documents, maybe, maybe,
        st.one_of(st.none(), documents_of(statements(principals_))), requests, st.text("ab:/", max_size=4), contexts,
        st.booleans(), st.booleans())

@@ -112,7 +112,7 @@ json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(m
                            max_leaves=12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(json_values, st.sampled_from(["identity", "trust"]))
 def test_whatever_is_accepted_can_be_parsed(value: Any, kind: Any) -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": value})

@@ -72,7 +72,7 @@ def test_find_pages_in_order_of_key(store: Store) -> None:
             tx.count(Note, zone="z")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.sampled_from("uv"),
                           st.lists(st.sampled_from("xyz"), max_size=3).map(tuple), st.booleans()), max_size=12))
 def test_indexes_always_say_what_the_records_say(store: Store, moves: list[Any]) -> None:

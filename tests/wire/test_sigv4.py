@@ -82,7 +82,7 @@ def test_a_date_header_will_do(gateway: Gateway) -> None:
 SAFE = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(key=SAFE.filter(lambda text: text not in ("", ".", "..")),
        query=st.dictionaries(SAFE.filter(bool), SAFE, max_size=4))
 def test_any_key_and_query(key: str, query: dict[str, str]) -> None:

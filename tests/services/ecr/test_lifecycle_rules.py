@@ -126,7 +126,7 @@ a_rule = st.builds(
 an_image = st.tuples(st.lists(st.sampled_from(TAGS), max_size=3, unique=True), st.integers(0, 8), st.booleans())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(a_rule, max_size=5), st.lists(an_image, max_size=12), st.randoms())
 def test_any_policy_does_what_the_page_says(drawn: list[Rule], described: list[Any], random: Any) -> None:
     rules = [Rule(priority, one.tagged, one.patterns, one.by, one.number) for priority, one in enumerate(drawn, 1)]

@@ -224,7 +224,7 @@ class Play:
                 self.service = after_failure(self.service, one.deployment, self.now)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(desired=st.integers(0, 6), there=st.integers(0, 8), least=st.sampled_from((0, 50, 66, 100)),
        most=st.sampled_from((100, 120, 150, 200)), data=st.data(), checked=st.booleans(),
        breaker=st.sampled_from((Breaker(), Breaker(True), Breaker(True, True))))

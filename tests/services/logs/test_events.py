@@ -244,7 +244,7 @@ def test_event_ids_name_places() -> None:
     assert event_id((5,)) < event_id((5, 0, 1, 0)) < event_id((5, 0, 1, 1)) < event_id((6,))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.integers(1, 30), st.integers(1, 40))
 def test_scans_agree_with_sorting(desk: Desk, source: random.Random, batches: int, span: int) -> None:
     with desk.store.tx() as tx:

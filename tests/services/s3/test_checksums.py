@@ -19,7 +19,7 @@ def sum_of(algorithm: str, data: bytes) -> str:
 
 @pytest.mark.parametrize("algorithm", COMBINE)
 @given(parts=st.lists(st.binary(max_size=300), max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_crc_of_parts_is_that_of_the_whole(algorithm: str, parts: list[bytes]) -> None:
     found = checksums.of_parts(algorithm, "FULL_OBJECT", [(sum_of(algorithm, part), len(part)) for part in parts])
     assert found == sum_of(algorithm, b"".join(parts))

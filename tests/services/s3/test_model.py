@@ -205,6 +205,6 @@ def rolled(rows: list[Any], prefix: str, delimiter: str) -> list[Any]:
     return found
 
 
-Buckets.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None,
+Buckets.TestCase.settings = settings(max_examples=20, stateful_step_count=25,
                                      suppress_health_check=list(HealthCheck))
 TestBuckets = Buckets.TestCase

@@ -96,7 +96,7 @@ STEP = st.one_of(
     st.tuples(st.just("time"), st.integers(1, 40)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(STEP, max_size=40))
 def test_each_group_keeps_its_order(tmp_path_factory: object, steps: list[tuple[str, object]]) -> None:
     """Whatever happens: what is received of a group next is the first that was not deleted, and none while one is in

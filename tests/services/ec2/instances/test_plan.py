@@ -142,7 +142,7 @@ def happen(instance: Instance, what: str, machine: Machine | None, now: float) -
     return instance
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(HAPPENINGS, st.sampled_from(["stop", "terminate"]))
 def test_whatever_happens(happenings: list[tuple[str, Machine | None, int]], behavior: Any) -> None:
     instance, now = replace(NEW, shutdown_behavior=behavior), 1.0

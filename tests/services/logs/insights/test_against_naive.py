@@ -218,7 +218,7 @@ def query_of(steps: list[Any], end: Any) -> str:
     return " | ".join(texts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(commands, ends, st.lists(messages, max_size=12), st.randoms(use_true_random=False))
 def test_plans_answer_what_the_commands_say(steps: list[Any], end: Any, events: list[Any], random: Any) -> None:
     plan = Plan(query_of(steps, end), 0)
