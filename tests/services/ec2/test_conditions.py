@@ -125,3 +125,27 @@ def test_tags_at_the_making_need_permission_of_their_own(region: Region, ann: An
              if i["Tags"]]
     assert ann("CreateTags", ResourceId_1=id, Tag_1_Key="team", Tag_1_Value="blue") == "UnauthorizedOperation"
     assert fleet.shown(id)["Tags"] == [{"Key": "team", "Value": "red"}]
+
+
+def test_so_do_those_of_a_launch_template(region: Region, ann: Ann) -> None:
+    Fleet(region)
+    region("CreateLaunchTemplate", LaunchTemplateName="red", LaunchTemplateData={
+        "ImageId": IMAGE, "InstanceType": "t3.nano", "TagSpecifications": [
+            {"ResourceType": "volume", "Tags": [{"Key": "team", "Value": "red"}]}]})
+    launch = {"LaunchTemplate_LaunchTemplateName": "red", "MinCount": 1, "MaxCount": 1}
+    own = {"TagSpecification_1_ResourceType": "volume", "TagSpecification_1_Tag_1_Key": "team",
+           "TagSpecification_1_Tag_1_Value": "blue"}
+    run, tagging = {"Action": "ec2:RunInstances"}, {"Action": "ec2:CreateTags"}
+    ann.may(run)
+    assert ann("RunInstances", **launch) == "UnauthorizedOperation"
+    for key, other, value in (("ec2:CreateAction", "CreateVolume", "RunInstances"), ("ec2:Region", "eu-west-1", "*"),
+                              ("aws:RequestTag/team", "blue", "red"), ("aws:TagKeys", "cost", "team")):
+        for said, code in ((other, "UnauthorizedOperation"), (value, "")):
+            ann.may(run, tagging | when("StringLike", key, said))
+            assert ann("RunInstances", **launch) == code, (key, said)
+    ann.may(run, tagging | {"Resource": f"{HERE}:*:instance/*"})
+    assert ann("RunInstances", **launch) == "UnauthorizedOperation"
+    ann.may(run, tagging | when("StringEquals", "aws:RequestTag/team", "blue"))
+    assert ann("RunInstances", **launch, **own) == ""  # which counts instead of the template's
+    made = [tag["Value"] for volume in region("DescribeVolumes")["Volumes"] for tag in volume["Tags"]]
+    assert sorted(made) == ["blue", *["red"] * 4]

@@ -8,7 +8,8 @@ from functools import wraps
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.errors import AwsError
+from cloudlet.kernel.errors import AwsError, declare
+from cloudlet.kernel.identity import Refusal
 from cloudlet.kernel.service import ActionOf, ConditionKeys, Input, Mode, Need, Resources, Run, Service
 from cloudlet.services.ec2.opening import open_region
 from cloudlet.store.db import Tx
@@ -41,11 +42,11 @@ class Ec2(Service):
 def _tagging(resources: Resources) -> Resources:
     def needs(call: Call, request: Input) -> Iterable[str | Need]:
         yield from resources(call, request)
-        yield from (Need("ec2:CreateTags", call.arn("ec2", f"{kind}/*")) for kind in _tagged(request))
+        yield from (Need("ec2:CreateTags", call.arn("ec2", f"{kind}/*")) for kind in tagged(request))
     return needs
 
 
-def _tagged(request: Input) -> list[str]:
+def tagged(request: Input) -> list[str]:
     """The kinds of things that a request makes with tags."""
     return [str(each.get("ResourceType")) for each in request.get("TagSpecifications") or () if each.get("Tags")]
 
@@ -53,7 +54,7 @@ def _tagged(request: Input) -> list[str]:
 def _making(operation: str, context: ConditionKeys | None) -> ConditionKeys:
     def keys(call: Call, request: Input) -> Mapping[str, str | Iterable[str] | None]:
         own = context(call, request) if context else {}
-        return {**own, "ec2:CreateAction": operation if _tagged(request) else None, "ec2:Region": call.region}
+        return {**own, "ec2:CreateAction": operation if tagged(request) else None, "ec2:Region": call.region}
     return keys
 
 
@@ -76,6 +77,7 @@ def error(code: str) -> type[AwsError]:
     return ec2.error(code, status=400)
 
 
+UnauthorizedOperation = declare("UnauthorizedOperation", status=403)
 InvalidParameterValue = error("InvalidParameterValue")
 InvalidParameterCombination = error("InvalidParameterCombination")
 InvalidParameter = error("InvalidParameter")
@@ -205,3 +207,9 @@ def require(request: Input, member: str) -> Any:
     if value is None or value == "":
         raise MissingParameter(f"The request must contain the parameter {member[0].lower()}{member[1:]}")
     return value
+
+
+def permit(refusal: Refusal | None) -> None:
+    """What an operation finds out that it needs beside what it is. Raises UnauthorizedOperation, as the door does."""
+    if refusal is not None:
+        raise UnauthorizedOperation(f"You are not authorized to perform this operation. {refusal.message}")

@@ -5,6 +5,7 @@ from typing import Any
 
 from cloudlet.control.controller import Controller
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.condition_keys import RequestKeys, nothing_asked
 from cloudlet.kernel.identity import Identities, Refusal
 from cloudlet.kernel.service import Service
 from cloudlet.kernel.site import Site
@@ -93,9 +94,10 @@ def identities(site: Site, services: Iterable[Service] = (iam,)) -> Identities:
     return StoredIdentities(site, services)
 
 
-def refusal(tx: Tx, call: Call, action: str, resource: str) -> Refusal | None:
-    """Why the caller may not do what an operation finds out that it needs beside what it is, or None."""
-    return _OWN.refusal(tx, call, action, (resource,))
+def refusal(tx: Tx, call: Call, action: str, resource: str, keys: RequestKeys = nothing_asked) -> Refusal | None:
+    """Why the caller may not do what an operation finds out that it needs beside what it is, or None. `keys` are the
+    condition keys that its request has for it."""
+    return _OWN.refusal(tx, call, action, (resource,), keys)
 
 
 def pass_role_refusal(tx: Tx, call: Call, role_arn: str, service: str) -> Refusal | None:

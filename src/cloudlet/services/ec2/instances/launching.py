@@ -1,10 +1,11 @@
 """RunInstances: what was asked becomes instances, interfaces and volumes in one transaction; loops do the rest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.ec2 import api, pool
@@ -23,6 +24,7 @@ from cloudlet.services.ec2.storage.mappings import volumes_for
 from cloudlet.services.ec2.storage.records import Image
 from cloudlet.services.ec2.tags import tags_by_type
 from cloudlet.services.ec2.templates import with_template
+from cloudlet.services.iam import refusal
 from cloudlet.store.db import Tx
 
 _MADE = "instance", "volume", "network-interface"
@@ -56,7 +58,9 @@ def _resources(call: Call, request: Input) -> Iterable[str]:
 @ec2.write(resources=_resources, context=lambda call, request: {"ec2:instancetype": request.get("InstanceType")})
 def run_instances(call: Call, tx: Tx, request: Input) -> Output:
     """Launches between MinCount and MaxCount instances, as many as there is room for."""
-    request, origin = with_template(tx, call, request)
+    asked = request
+    request, origin = with_template(tx, call, asked)
+    _permit_tags_of_template(tx, call, asked, request)
     order = read_order(call, request)
     tags = tags_by_type(request, *_MADE)
     image = image_for_launch(tx, call, api.require(request, "ImageId"))
@@ -70,6 +74,19 @@ def run_instances(call: Call, tx: Tx, request: Input) -> Output:
     made = [_launch(tx, call, replace(template, launch_index=index, tags=tags["instance"]), vpc, cards, image,
                     request.get("BlockDeviceMappings"), tags) for index in range(count)]
     return reservation_view(tx, made, reservation)
+
+
+def _permit_tags_of_template(tx: Tx, call: Call, asked: Input, merged: Input) -> None:
+    """Tags that only the template names must be allowed like those of the request, which the door has asked about.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
+    """
+    def keys() -> Mapping[str, tuple[str, ...]]:
+        return tag_keys(merged) | keys_of({"ec2:CreateAction": "RunInstances", "ec2:Region": call.region})
+
+    for kind in api.tagged(merged):
+        if kind not in api.tagged(asked):
+            api.permit(refusal(tx, call, "ec2:CreateTags", call.arn("ec2", f"{kind}/*"), keys))
 
 
 def _template(tx: Tx, call: Call, request: Input, order: Order, image: Image, cards: tuple[Card, ...],

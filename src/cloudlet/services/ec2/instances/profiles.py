@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.errors import declare
 from cloudlet.kernel.filters import matching
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.ec2 import api
@@ -18,7 +17,6 @@ from cloudlet.services.ec2.nouns import find
 from cloudlet.services.iam import InstanceProfile, find_instance_profile, find_role_of, pass_role_refusal
 from cloudlet.store.db import Tx
 
-UnauthorizedOperation = declare("UnauthorizedOperation", status=403)
 EC2 = "ec2.amazonaws.com"
 
 
@@ -42,9 +40,7 @@ def associated(tx: Tx, call: Call, given: Mapping[str, Any] | None) -> ProfileAs
 
 def _require_passing(tx: Tx, call: Call, profile: InstanceProfile) -> None:
     role = find_role_of(tx, profile)
-    refusal = pass_role_refusal(tx, call, role.arn, EC2) if role else None
-    if refusal is not None:
-        raise UnauthorizedOperation(f"You are not authorized to perform this operation. {refusal.message}")
+    api.permit(pass_role_refusal(tx, call, role.arn, EC2) if role else None)
 
 
 def view(profile: ProfileAssociation) -> dict[str, Any]:
