@@ -47,6 +47,7 @@ class Call:
     user_agent: str = ""
     referer: str = ""
     names_region: bool = True  # whether its signature does; what has none, or S3's old one, counts as of the default
+    is_form: bool = False  # whether a browser's form means it
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the caller's account and region, e.g. `call.arn("ecs", "cluster/default")`."""

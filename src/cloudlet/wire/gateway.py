@@ -80,7 +80,8 @@ class Gateway:
 
     async def _put_form(self, protocol: Protocol, exchange: Exchange, request: Request, bucket: str) -> Response:
         """A browser's form: a PutObject that its signed policy allows, or that anybody may do."""
-        form, call = await s3_forms.read(request, bucket), self._nobody(request, exchange.request_id)
+        form, call = await s3_forms.read(request, bucket), replace(
+            self._nobody(request, exchange.request_id), is_form=True)
         now = self.clock.now()
         signed = form.signed()
         if signed is not None:

@@ -13,7 +13,9 @@ from tests.services.desk import root
 from tests.services.s3.counter import ACCOUNT, Counter
 from tests.services.s3.settings.test_bucket_lifecycle import configure
 from tests.services.s3.settings.test_bucket_notification import notify, queue, told
+from tests.services.s3.test_forms import fields_of
 from tests.services.s3.test_versions import set_versioning
+from tests.wire.test_s3_forms import form_of, request_of
 
 ALL = "".join(f"<Event>s3:{name}</Event>" for name in (
     "ObjectCreated:*", "ObjectRemoved:*", "ObjectTagging:*", "ObjectAcl:Put", "LifecycleExpiration:*",
@@ -67,6 +69,12 @@ def test_each_thing_has_its_name(told_of: Counter) -> None:
                 "</CompleteMultipartUpload>".encode(), uploadId=begun)
     assert names(told_of) == ["ObjectCreated:Put", "ObjectCreated:Copy", "ObjectTagging:Put", "ObjectTagging:Delete",
                               "ObjectRemoved:Delete", "ObjectCreated:CompleteMultipartUpload"]
+
+
+def test_what_a_browsers_form_puts_is_told_as_that(told_of: Counter) -> None:
+    assert asyncio.run(told_of.answer(request_of(form_of(fields_of("key"), b"data"), "/bkt"))).status == 204
+    (record,) = records(told_of)
+    assert (record["eventName"], record["s3"]["object"]["key"]) == ("ObjectCreated:Post", "key")
 
 
 def test_what_is_restored_is_told(counter: Counter) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.condition_keys import keys_of
 from cloudlet.kernel.http import Body
 from cloudlet.kernel.service import Input
 from cloudlet.services.s3 import (
@@ -23,8 +24,8 @@ from cloudlet.services.s3 import (
     restoring,
     versions,
 )
-from cloudlet.services.s3.access import needs
-from cloudlet.services.s3.access.decision import acl_of_new, present
+from cloudlet.services.s3.access import keys, needs
+from cloudlet.services.s3.access.decision import acl_of_new, check_allowed, present
 from cloudlet.services.s3.access.keys import creates
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.copysource import source_of
@@ -32,7 +33,7 @@ from cloudlet.services.s3.encryption import CustomerKey
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import admit
 from cloudlet.services.s3.records import About, Bucket
-from cloudlet.services.s3.service import InvalidArgument, InvalidRequest, s3
+from cloudlet.services.s3.service import InvalidArgument, InvalidRequest, bucket_arn, object_arns, s3
 from cloudlet.services.s3.versions import Draft, Version
 from cloudlet.store.db import Store, Tx
 
@@ -83,6 +84,8 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
             raise InvalidRequest("The specified copy source is larger than the maximum allowable size for a copy"
                                  f" source: {SOURCE_BYTES_MAX}")
         content, about = source.version.content, _about(source.about, request, customer)
+        if source.about.tags and request.get("TaggingDirective") != "REPLACE":
+            _check_may_copy_tags(call, tx, request)
         if content is not None and source.key is None and customer is None and algorithm in source.about.checksums:
             contents.share(tx, content)
             version = _put(call, tx, bucket, key, request, about, source.version.size, source.version.etag, content)
@@ -125,6 +128,18 @@ def _check_change(source: Source, bucket: Bucket, key: str, request: Input) -> N
         raise InvalidRequest("This copy request is illegal because it is trying to copy an object to itself without"
                              " changing the object's metadata, storage class, website redirect location or encryption"
                              " attributes.")
+
+
+def _check_may_copy_tags(call: Call, tx: Tx, request: Input) -> None:
+    """Raises AccessDenied unless the caller may read the tags of the source and tag the copy.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+    """
+    (made,), (name, key, version_id) = object_arns(call, request), source_of(request["CopySource"])
+    of_source = "s3:GetObjectVersionTagging" if version_id else "s3:GetObjectTagging"
+    own = {**keys.keys_of(call, tx, request), **creates(call, request)}
+    for action, arn in ((of_source, f"{bucket_arn(name)}/{key}"), ("s3:PutObjectTagging", made)):
+        check_allowed(tx, call, action, arn, lambda: keys_of(own))
 
 
 def _about(source: About, request: Input, customer: CustomerKey | None) -> About:

@@ -61,7 +61,8 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
             version = versions.put_version(tx, bucket, key, Draft(
                 received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class,
                 **locked))
-            notifications.announce(tx, cause_of(call), bucket, "ObjectCreated:Put", version)
+            notifications.announce(
+                tx, cause_of(call), bucket, f"ObjectCreated:{'Post' if call.is_form else 'Put'}", version)
             replication_rules.enqueue(tx, bucket, version)
             expires = lifecycle.expiration(tx, bucket, version)
         await store.flush()

@@ -72,6 +72,30 @@ def test_what_is_put_along_needs_a_permission_of_its_own(counter: Counter) -> No
     assert counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-acl": "bucket-owner-full-control"}, **bob).status == 200
 
 
+def test_tags_are_copied_by_who_may_read_and_put_them(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/tagged", b"data", headers={"x-amz-tagging": "team=red"})
+    counter.ask("PUT", "/bkt/plain", b"data")
+    usual = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+    bob = counter.user("bob", {"Action": usual})
+
+    def copy(source: str = "tagged", **headers: str) -> str:
+        return counter.ask("PUT", "/bkt/copy", headers={"x-amz-copy-source": f"/bkt/{source}", **headers}, **bob).code
+    assert copy("plain") == ""
+    assert copy(**{"x-amz-tagging-directive": "REPLACE"}) == ""
+    for more in ("s3:GetObjectTagging", "s3:PutObjectTagging"):  # both, not one of them
+        assert copy() == "AccessDenied"
+        counter.allow("bob", {"Action": [*usual, more]})
+    assert copy() == "AccessDenied"
+    counter.allow("bob", {"Action": [*usual, "s3:PutObjectTagging"]},
+                  {"Action": "s3:GetObjectTagging", "Condition": {"StringEquals": {
+                      "s3:ExistingObjectTag/team": "red"}}})
+    assert copy() == ""
+    assert counter.ask("GET", "/bkt/copy", tagging="").xml.findtext(".//Value") == "red"
+    assert copy("tagged?versionId=null") == "AccessDenied"
+    counter.allow("bob", {"Action": [*usual, "s3:PutObjectTagging", "s3:GetObjectVersionTagging"]})
+    assert copy("tagged?versionId=null") == ""
+
+
 @pytest.mark.parametrize(("condition", "allowed", "refused"), [
     ({"StringEquals": {"s3:x-amz-acl": "private"}}, {"x-amz-acl": "private"}, {"x-amz-acl": "bucket-owner-read"}),
     ({"StringEquals": {"s3:x-amz-server-side-encryption": "AES256"}}, {"x-amz-server-side-encryption": "AES256"}, {}),

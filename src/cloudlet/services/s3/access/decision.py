@@ -107,6 +107,13 @@ def is_allowed(tx: Tx, call: Call, action: str, arn: str, keys: RequestKeys = no
     return _OWN.refusal(tx, call, action, (arn,), keys) is None
 
 
+def check_allowed(tx: Tx, call: Call, action: str, arn: str, keys: RequestKeys) -> None:
+    """Raises AccessDenied, in AWS's words, where the caller may not."""
+    refusal = _OWN.refusal(tx, call, action, (arn,), keys)
+    if refusal is not None:
+        raise AccessDenied(refusal.message)
+
+
 def present(tx: Tx, call: Call, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
     """The version that a request means. Raises NoSuchVersion, and NoSuchKey where the caller may list the bucket, since
     nobody else may know that: they get AccessDenied.
