@@ -121,6 +121,7 @@ def test_uploads_are_given_up(counter: Counter) -> None:
     carry_out(counter, 1)
     assert counter.rows("s3_upload") == 5
     carry_out(counter, 2)
+    counter.work()
     assert (counter.rows("s3_upload"), counter.rows("s3_part"), counter.rows("s3_content")) == (1, 0, 0)
 
 

@@ -188,6 +188,7 @@ class Buckets(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left_over(self) -> None:
+        self.counter.work()
         kept = sum(map(len, self.kept.values()))
         bodies = sum(each.data is not None for versions in self.kept.values() for each in versions)
         assert (self.counter.rows("s3_version"), self.counter.rows("s3_content")) == (kept, bodies)

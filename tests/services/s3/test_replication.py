@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import pytest
 
 from cloudlet.services.iam import iam
-from cloudlet.services.s3 import replication
+from cloudlet.services.s3 import replication, versions
+from cloudlet.store.db import OutOfSpace
 from tests.services.desk import root
 from tests.services.s3.counter import ACCOUNT, Answer, Counter, document
-from tests.services.s3.settings.test_bucket_replication import ENABLED, ROLE, pair, replicate, rule
+from tests.services.s3.settings.test_bucket_notification import notify, queue, told
+from tests.services.s3.settings.test_bucket_replication import ENABLED, MEASURED, ROLE, TIMED, pair, replicate, rule
 from tests.services.s3.test_lock import hold
 
 __all__ = ["pair"]  # a fixture
@@ -72,13 +74,15 @@ def test_bytes_live_as_long_as_one_of_both(pair: Counter) -> None:
     version = done.headers["x-amz-version-id"]
     copy(pair)
     with pair.store.tx() as tx:
-        assert tx.execute("select refs from s3_content").fetchall() == [(8,)]
+        assert tx.execute("select refs from s3_content").fetchall() == [(5,)]
     pair.ask("DELETE", "/bkt/key", versionId=version)  # which is never copied
+    pair.work()
     for bucket in ("bkt", "dst"):
         pair.ask("DELETE", f"/{bucket}/whole", versionId=whole)
     assert pair.ask("GET", "/dst/key").body == 3 * data
     assert pair.ask("GET", "/dst/key", partNumber="2").headers["content-length"] == str(len(data))
     pair.ask("DELETE", "/dst/key", versionId=version)
+    pair.work()
     assert (pair.rows("s3_part"), pair.rows("s3_content")) == (0, 0)
 
 
@@ -185,3 +189,74 @@ def test_what_cannot_be_copied_has_failed(pair: Counter, harm: object) -> None:
     copy(pair)
     assert (status(pair), pair.rows("s3_version"), pair.rows("s3_replication")) == ("FAILED", 1, 0)
     assert pair.ask("GET", "/bkt/key").body == b"data"
+    copy(pair)  # it is not tried again, as on AWS
+    assert status(pair) == "FAILED"
+
+
+def test_what_fails_for_now_waits(pair: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicate(pair, rule())
+    put(pair)
+
+    def put_version(*_: object) -> None:
+        raise OutOfSpace
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "put_version", put_version)
+        with pytest.raises(OutOfSpace):
+            copy(pair)
+    assert (status(pair), pair.rows("s3_replication")) == ("PENDING", 1)
+    copy(pair)
+    assert (status(pair), pair.ask("GET", "/dst/key").body) == ("COMPLETED", b"data")
+
+
+ROLE_MAY = ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionTagging", "s3:ReplicateObject",
+            "s3:ReplicateDelete", "s3:ReplicateTags"]
+
+
+@pytest.mark.parametrize(("missing", "why"), [
+    ("s3:GetObjectVersionForReplication", "SrcGetObjectNotPermitted"),
+    ("s3:ReplicateObject", "DstPutObjectNotPermitted"), ("s3:ReplicateTags", "DstPutTaggingNotPermitted"),
+    ("s3:GetObjectVersionTagging", "SrcGetTaggingNotPermitted"), ("", "DstBucketUnversioned")])
+def test_a_failure_and_its_reason_are_told_where_a_rule_is_measured(pair: Counter, missing: str, why: str) -> None:
+    queue(pair, "q")
+    notify(pair, "q", "<Event>s3:Replication:*</Event>")
+    told(pair, "q")
+    pair.desk(iam, "PutRolePolicy", root(ACCOUNT), RoleName="copier", PolicyName="p",
+              PolicyDocument=document({"Action": [action for action in ROLE_MAY if action != missing]}))
+    tagged = {"x-amz-tagging": "k=v"}
+    replicate(pair, rule(destination=MEASURED))
+    if not missing:
+        put(pair, headers=tagged)
+        copy(pair)
+        assert (status(pair), told(pair, "q")) == ("COMPLETED", [])
+        suspend(pair)
+    version = put(pair, headers=tagged)
+    copy(pair)
+    (message,) = told(pair, "q")
+    (record,) = message["Records"]
+    assert (record["eventName"], record["eventVersion"]) == ("Replication:OperationFailedReplication", "2.2")
+    assert (record["s3"]["object"]["versionId"], record["userIdentity"]) == (
+        version, {"principalId": "s3.amazonaws.com"})
+    assert record["replicationEventData"] == {
+        "replicationRuleId": "r1", "destinationBucket": "arn:aws:s3:::dst", "s3Operation": "OBJECT_PUT",
+        "requestTime": "2023-11-14T22:13:20.000Z", "failureReason": why}
+    if missing:
+        assert replicate(pair, rule()).status == 200  # which nobody measures
+        put(pair, headers=tagged)
+        copy(pair)
+        assert (status(pair), told(pair, "q")) == ("FAILED", [])
+
+
+def test_what_comes_late_is_told_where_a_rule_promises_otherwise(pair: Counter) -> None:
+    queue(pair, "q")
+    notify(pair, "q", "<Event>s3:Replication:*</Event>")
+    told(pair, "q")
+    replicate(pair, rule(destination=f"{TIMED}{MEASURED}"))
+    put(pair)
+    pair.desk.clock.time += 900
+    copy(pair)
+    assert told(pair, "q") == []
+    put(pair)
+    pair.desk.clock.time += 901
+    copy(pair)
+    assert [message["Records"][0]["eventName"] for message in told(pair, "q")] == [
+        "Replication:OperationMissedThreshold", "Replication:OperationReplicatedAfterThreshold"]

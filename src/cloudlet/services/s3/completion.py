@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 """
 
 import hashlib
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -69,7 +70,8 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
         if done is None:
             raise
         return _answer(call, tx, bucket, done)
-    found = _matched(upload, _parts(tx, upload.id), asked)
+    came = _parts(tx, upload.id)
+    found = _matched(upload, came, asked)
     size = sum(part.size for part in found)
     _check_size(request, size)
     checksum = _checksum(upload, found, request)
@@ -77,7 +79,7 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
     about = upload.about.replace(checksums=checksum, parts=len(found), lock=None)
     locked = lock.of_new(tx, bucket, lock.Lock(*upload.about.lock or ()))
     etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in found), usedforsecurity=False).hexdigest()
-    _lay_out(tx, upload, found)
+    _lay_out(tx, upload, found, came)
     version = versions.put_version(tx, bucket, key, Draft(
         size, f"{etag}-{len(found)}", upload.owner, about, upload=upload.id, storage_class=upload.storage_class,
         **locked))
@@ -174,9 +176,9 @@ def _checksum(upload: Upload, found: list[Part], request: dict[str, Any]) -> dic
     return {name: value}
 
 
-def _lay_out(tx: Tx, upload: Upload, laid: list[Part]) -> None:
+def _lay_out(tx: Tx, upload: Upload, laid: list[Part], came: Iterable[int]) -> None:
     """Lets each part know where it begins in the object; those that do not belong to it go, as the upload does."""
-    parts.forget(tx, upload.id, kept=[part.number for part in laid])
+    parts.forget(tx, upload.id, sorted({*came} - {part.number for part in laid}))
     start = 0
     for part in laid:
         tx.execute("update s3_part set start=? where upload=? and number=?", (start, upload.id, part.number))

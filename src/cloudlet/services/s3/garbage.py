@@ -1,12 +1,14 @@
-"""Files that no content has any more: removed once that is on the disk, and looked for after a crash."""
+"""Parts and files that nothing has any more: removed once that is on the disk, and looked for after a crash."""
 
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.services.s3 import parts
 from cloudlet.services.s3.contents import is_known
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 
 SWEEP_S, HELD_RETRY_S = 600.0, 10.0
 BATCH = 1000  # files of one transaction
+PARTS = 500  # of one transaction
 
 
 class Collector:
@@ -16,7 +18,10 @@ class Collector:
         self._store, self._blobs = store, blobs
 
     async def files(self, key: str) -> Outcome:
-        """Removes the files whose last content has gone, which is on the disk first: no power cut undoes it."""
+        """Forgets the parts that nothing needs, and removes the files whose last content has gone, which is on the disk
+        first: no power cut undoes it."""
+        while self._forget_parts():
+            await self._store.clock.sleep(0)
         after = ""
         while True:
             with self._store.tx() as tx:
@@ -34,6 +39,10 @@ class Collector:
         with self._store.tx() as tx:
             left = tx.execute("select 1 from s3_garbage limit 1").fetchone()
         return Again(HELD_RETRY_S, "some are still being read") if left else Done()
+
+    def _forget_parts(self) -> bool:
+        with self._store.tx() as tx:
+            return parts.collect(tx, PARTS)
 
     async def sweep(self) -> None:
         """Looks for what was left behind, now and every ten minutes."""

@@ -143,7 +143,7 @@ def _current(tx: Tx, bucket: Bucket, rules: list[Rule], version: Version, minimu
     if _is_due(lifecycle_rules.expires(rules, subject), tx.now):
         if bucket.versioning:
             marker = versions.add_marker(tx, bucket, version.key, canonical_id(bucket.account))
-            notifications.announce(tx, notifications.lifecycle(tx), bucket, "LifecycleExpiration:DeleteMarkerCreated",
+            notifications.announce(tx, notifications.by_s3(tx), bucket, "LifecycleExpiration:DeleteMarkerCreated",
                                    marker)
         else:
             _remove(tx, bucket, version)
@@ -163,13 +163,13 @@ def _noncurrent(tx: Tx, bucket: Bucket, rules: list[Rule], version: Version, sin
 
 def _remove(tx: Tx, bucket: Bucket, version: Version) -> None:
     versions.remove(tx, version)
-    notifications.announce(tx, notifications.lifecycle(tx), bucket, "LifecycleExpiration:Delete", version)
+    notifications.announce(tx, notifications.by_s3(tx), bucket, "LifecycleExpiration:Delete", version)
 
 
 def _move(tx: Tx, bucket: Bucket, version: Version, target: str | None) -> None:
     if target is not None:
         tx.execute("update s3_version set storage_class=? where id=?", (target, version.id))
-        notifications.announce(tx, notifications.lifecycle(tx), bucket, "LifecycleTransition", version,
+        notifications.announce(tx, notifications.by_s3(tx), bucket, "LifecycleTransition", version,
                                lifecycleEventData={"transitionEventData": {"destinationStorageClass": target}})
 
 

@@ -21,36 +21,42 @@ def put(tx: Tx, upload: str, number: int, size: int, etag: str, sums: dict[str, 
         contents.release(tx, old)
 
 
-def share(tx: Tx, upload: str) -> str:
-    """Another upload's worth of the same parts, whose bytes are shared; its id."""
-    copy = tx.token(64)
-    tx.execute("insert into s3_part (upload, number, size, etag, modified_ms, about, crc64, content, start) select ?,"
-               " number, size, etag, modified_ms, about, crc64, content, start from s3_part where upload=?",
-               (copy, upload))
-    rows: list[Any] = tx.execute("select content from s3_part where upload=?", (copy,)).fetchall()
-    for (content,) in rows:  # perhaps one of them more than once
-        contents.share(tx, content)
-    return copy
-
-
-def forget(tx: Tx, upload: str, kept: Iterable[int] = ()) -> None:
-    """Forgets the parts of an upload, but for those of some numbers."""
-    spared = set(kept)
-    rows: list[Any] = tx.execute("select number, content from s3_part where upload=?", (upload,)).fetchall()
-    for number, content in rows:
-        if number not in spared:
-            tx.execute("delete from s3_part where upload=? and number=?", (upload, number))
+def forget(tx: Tx, upload: str, numbers: Iterable[int]) -> None:
+    """Forgets some parts of an upload."""
+    for number in numbers:
+        rows: list[Any] = tx.execute("delete from s3_part where upload=? and number=? returning content",
+                                     (upload, number)).fetchall()
+        for (content,) in rows:
             contents.release(tx, content)
+
+
+def drop(tx: Tx, upload: str) -> None:
+    """Has the parts of an upload forgotten that nothing names any more, soon: there may be thousands."""
+    tx.execute("insert into s3_gone values (?) on conflict do nothing", (upload,))
+    tx.enqueue(contents.GARBAGE, "files")
 
 
 def drop_upload(tx: Tx, upload: str) -> None:
     """Forgets an upload under way, and its parts."""
     tx.execute("delete from s3_upload where id=?", (upload,))
-    forget(tx, upload)
+    drop(tx, upload)
 
 
 def drop_uploads(tx: Tx, bucket: int) -> None:
     """The same of all uploads to a bucket."""
-    rows: list[Any] = tx.execute("select id from s3_upload where bucket=?", (bucket,)).fetchall()
+    rows: list[Any] = tx.execute("delete from s3_upload where bucket=? returning id", (bucket,)).fetchall()
     for (upload,) in rows:
-        drop_upload(tx, upload)
+        drop(tx, upload)
+
+
+def collect(tx: Tx, limit: int) -> bool:
+    """Forgets the next parts of what was dropped; whether there may be more."""
+    row: Any = tx.execute("select upload from s3_gone limit 1").fetchone()
+    if row is None:
+        return False
+    (upload,) = row
+    numbers: list[Any] = tx.execute("select number from s3_part where upload=? limit ?", (upload, limit)).fetchall()
+    forget(tx, upload, [number for (number,) in numbers])
+    if len(numbers) < limit:
+        tx.execute("delete from s3_gone where upload=?", (upload,))
+    return True

@@ -9,11 +9,22 @@ from typing import Any
 from cloudlet.control.outcome import Done, Outcome
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import AwsError
-from cloudlet.services.s3 import contents, lock, notifications, parts, versions
+from cloudlet.services.s3 import contents, lock, notifications, versions
 from cloudlet.services.s3.access.decision import is_allowed
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import ENFORCED, About, Bucket
-from cloudlet.services.s3.replication_rules import COMPLETED, FAILED, PENDING, REPLICA, Rule, rules_for, rules_of
+from cloudlet.services.s3.replication_rules import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    REPLICA,
+    THRESHOLD_S,
+    Rule,
+    is_measured,
+    is_timed,
+    rules_for,
+    rules_of,
+)
 from cloudlet.services.s3.settings import kept
 from cloudlet.services.s3.settings.kept import REPLICATION
 from cloudlet.services.s3.versions import COLUMNS, Draft, Version
@@ -52,8 +63,10 @@ def _slice(tx: Tx, bucket: Bucket) -> bool:
         if version is not None and version.about.replication == PENDING:
             about = version.about
             wanted = rules_for(rules, version, about)
-            done = [_copy(tx, call, bucket, version, about, rule) for rule in wanted]
-            status = COMPLETED if done and all(done) else FAILED
+            failures = [_copy(tx, call, bucket, version, about, rule) for rule in wanted]
+            for rule, why in zip(wanted, failures, strict=True):
+                _tell(tx, bucket, version, rule, why)
+            status = COMPLETED if failures and not any(failures) else FAILED
             versions.set_about(tx, version, about.replace(replication=status))
         tx.execute("delete from s3_replication where id=?", (number,))
     return bool(waiting)
@@ -68,21 +81,40 @@ def _call(tx: Tx, bucket: Bucket, role: str) -> Call | None:
     return Call(tx.token(32), principal.account, bucket.region, principal, tx.now, "")
 
 
-def _copy(tx: Tx, call: Call | None, bucket: Bucket, version: Version, about: About, rule: Rule) -> bool:
-    """Makes the replica that a rule wants; whether it could be made."""
+def _copy(tx: Tx, call: Call | None, bucket: Bucket, version: Version, about: About, rule: Rule) -> str:
+    """Makes the replica that a rule wants; why it cannot be made, "" where it was."""
+    target = tx.get(Bucket, rule["Destination"]["Bucket"].rpartition(":")[2])
+    if call is None:
+        return "AssumeRoleNotPermitted"
+    if target is None:
+        return "DstBucketNotFound"
+    why = _obstacle(tx, call, bucket, target, version, about, rule)
+    if not why:
+        _put(tx, call, target, version, about, rule)
+    return why
+
+
+def _obstacle(tx: Tx, call: Call, bucket: Bucket, target: Bucket, version: Version, about: About, rule: Rule) -> str:
+    """Why a bucket does not take a replica, or the role may not make it; "" for nothing."""
+    if target.versioning != "Enabled":
+        return "DstBucketUnversioned"
+    if bucket.lock_enabled and not target.lock_enabled:
+        return "DstBucketObjectLockConfigMissing"
+    source, replica = f"{bucket.arn}/{version.key}", f"{target.arn}/{version.key}"
+    needed = [("s3:ReplicateDelete", replica, "DstDelObjNotPermitted")] if version.marker else [
+        ("s3:GetObjectVersionForReplication", source, "SrcGetObjectNotPermitted"),
+        ("s3:ReplicateObject", replica, "DstPutObjectNotPermitted")]
+    if about.tags:
+        needed += [("s3:GetObjectVersionTagging", source, "SrcGetTaggingNotPermitted"),
+                   ("s3:ReplicateTags", replica, "DstPutTaggingNotPermitted")]
+    if rule["Destination"].get("AccessControlTranslation"):
+        needed.append(("s3:ObjectOwnerOverrideToBucketOwner", replica, "DstPutObjectNotPermitted"))
+    return next((why for action, arn, why in needed if not is_allowed(tx, call, action, arn)), "")
+
+
+def _put(tx: Tx, call: Call, target: Bucket, version: Version, about: About, rule: Rule) -> None:
     wanted: Mapping[str, Any] = rule["Destination"]
-    target = tx.get(Bucket, wanted["Bucket"].rpartition(":")[2])
-    if call is None or target is None or target.versioning != "Enabled":
-        return False
-    source, destination = f"{bucket.arn}/{version.key}", f"{target.arn}/{version.key}"
-    needed = [("s3:ReplicateDelete", destination)] if version.marker else [
-        ("s3:GetObjectVersionForReplication", source), ("s3:ReplicateObject", destination)]
-    if not all(is_allowed(tx, call, action, arn) for action, arn in needed):
-        return False
     taken = target.ownership == ENFORCED or bool(wanted.get("AccessControlTranslation"))
-    if taken and wanted.get("AccessControlTranslation") and not is_allowed(
-            tx, call, "s3:ObjectOwnerOverrideToBucketOwner", destination):
-        return False
     there = versions.find(tx, target, version.key, version.version)
     kept_about = about.replace(replication=REPLICA, acl="" if taken else about.acl, restored_until=0)
     retained = lock.of_new(tx, target, lock.Lock(version.mode, version.retain_until_ms, version.legal_hold)) if (
@@ -92,14 +124,28 @@ def _copy(tx: Tx, call: Call | None, bucket: Bucket, version: Version, about: Ab
         if retained:
             tx.execute("update s3_version set mode=?, retain_until_ms=?, legal_hold=? where id=?",
                        (*retained.values(), there.id))
-        return True
-    upload = parts.share(tx, version.upload) if version.upload is not None else None
+        return
     if version.content is not None:
         contents.share(tx, version.content)
     replica = versions.put_version(tx, target, version.key, Draft(
         version.size, version.etag, canonical_id(target.account) if taken else version.owner, kept_about,
-        version.content, upload, wanted.get("StorageClass") or version.storage_class, marker=version.marker,
+        version.content, version.upload, wanted.get("StorageClass") or version.storage_class, marker=version.marker,
         version=version.version, modified_ms=version.modified_ms, **retained))
     notifications.announce(tx, notifications.cause_of(call), target, "ObjectRemoved:DeleteMarkerCreated" if
                            version.marker else "ObjectCreated:Put", replica)
-    return True
+
+
+def _tell(tx: Tx, bucket: Bucket, version: Version, rule: Rule, why: str) -> None:
+    """Tells of a copy that failed, or came late, whoever wants to know, where the rule asks for that.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html
+    """
+    events = ["OperationFailedReplication"] if why and is_measured(rule) else []
+    if is_timed(rule) and tx.now - version.modified > THRESHOLD_S:
+        events = ["OperationMissedThreshold", *(events if why else ["OperationReplicatedAfterThreshold"])]
+    data = {"replicationRuleId": rule["ID"], "destinationBucket": rule["Destination"]["Bucket"],
+            "s3Operation": "OBJECT_DELETE" if version.marker else "OBJECT_PUT",
+            "requestTime": notifications.time_text(version.modified)}
+    for event in events:
+        notifications.announce(tx, notifications.by_s3(tx), bucket, f"Replication:{event}", version,
+                               replicationEventData=data | ({"failureReason": why} if why else {}))

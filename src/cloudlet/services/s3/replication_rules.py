@@ -15,6 +15,8 @@ from cloudlet.store.db import Tx
 
 WORK = "s3.replication"  # kind of work: a bucket's new versions are to be copied
 PENDING, COMPLETED, FAILED, REPLICA = "PENDING", "COMPLETED", "FAILED", "REPLICA"
+THRESHOLD_MIN = 15  # after which a copy comes late, where its rule promises that it does not
+THRESHOLD_S = THRESHOLD_MIN * 60
 Rule = Mapping[str, Any]
 
 
@@ -53,6 +55,16 @@ def fits(rule: Rule, key: str, tags: Mapping[str, str]) -> bool:
     wanted = both.get("Tags") or ([only["Tag"]] if "Tag" in only else [])
     prefix: str = rule.get("Prefix") or only.get("Prefix") or both.get("Prefix") or ""
     return key.startswith(prefix) and all(tags.get(tag["Key"]) == tag["Value"] for tag in wanted)
+
+
+def is_measured(rule: Rule) -> bool:
+    """Whether its copies that fail are told of."""
+    return bool((rule["Destination"].get("Metrics") or {}).get("Status") == "Enabled")
+
+
+def is_timed(rule: Rule) -> bool:
+    """Whether its copies that come late are."""
+    return bool((rule["Destination"].get("ReplicationTime") or {}).get("Status") == "Enabled")
 
 
 def copies_markers(rule: Rule) -> bool:

@@ -24,6 +24,8 @@ create index if not exists s3_content_file on s3_content (file) where file is no
 create index if not exists s3_content_scrubbed on s3_content (scrubbed_ms) where file is not null;
 -- Files whose last content has gone; they go once that is on the disk.
 create table if not exists s3_garbage (file text primary key);
+-- Uploads whose parts nothing needs any more: each may have thousands, which go some at a time.
+create table if not exists s3_gone (upload text primary key);
 -- Multipart uploads under way, whose ids begin with their time; the parts of a completed one stay, as the parts of its object, and begin
 -- at `start` there. `checksum`: the algorithm and type that the client chose, or ''. `crc64`: that of a part's bytes as they were sent.
 create table if not exists s3_upload (

@@ -186,5 +186,6 @@ def _drop_null(tx: Tx, bucket: Bucket, key: str) -> None:
 def _release(tx: Tx, content: int | None, upload: str | None) -> None:
     if content is not None:
         contents.release(tx, content)
-    if upload is not None:
-        parts.forget(tx, upload)
+    # A replica has the parts of what it is one of.
+    if upload is not None and not tx.execute("select 1 from s3_version where upload=?", (upload,)).fetchone():
+        parts.drop(tx, upload)

@@ -13,6 +13,8 @@ from tests.services.s3.test_versions import set_versioning
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/copier"
 ENABLED = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 DELETES = "<DeleteMarkerReplication><Status>{}</Status></DeleteMarkerReplication>"
+MEASURED = ("<Metrics><Status>Enabled</Status><EventThreshold><Minutes>15</Minutes></EventThreshold></Metrics>")
+TIMED = "<ReplicationTime><Status>Enabled</Status><Time><Minutes>15</Minutes></Time></ReplicationTime>"
 TO = "<Destination><Bucket>arn:aws:s3:::dst</Bucket>{}</Destination>"
 
 
@@ -76,13 +78,25 @@ TAG = "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>"
      "InvalidRequest"),
     ((rule(destination="<Account>111111111111</Account>"),), "InvalidRequest"),
     ((rule(destination="<EncryptionConfiguration/>"),), "NotImplemented"),
-    ((rule(destination="<Metrics><Status>Enabled</Status></Metrics>"),), "NotImplemented"),
+    ((rule(destination="<Metrics><Status>On</Status></Metrics>"),), "MalformedXML"),
+    ((rule(destination=MEASURED.replace("15", "5")),), "InvalidArgument"),
+    ((rule(destination=TIMED),), "InvalidRequest"),
+    ((rule(destination=f"{TIMED}<Metrics><Status>Enabled</Status></Metrics>"),), "InvalidRequest"),
+    ((rule(destination=f"{TIMED.replace('15', '30')}{MEASURED}"),), "InvalidArgument"),
+    ((f"<Rule><ID>r</ID><Prefix/><Status>Enabled</Status>{TO.format(MEASURED)}</Rule>",), "InvalidRequest"),
     ((rule(more="<SourceSelectionCriteria><ReplicaModifications><Status>Enabled</Status></ReplicaModifications>"
                 "</SourceSelectionCriteria>"),), "NotImplemented")])
 def test_what_is_no_replication(pair: Counter, rules: tuple[str, ...], code: str) -> None:
     pair.ask("PUT", "/plain")
     assert replicate(pair, *rules).code == code
     assert pair.ask("GET", "/bkt", replication="").status == 404
+
+
+def test_copies_in_time_are_promised_as_they_can_be(pair: Counter) -> None:
+    assert replicate(pair, rule(destination=f"{TIMED}{MEASURED}")).status == 200
+    got = pair.ask("GET", "/bkt", replication="").xml
+    assert (got.findtext(".//ReplicationTime/Time/Minutes"), got.findtext(".//Metrics/Status")) == ("15", "Enabled")
+    assert replicate(pair, rule(destination="<Metrics><Status>Enabled</Status></Metrics>")).status == 200
 
 
 def test_a_role_must_be_there_and_be_passed(pair: Counter) -> None:

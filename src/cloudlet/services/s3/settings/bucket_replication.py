@@ -12,7 +12,7 @@ from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import STORAGE_CLASSES
 from cloudlet.services.s3.notifications import SERVICE
 from cloudlet.services.s3.records import Bucket
-from cloudlet.services.s3.replication_rules import copies_markers
+from cloudlet.services.s3.replication_rules import THRESHOLD_MIN, copies_markers, is_measured, is_timed
 from cloudlet.services.s3.service import (
     AccessDenied,
     InvalidArgument,
@@ -94,6 +94,8 @@ def _check(rule: Mapping[str, Any]) -> None:
             raise InvalidRequest(f"Delete marker replication is not supported if any Tag filter is specified. {_GUIDE}")
     elif "DeleteMarkerReplication" in rule:
         raise InvalidRequest(f"DeleteMarkerReplication is not supported without a Filter. {_GUIDE}")
+    elif "ReplicationTime" in rule["Destination"] or "Metrics" in rule["Destination"]:
+        raise InvalidRequest(f"ReplicationTime and Metrics are not supported without a Filter. {_GUIDE}")
     criteria: Mapping[str, Any] = rule.get("SourceSelectionCriteria") or {}
     for name, part in (("ExistingObjectReplication", rule.get("ExistingObjectReplication")),
                        ("ReplicaModifications", criteria.get("ReplicaModifications")),
@@ -102,11 +104,30 @@ def _check(rule: Mapping[str, Any]) -> None:
             raise NotImplementedHere(f"Cloudlet has no {name}")
 
 
+def _check_times(wanted: Mapping[str, Any]) -> None:
+    """Raises where what a destination says of copies that fail or come late is not as it can be on AWS: of a quarter
+    of an hour, and in time only together with being measured.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-time-control.html
+    """
+    time, metrics = wanted.get("ReplicationTime"), wanted.get("Metrics")
+    for said, minutes in ((time, (time or {}).get("Time")), (metrics, (metrics or {}).get("EventThreshold"))):
+        if said is not None and said.get("Status") not in ("Enabled", "Disabled"):
+            raise MalformedXml()
+        if minutes is not None and minutes.get("Minutes") != THRESHOLD_MIN:
+            raise InvalidArgument(f"Only {THRESHOLD_MIN} minutes are supported for replication", ArgumentName="Minutes",
+                                  ArgumentValue=str(minutes.get("Minutes")))
+    if is_timed({"Destination": wanted}):
+        if (time or {}).get("Time") is None:
+            raise MalformedXml()
+        if not is_measured({"Destination": wanted}) or (metrics or {}).get("EventThreshold") is None:
+            raise InvalidRequest("ReplicationTime must be specified with Metrics and its EventThreshold")
+
+
 def _check_destination(tx: Tx, bucket: Bucket, wanted: Mapping[str, Any]) -> None:
-    for name in ("EncryptionConfiguration", "ReplicationTime", "Metrics"):
-        part = wanted.get(name)
-        if part is not None and part.get("Status") != "Disabled":
-            raise NotImplementedHere(f"Cloudlet has no {name} of replication")
+    if "EncryptionConfiguration" in wanted:
+        raise NotImplementedHere("Cloudlet has no EncryptionConfiguration of replication")
+    _check_times(wanted)
     if wanted.get("StorageClass") not in (None, *STORAGE_CLASSES):
         raise MalformedXml()
     arn: str = wanted["Bucket"]
