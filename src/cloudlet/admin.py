@@ -42,7 +42,7 @@ class Admin:
             case "/_cloudlet/mail":
                 return self._guard(request) or _json(200, {"mail": self.mailbox()})
             case "/_cloudlet/reset" | "/moto-api/reset":
-                return self._guard(request, "POST") or self._reset()
+                return self._guard(request, "POST") or await self._reset()
         if request.path.startswith(("/_cloudlet/", "/_localstack/", "/moto-api/")):
             return _json(404, {"message": f"nothing is at {request.path}"})
         return None
@@ -81,8 +81,9 @@ class Admin:
             return _json(403, {"message": "answered only while the development key is enabled"})
         return None
 
-    def _reset(self) -> Response:
+    async def _reset(self) -> Response:
         self.reset()
+        await self.store.flush()  # or a power cut might bring back what its files are going from
         return _json(200, {"status": "ok"})
 
 
