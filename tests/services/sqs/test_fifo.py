@@ -1,11 +1,14 @@
 """FIFO queues: order within groups, no duplicates for five minutes, receives that may be repeated."""
 
 import asyncio
+import json
 from itertools import count
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.services.desk import ACCOUNT
 from tests.services.sqs.clerk import Clerk
 
 numbers = count()
@@ -70,9 +73,56 @@ def test_a_receive_is_repeated(clerk: Clerk) -> None:
     first = clerk.receive("q.fifo", ReceiveRequestAttemptId="t1", count=1)
     assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t1", count=1) == first
     assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t2") == []
+    clerk.clock.time += 20
+    assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t1", count=1) == first  # which hides it anew
+    clerk.clock.time += 20
+    assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t2") == []
     clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=first[0]["ReceiptHandle"])
-    assert clerk.receive("q.fifo", ReceiveRequestAttemptId="t1") == []
+    assert clerk.refused("q.fifo", "ReceiveMessage", ReceiveRequestAttemptId="t1") == "InvalidParameterValue"
     assert clerk.bodies("q.fifo", ReceiveRequestAttemptId="t2") == ["two"]
+    clerk.clock.time += 300
+    assert clerk.bodies("q.fifo", ReceiveRequestAttemptId="t1") == ["two"]  # five minutes later it is a name as any
+
+
+@pytest.mark.parametrize("visibility_s", [0, 5, 40])
+def test_a_receive_is_not_repeated_once_what_it_gave_has_changed(clerk: Clerk, visibility_s: int) -> None:
+    clerk.fifo("q.fifo")
+    put(clerk, "a", "one")
+    put(clerk, "b", "two")
+    held = clerk.receive("q.fifo", ReceiveRequestAttemptId="t1")
+    assert [message["Body"] for message in held] == ["one", "two"]
+    clerk.at("q.fifo", "ChangeMessageVisibility", ReceiptHandle=held[1]["ReceiptHandle"],
+             VisibilityTimeout=visibility_s)
+    assert clerk.refused("q.fifo", "ReceiveMessage", ReceiveRequestAttemptId="t1") == "InvalidParameterValue"
+    clerk.clock.time += 29
+    assert clerk.bodies("q.fifo") == (["two"] if visibility_s < 29 else [])  # and nothing was hidden longer
+    clerk.clock.time += 1
+    assert clerk.bodies("q.fifo") == ["one"]
+
+
+def test_a_dead_letter_does_not_wait_for_a_delayed_one_that_came_later(clerk: Clerk) -> None:
+    clerk.fifo("dead.fifo", DelaySeconds="600")
+    clerk.fifo("q.fifo", VisibilityTimeout="5", RedrivePolicy=json.dumps(
+        {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead.fifo", "maxReceiveCount": 1}))
+    put(clerk, "a", "dead")
+    clerk.receive("q.fifo")
+    put(clerk, "a", "delayed", "dead.fifo")
+    clerk.clock.time += 5
+    assert clerk.bodies("q.fifo") == []
+    assert clerk.bodies("dead.fifo") == ["dead"]
+
+
+def test_numbers_grow_whatever_the_clock_does(clerk: Clerk) -> None:
+    clerk.fifo("q.fifo", ContentBasedDeduplication="true")
+    before, old = "", ""
+    for body in ("one", "two", "three"):
+        sent = clerk.send("q.fifo", body, MessageGroupId="a")
+        assert sent["SequenceNumber"] > before
+        (message,) = clerk.receive("q.fifo")
+        assert message["ReceiptHandle"] != old
+        clerk.at("q.fifo", "DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
+        before, old = sent["SequenceNumber"], message["ReceiptHandle"]
+        clerk.clock.time -= 86400  # the newest is gone, and so is the time it came at
 
 
 def test_the_next_of_a_group_wakes_who_waits(clerk: Clerk) -> None:

@@ -12,7 +12,7 @@ from cloudlet.services.sqs.records import Queue
 from cloudlet.store.db import Tx
 
 INTERVAL_MS = 5 * 60 * 1000
-Taken = list[tuple[int, int]]  # ids of messages, and which receive of each it was
+Taken = list[tuple[int, int, int]]  # ids of messages, which receive of each it was, and until when it is hidden
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Taken).decode

@@ -98,10 +98,10 @@ def new_message_id(tx: Tx) -> str:
 # ── In ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def add(tx: Tx, queue: Queue, message_id: str, body: str, about: About, delay_s: int) -> int:
-    """Puts a message in; its id, greater than all before it."""
+    """Puts a message in; its id, greater than all that ever were, whatever the clock does."""
     now = now_ms(tx)
-    newest = _row(tx, "select max(id) from sqs_body")[0] or 0
-    number = max(newest + 1, int(tx.now * 1e6))  # by the clock, so that it grows where the newest was deleted
+    number: int = _row(tx, "insert into sqs_newest values (1,?) on conflict (one) do update"
+                           " set id=max(sqs_newest.id+1, excluded.id) returning id", int(tx.now * 1e6))[0]
     tx.execute("insert into sqs_body values (?,?,?,?)", (number, message_id, body, _encode(about)))
     _enter(tx, queue, number, about.group, now + delay_s * 1000, now)
     return number
@@ -168,16 +168,18 @@ def _visible(tx: Tx, queue: Queue, count: int) -> tuple[int, list[Any]]:
                             " and visible_ms<=? order by visible_ms, id limit ?", store, until, count)
 
 
-def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int]], visibility_s: int) -> list[Message]:
-    """What a receive was given before, as (id, receives); nothing if anybody dealt with any of it since."""
+def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int, int]], visibility_s: int) -> list[Message]:
+    """What a receive was given before, as (id, receives, visible_ms), from now on for so many seconds; nothing if any
+    of it was deleted, came back, or is hidden until another time."""
     now, found = now_ms(tx), []
-    for number, receives in taken:
+    for number, receives, visible_ms in taken:
         message = held(tx, queue, number)
-        if message is None or message.receives != receives or message.visible_ms <= now:
+        if message is None or (message.receives, message.visible_ms) != (receives, visible_ms) or visible_ms <= now:
             return []
+        found.append(message)
+    for message in found:
         set_visible(tx, queue, message, now + visibility_s * 1000)
-        found.append(_whole(tx, number, message.sent_ms, message.first_received_ms, receives))
-    return found
+    return [_whole(tx, each.id, each.sent_ms, each.first_received_ms, each.receives) for each in found]
 
 
 def _whole(tx: Tx, number: int, sent_ms: int, first_received_ms: int, receives: int) -> Message:

@@ -67,15 +67,25 @@ def _take(tx: Tx, queue: Queue, request: Input, waits: bool) -> list[Message]:
         check_token("ReceiveRequestAttemptId", attempt)
         again = fifo.find_attempt(tx, queue, attempt)
         if again is not None:
-            return messages.retake(tx, queue, again, visibility_s)
+            taken = messages.retake(tx, queue, again, visibility_s)
+            if not taken:
+                raise invalid("ReceiveRequestAttemptId", attempt, "The receiveRequestAttemptId is not valid anymore"
+                                                                  " since the receive call is not retryable.")
+            _remember(tx, queue, attempt, taken, visibility_s)
+            return taken
     if not messages.has_room(tx, queue, count, IN_FLIGHT_MAX):
         if queue.fifo or waits:
             return []
         raise OverLimit(f"The maximum number of messages in flight ({IN_FLIGHT_MAX}) has been reached.")
     taken = messages.take(tx, queue, count, visibility_s)
     if attempt is not None and taken:
-        fifo.remember_attempt(tx, queue, attempt, [(message.id, message.receives) for message in taken])
+        _remember(tx, queue, attempt, taken, visibility_s)
     return taken
+
+
+def _remember(tx: Tx, queue: Queue, attempt: str, taken: Sequence[Message], visibility_s: int) -> None:
+    until = messages.now_ms(tx) + visibility_s * 1000
+    fifo.remember_attempt(tx, queue, attempt, [(message.id, message.receives, until) for message in taken])
 
 
 def _within(name: str, asked: int | None, default: int, low: int, high: int, reason: str) -> int:

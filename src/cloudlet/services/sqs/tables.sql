@@ -9,6 +9,8 @@ create index if not exists sqs_message_group on sqs_message (store, grp, id) whe
 create index if not exists sqs_message_in_flight on sqs_message (store, grp, visible_ms)
   where grp is not null and receives > 0;
 create table if not exists sqs_body (id integer primary key, message_id text not null, body text not null, about blob not null);
+-- The id that was given last.
+create table if not exists sqs_newest (one integer primary key, id bigint not null);
 -- How many messages are stored under a number; numbers are never given twice.
 create table if not exists sqs_store (id integer primary key autoincrement, messages bigint not null);
 -- How many more may be taken of large queues before those in flight are to be counted anew.
