@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {  # part -> parts it may import (itself alway
     "__main__": {"cli"},
 }
 # A service may use the front doors of those on lower floors only.
-FLOOR = {"iam": 0, "sts": 1, "sqs": 2, "secretsmanager": 2, "sns": 3, "ssm": 3, "logs": 4,
+FLOOR = {"iam": 0, "sts": 1, "logs": 2, "sqs": 2, "secretsmanager": 2, "sns": 3, "ssm": 3,
          "cloudwatch": 4, "ecr": 4, "s3": 4, "ec2": 4, "ec2instanceconnect": 5,
          "elbv2": 5, "ecs": 5, "autoscaling": 5, "applicationautoscaling": 6, "rds": 5, "eks": 5}
 BANNED = {  # (module, attribute) -> (the one door, what to use instead)

@@ -1,10 +1,13 @@
-"""What the installation says of itself over HTTP: health, status, reset.
+"""What the installation says of itself over HTTP: health (to a browser as a page), status, mail, reset.
 
 `/_localstack/health` and `/moto-api/reset` are there for tools that were made for those emulators.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 import msgspec
@@ -30,11 +33,14 @@ class Admin:
     engines: dict[str, str]
     reset: Callable[[], None]
     footprints: Callable[[], Sequence[object]] = tuple
-    mail: Callable[[Tx], Sequence[object]] = lambda tx: ()
+    mail: Callable[[Tx], Sequence[Mapping[str, Any]]] = lambda tx: ()
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None where the path is not ours."""
         match request.path:
+            case "/_cloudlet/health" if "text/html" in request.headers.get("accept", ""):
+                mails = self.mailbox() if self._guard(request) is None else None
+                return _page(self.health(), mails, request.endpoint)
             case "/_cloudlet/health" | "/_localstack/health":
                 return _json(200, self.health(request.path.startswith("/_localstack")))
             case "/_cloudlet/status":
@@ -64,7 +70,7 @@ class Admin:
         return {**self.health(), "records": counts, "machines": self.footprints(),
                 "waiting": queue.waiting(self.store, 200), "broken": queue.broken(self.store)}
 
-    def mailbox(self) -> Sequence[object]:
+    def mailbox(self) -> Sequence[Mapping[str, Any]]:
         """The newest mails, the newest last."""
         with self.store.tx() as tx:
             return self.mail(tx)
@@ -89,3 +95,34 @@ class Admin:
 
 def _json(status: int, value: Any) -> Response:
     return Response(status, {"content-type": "application/json"}, msgspec.json.encode(value))
+
+
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+h1,h2{font-weight:600}dt{font-weight:600}dd{margin:0 0 .5rem}
+article{border:1px solid #ccc;border-radius:.4rem;padding:.75rem 1rem;margin:1rem 0}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 0;font:14px/1.5 ui-monospace,monospace}
+@media (prefers-color-scheme:dark){body{background:#161616;color:#eee}a{color:#8bf}article{border-color:#444}}"""
+# What is in a mail was written by anybody: nothing of it runs, and nothing is loaded.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def _page(health: Mapping[str, Any], mails: Sequence[Mapping[str, Any]] | None, endpoint: str) -> Response:
+    """Health as a person reads it, and below it the mailbox, the newest first; None: this reader may not see it."""
+    engines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in health["engines"].items())
+    text = (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+            f"<title>Cloudlet</title><style>{_STYLE}</style><h1>Cloudlet {escape(health['version'])}</h1>"
+            f"<p>It is {escape(health['status'])} (pid {health['pid']}, installation {escape(health['installation'])})."
+            f"</p><dl>{engines}</dl><p>Services: {escape(', '.join(health['services']))}</p>")
+    if mails is not None:
+        text += "<h2>Mailbox</h2>" + ("".join(_mail(each, endpoint) for each in reversed(mails)) or "<p>no mail</p>")
+    return Response(200, {"content-type": "text/html; charset=utf-8", "content-security-policy": _POLICY,
+                          "referrer-policy": "no-referrer", "cache-control": "no-store"}, text.encode())
+
+
+def _mail(mail: Mapping[str, Any], endpoint: str) -> str:
+    """One mail; of its links those lead somewhere that are of this installation."""
+    sent = f"{datetime.fromtimestamp(mail['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
+    own = re.compile(rf"{re.escape(escape(endpoint))}/\?Action=(?:&(?:amp;)|[^\s&<>])+")
+    text = own.sub(lambda found: f'<a href="{found[0]}">{found[0]}</a>', escape(mail["text"]))
+    return (f"<article><b>{escape(mail['subject'] or 'Text message')}</b><br>{escape(mail['sender'])} to"
+            f" {escape(mail['to'])} ({escape(mail['protocol'])}), {sent}<pre>{text}</pre></article>")

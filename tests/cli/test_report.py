@@ -1,5 +1,10 @@
 """What `cloudlet status` says of the memory that machines take."""
 
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import msgspec
 import pytest
 from rich.console import Console
@@ -8,6 +13,7 @@ from cloudlet.admin import Admin
 from cloudlet.cli import mail, report
 from cloudlet.engines.machine_memory import MIB, Footprint
 from cloudlet.kernel.clock import SystemClock
+from cloudlet.kernel.http import Body, Request, Response
 from cloudlet.kernel.names import Installation
 from cloudlet.kernel.site import Site
 from cloudlet.store.db import Store
@@ -36,6 +42,37 @@ def test_what_machines_take_and_what_of_that_is_qemus(tmp_path: object, capsys: 
 def test_nothing_is_said_of_none(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     report._machines(Console(), told((), tmp_path))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("source", "origin"), [("127.0.0.1", ""), ("10.0.0.9", ""), ("127.0.0.1", "http://evil")])
+def test_the_page_of_health_shows_the_mailbox_to_who_may_see_it(tmp_path: Path, source: str, origin: str) -> None:
+    link = "http://localhost:4566/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:x:1:t&Token=ab"
+    mails = [{"at": 1_700_000_000.0, "protocol": "email", "to": "<a@b>", "sender": "<s>",
+              "subject": "<script>x</script>", "text": f"<img src=x> http://evil/?Action=x\n\"{link}\"\n& more"}]
+    store = Store(f"{tmp_path}/db", SystemClock())
+    admin = Admin(store, Site(Installation("000000"), tmp_path), 1, ("sns",), {"containers": "<b>"}, lambda: None,
+                  mail=lambda tx: mails)
+
+    def ask(accept: str) -> Response:
+        headers = {"host": "localhost:4566", "accept": accept} | ({"origin": origin} if origin else {})
+        answer = asyncio.run(admin.handle(Request("GET", "/_cloudlet/health", "", headers, Body(nothing()), source)))
+        assert answer is not None
+        return answer
+    assert ask("*/*").headers["content-type"] == "application/json"
+    page = ask("text/html,*/*")
+    text = bytes(page.body).decode()  # type: ignore[arg-type]
+    store.close()
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in text and "<img" not in text and "<b>" not in text.replace("<article><b>", "")
+    assert ("Mailbox" in text) == (source == "127.0.0.1" and not origin)
+    if "Mailbox" in text:
+        shown = link.replace("&", "&amp;")
+        assert re.findall("<a href=\"(.*?)\">", text) == [shown] and "&lt;script&gt;x" in text and "&lt;a@b&gt;" in text
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """An empty body."""
+    yield b""
 
 
 def test_a_mail_as_a_person_reads_it() -> None:

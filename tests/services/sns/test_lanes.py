@@ -166,9 +166,9 @@ def filled(store: Store, rows: int, subscribers: int) -> None:
             tx.put(Subscription(key, ACCOUNT, "", "http", f"http://localhost:9/{number}"))
             tx.execute("insert into sns_lane (subscription, lane, due) values (?,?,?)",
                        (key, pending.ANSWERING, tx.now))
-        tx.execute("insert into sns_pending (subscription, due, attempts, at, kind, message_id, request_id, body)"
+        tx.execute("insert into sns_pending (subscription, due, attempts, at, kind, raw, message_id, request_id, body)"
                    " with recursive n(i) as (select 0 union all select i+1 from n where i+1 < ?)"
-                   " select ? || '/' || (i % ?), ?, 0, ?, 'Notification', 'm' || i, 'r', 'body' from n",
+                   " select ? || '/' || (i % ?), ?, 0, ?, 'Notification', 0, 'm' || i, 'r', 'body' from n",
                    (rows, TOPIC, subscribers, tx.now, tx.now))
 
 

@@ -31,7 +31,7 @@ def test_a_topic_is_made_once(room: Newsroom) -> None:
     ("x", {"ContentBasedDeduplication": "true"}, "only FIFO"), ("x", {"SignatureVersion": "3"}, "Invalid value"),
     ("x", {"MaximumMessageSize": "1023"}, "MaximumMessageSize"), ("x", {"DisplayName": "a\nb"}, "DisplayName"),
     ("x", {"TracingConfig": "Active"}, "X-Ray"), ("x", {"ArchivePolicy": "{}"}, "not available"),
-    ("x", {"SQSSuccessFeedbackRoleArn": "arn:x"}, "not available"), ("x", {"Policy": "{"}, "Policy failed to parse"),
+    ("x", {"SQSSuccessFeedbackRoleArn": "arn:x"}, "ARN of a role"), ("x", {"Policy": "{"}, "Policy failed to parse"),
     ("x.fifo", {"FifoTopic": "true", "FifoThroughputScope": "all"}, "Invalid value"),
 ])
 def test_what_is_refused(room: Newsroom, name: str, attributes: dict[str, str], says: str) -> None:

@@ -27,8 +27,8 @@ from cloudlet.services.logs.service import ResourceNotFound, logs
 from cloudlet.store.db import Store, Tx
 
 __all__ = ["TABLES", "ResourceNotFound", "append", "controller", "ensure_stream", "events", "fields", "groups", "logs",
-           "metric_filters", "queries", "query_definitions", "resource_policies", "storage", "streams",
-           "subscription_filters", "tags", "tails"]
+           "metric_filters", "queries", "query_definitions", "resource_policies", "storage", "stream_exists",
+           "streams", "subscription_filters", "tags", "tails"]
 
 TABLES = resources.files("cloudlet.services.logs").joinpath("tables.sql").read_text()
 
@@ -51,6 +51,12 @@ def ensure_stream(tx: Tx, account: str, region: str, group: str, stream: str, *,
         raise ResourceNotFound("The specified log group does not exist.")
     if storage.find_stream(tx, found.id, stream) is None:
         streams.create_stream(tx, found, stream)
+
+
+def stream_exists(tx: Tx, account: str, region: str, group: str, stream: str) -> bool:
+    """Whether there is such a stream."""
+    found = tx.get(groups.Group, groups.group_key(account, region, group))
+    return found is not None and storage.find_stream(tx, found.id, stream) is not None
 
 
 def append(tx: Tx, account: str, region: str, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:

@@ -9,6 +9,7 @@ from cloudlet.kernel.site import Site
 from cloudlet.services.sns import (
     permissions,
     publishing,
+    status_logs,
     subscription_attributes,
     subscriptions,
     tags,
@@ -31,8 +32,8 @@ TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_te
 
 
 def controller(store: Store, engines: Any, site: Site) -> Controller:
-    """What delivers messages to subscribers, and removes what waits for those who are gone."""
-    return Controller({FORGOTTEN: Forgetting(store).remove},
+    """What delivers messages to subscribers and logs how that went, and removes what waits for those who are gone."""
+    return Controller({FORGOTTEN: Forgetting(store).remove, status_logs.KIND: status_logs.StatusLogs(store).write},
                       workers={"sns.deliveries": Deliveries(store, engines.webhooks, engines.mail).run})
 
 

@@ -4,13 +4,14 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 """
 
 import asyncio
+import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
 
 from cloudlet.engines.ports import Mail, Webhooks
 from cloudlet.kernel.errors import Busy, Refused
-from cloudlet.services.sns import delivering, delivery_policies, letters, mailbox, pending
+from cloudlet.services.sns import delivering, delivery_policies, letters, mailbox, pending, status_logs
 from cloudlet.services.sns.delivering import Failure
 from cloudlet.services.sns.pending import Delivery
 from cloudlet.services.sns.records import Subscription, Topic
@@ -30,11 +31,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One delivery, and to whom."""
+    """One delivery, to whom, and since when it is under way."""
 
     delivery: Delivery
     subscription: Subscription
     topic: Topic
+    begun: float
+
+    @property
+    def text(self) -> str | None:
+        """What was published, None where it is a confirmation."""
+        if self.delivery.kind != "Notification":
+            return None
+        return self.delivery.body if self.delivery.raw else str(json.loads(self.delivery.body)["Message"])
 
     @property
     def by_mail(self) -> bool:
@@ -49,7 +58,7 @@ class Visit:
                  "Content-Type": delivery_policies.content_type(self.topic, self.subscription)}
         if self.delivery.kind == "Notification":
             found["x-amz-sns-subscription-arn"] = self.subscription.arn
-            if self.subscription.raw:
+            if self.delivery.raw:
                 found["x-amz-sns-rawdelivery"] = "true"
         return found
 
@@ -136,6 +145,9 @@ class Deliveries:
     def _settle(self, tx: Tx, visit: Visit, attempt: Attempt) -> None:
         """Records how it went. What cannot be delivered goes to the subscription's dead-letter queue."""
         delivery, failure = visit.delivery, attempt.failure
+        status_logs.tell(tx, visit.topic, visit.subscription, lambda: status_logs.Told(
+            delivery.message_id, visit.text, delivery.at, visit.begun, delivery.attempts + 1, attempt.status,
+            failure.message if failure is not None else ""), failed=failure is not None)
         if failure is not None and not attempt.final:
             delays = delivery_policies.delays_s(visit.topic, visit.subscription)
             if delivery.attempts < len(delays):
@@ -171,4 +183,4 @@ def _next(tx: Tx, key: str) -> list[Visit]:
     found = pending.first(tx, key, at_once)
     if not found:
         pending.settle(tx, key, pending.lane_of(subscription, answers=True))
-    return [Visit(delivery, subscription, topic) for delivery in found]
+    return [Visit(delivery, subscription, topic, tx.now) for delivery in found]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cloudlet.kernel import policy
 from cloudlet.kernel.errors import AwsError
-from cloudlet.services.sns import filters, mailbox, pending
+from cloudlet.services.sns import filters, mailbox, pending, status_logs
 from cloudlet.services.sns.envelopes import Notification
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Subscription, Topic
@@ -80,7 +80,7 @@ def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], en
             mailbox.put_text(tx, subscription.endpoint, texts[protocol], topic.attributes.get("DisplayName", ""))
         else:
             body = texts[protocol] if subscription.raw else form.enveloped(subscription)
-            pending.add(tx, subscription, "Notification", message.id, request_id, body)
+            pending.add(tx, subscription, "Notification", message.id, request_id, body, subscription.raw)
 
 
 def _into_queue(tx: Tx, topic: Topic, subscription: Subscription, message: Message, text: str, form: Form,
@@ -89,12 +89,25 @@ def _into_queue(tx: Tx, topic: Topic, subscription: Subscription, message: Messa
         entry: dict[str, Any] = {"MessageBody": text, "MessageAttributes": message.attributes}
     else:
         entry = {"MessageBody": form.enveloped(subscription)}
-    failure = put(tx, topic, subscription.endpoint, {**entry, **_order(message, subscription.endpoint)})
-    if failure is None:
+    put_in = put(tx, topic, subscription.endpoint, {**entry, **_order(message, subscription.endpoint)})
+    _tell(tx, topic, subscription, message.id, text, put_in, request_id)
+    if not isinstance(put_in, Failure):
         return
     if len(entry.get("MessageAttributes", ())) > ATTRIBUTES_MAX - len(Failure._fields) - 1:
         entry = {"MessageBody": form.enveloped(subscription)}  # no queue takes them all: they are in the envelope
-    set_aside(tx, topic, subscription, message.id, entry, failure, request_id, message)
+    set_aside(tx, topic, subscription, message.id, entry, put_in, request_id, message)
+
+
+def _tell(tx: Tx, topic: Topic, subscription: Subscription, message_id: str, text: str, put_in: Failure | str,
+          request_id: str) -> None:
+    """Has it logged, in the words in which queues answer SNS."""
+    def told() -> status_logs.Told:
+        status, said = 200, {"sqsRequestId": request_id, "sqsMessageId": put_in}
+        if isinstance(put_in, Failure):
+            status = 403 if put_in.code == "AccessDenied" else 400
+            said = {"ErrorCode": put_in.code, "ErrorMessage": put_in.message, "sqsRequestId": "Unrecoverable"}
+        return status_logs.Told(message_id, text, tx.now, tx.now, 1, status, json.dumps(said, separators=(",", ":")))
+    status_logs.tell(tx, topic, subscription, told, failed=isinstance(put_in, Failure))
 
 
 def _order(message: Message, queue_arn: str) -> dict[str, str]:
@@ -116,12 +129,12 @@ def set_aside(tx: Tx, topic: Topic, subscription: Subscription, message_id: str,
         ("RequestID", request_id), ("ErrorCode", failure.code), ("ErrorMessage", failure.message))}
     again = put(tx, topic, target, {**entry, "MessageAttributes": {**entry.get("MessageAttributes", {}), **why},
                                     **(_order(message, target) if message is not None else {})})
-    if again is not None:
+    if isinstance(again, Failure):
         log.warning("neither %s nor %s got message %s: %s", subscription.endpoint, target, message_id, again.message)
 
 
-def put(tx: Tx, topic: Topic, queue_arn: str, entry: Mapping[str, Any]) -> Failure | None:
-    """Puts a message into a queue, if that lets the topic; else why not."""
+def put(tx: Tx, topic: Topic, queue_arn: str, entry: Mapping[str, Any]) -> Failure | str:
+    """Puts a message into a queue, if that lets the topic; its id there, or why not."""
     queue = find_by_arn(tx, queue_arn)
     if queue is None:
         return Failure("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
@@ -129,10 +142,9 @@ def put(tx: Tx, topic: Topic, queue_arn: str, entry: Mapping[str, Any]) -> Failu
         return Failure("AccessDenied", f"The policy of {queue_arn} does not let {SERVICE} send messages of"
                                        f" {topic.arn}.")
     try:
-        send(tx, queue, SERVICE, entry)
+        return send(tx, queue, SERVICE, entry)
     except AwsError as error:
         return Failure(error.code, error.message)
-    return None
 
 
 @lru_cache(maxsize=16384)

@@ -24,6 +24,7 @@ class Delivery:
     attempts: int
     at: float
     kind: str
+    raw: bool
     message_id: str
     request_id: str
     body: str
@@ -34,10 +35,12 @@ def lane_of(subscription: Subscription, *, answers: bool) -> str:
     return MAIL if subscription.protocol.startswith("email") else ANSWERING if answers else SILENT
 
 
-def add(tx: Tx, subscription: Subscription, kind: str, message_id: str, request_id: str, body: str) -> None:
+def add(tx: Tx, subscription: Subscription, kind: str, message_id: str, request_id: str, body: str,
+        raw: bool = False) -> None:
     """It is to be delivered, now."""
-    tx.execute("insert into sns_pending (subscription, due, attempts, at, kind, message_id, request_id, body)"
-               " values (?,?,0,?,?,?,?,?)", (subscription.key, tx.now, tx.now, kind, message_id, request_id, body))
+    tx.execute("insert into sns_pending (subscription, due, attempts, at, kind, raw, message_id, request_id, body)"
+               " values (?,?,0,?,?,?,?,?,?)",
+               (subscription.key, tx.now, tx.now, kind, raw, message_id, request_id, body))
     tx.execute("insert into sns_lane (subscription, lane, due) values (?,?,?) on conflict (subscription) do update set"
                " due=max(pause_until, min(due, excluded.due))",
                (subscription.key, lane_of(subscription, answers=kind == "Notification"), tx.now))
@@ -64,7 +67,7 @@ def turns(tx: Tx, lane: str, busy: Container[str], room: int) -> tuple[list[str]
 
 def first(tx: Tx, subscription: str, limit: int) -> list[Delivery]:
     """Those that are due and have waited longest."""
-    rows: list[Any] = tx.execute("select id, attempts, at, kind, message_id, request_id, body from sns_pending"
+    rows: list[Any] = tx.execute("select id, attempts, at, kind, raw, message_id, request_id, body from sns_pending"
                                  " where subscription=? and due<=? order by due, id limit ?",
                                  (subscription, tx.now, limit)).fetchall()
     return [Delivery(*row) for row in rows]

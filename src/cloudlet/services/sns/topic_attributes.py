@@ -11,7 +11,7 @@ from typing import Any
 from cloudlet.kernel import policy, policy_grammar
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sns import delivery_policies
+from cloudlet.services.sns import delivery_policies, status_logs
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, find_by_arn, require
 from cloudlet.services.sns.service import invalid, sns, topic_arns
 from cloudlet.store.db import Tx
@@ -22,18 +22,21 @@ ACTIONS = ("GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemoveP
 _FIFO_ONLY = {"FifoTopic", "ContentBasedDeduplication", "FifoThroughputScope"}
 _VALUES = {"ContentBasedDeduplication": ("true", "false"), "FifoThroughputScope": ("Topic", "MessageGroup"),
            "SignatureVersion": ("1", "2"), "FifoTopic": ("true", "false"), "TracingConfig": ("PassThrough", "Active")}
-_ABSENT = re.compile(r"(HTTP|Firehose|Lambda|Application|SQS)(SuccessFeedback(RoleArn|SampleRate)|FailureFeedback"
-                     r"RoleArn)|ArchivePolicy|DataProtectionPolicy")
+_ABSENT = ("ArchivePolicy", "DataProtectionPolicy")
 _REMOVABLE = ("DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def checked(topic: Topic, name: str, value: str, where: str = "") -> str:
     """An attribute as it is kept, "" for none. Raises InvalidParameter; `where` begins its sentence."""
-    if _ABSENT.fullmatch(name):
-        if value in ("", "0"):  # which is what it is: Terraform sets sample rates so
-            return ""
+    if name in _ABSENT and value:
         raise invalid(f"{where}{name} is not available here")
+    if name in _ABSENT or status_logs.ROLE.fullmatch(name):
+        return value
+    if status_logs.RATE.fullmatch(name):
+        if value and not (value.isascii() and value.isdigit() and int(value) <= 100):
+            raise invalid(f"{where}{name}: Invalid value [{value[:64]}]. It must be a percentage from 0 to 100")
+        return value
     if name in _VALUES:
         if name in _FIFO_ONLY and not topic.fifo and value != "false":
             raise invalid(f"{where}{name}: only FIFO topics have it")
@@ -115,6 +118,8 @@ def set_topic_attributes(call: Call, tx: Tx, request: Input) -> Output:
     attributes = {each: kept for each, kept in topic.attributes.items() if each != name}
     if value or name not in _REMOVABLE:
         value = checked(topic, name, value)
+    if value and status_logs.ROLE.fullmatch(name):
+        status_logs.check_role(call, tx, name, value, "")
     if value:
         attributes[name] = value
     if name == "MaximumMessageSize" and int(value) > BYTES:

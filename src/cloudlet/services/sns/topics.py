@@ -7,7 +7,7 @@ import re
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import order, pending, topic_attributes
+from cloudlet.services.sns import order, pending, status_logs, topic_attributes
 from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.services.sns.service import invalid, key_of_arn, sns, topic_arns
 from cloudlet.services.sns.tags import checked
@@ -36,6 +36,8 @@ def create_topic(call: Call, tx: Tx, request: Input) -> Output:
     topic = Topic(f"{call.scope}/{name}", tx.now, tags=checked(request.get("Tags") or ()))
     attributes = {attribute: kept for attribute, value in asked.items()
                   if (kept := topic_attributes.checked(topic, attribute, value, "Attributes Reason: ")) != ""}
+    for attribute in filter(status_logs.ROLE.fullmatch, attributes):
+        status_logs.check_role(call, tx, attribute, attributes[attribute], "Attributes Reason: ")
     found = tx.get(Topic, topic.key)
     if found is None:
         tx.put(Topic(topic.key, tx.now, attributes, topic.tags))
