@@ -123,7 +123,7 @@ class Machinery:
         machines = QemuMachines(site, disks)
         mail = SmtpMail(site.mail_server) if site.mail_server is not None else None
         engines = Engines(networks, PodmanImages(podman), containers, storages, doors, disks, machines, LocalKeySets(),
-                          PodmanProbes(podman), LocalUpstreams(), LocalWebhooks(), mail)
+                          PodmanProbes(podman), LocalUpstreams(), LocalWebhooks(site), mail)
         return cls(podman, containers, storages, machines, networks, mail, engines)
 
     async def probe(self) -> dict[str, str]:

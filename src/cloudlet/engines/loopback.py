@@ -1,5 +1,6 @@
 """Which names stand for this machine: the only places that the control plane itself asks for anything."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -30,7 +31,8 @@ def address_of(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an http or https URL leads: `target` is what a request's first line names, `address` a loopback one."""
+    """Where an http or https URL leads: `target` is what a request's first line names, `address` a loopback one,
+    unless who found it knows others."""
 
     url: SplitResult
     host: str
@@ -49,9 +51,10 @@ class Place:
         return f"Host: {self.url.netloc.rpartition('@')[2]}", "Connection: close"
 
 
-def place_of(url: str, one: str, several: str) -> Place:
+def place_of(url: str, one: str, several: str, find: Callable[[str], str] = address_of) -> Place:
     """Where a URL of this machine leads. Raises Refused for what is no URL of `one` ("a registry"), and where it leads
-    elsewhere; `several` names what is not asked there."""
+    elsewhere; `several` names what is not asked there; `find` says what address a
+    name stands for."""
     parts = urlsplit(url)
     try:
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -61,7 +64,7 @@ def place_of(url: str, one: str, several: str) -> Place:
     if parts.scheme not in ("http", "https") or not host or not target.isprintable() or " " in target:
         raise Refused(f"{url} is no URL of {one}")
     try:
-        return Place(parts, host, port, target, address_of(host))
+        return Place(parts, host, port, target, find(host))
     except NotHere:
         raise Refused(f"{host} is not on this machine: {several} elsewhere are not asked") from None
 

@@ -146,7 +146,7 @@ def test_real_servers_that_hang_reset_or_drip(post: Post) -> None:
                 tx.put(Subscription(f"{TOPIC}/{number}", ACCOUNT, "", "http", f"http://127.0.0.1:{port}/"))
         for number in range(10):
             post.room.publish("t", str(number))
-        worker = asyncio.ensure_future(Deliveries(post.room.store, LocalWebhooks()).run())
+        worker = asyncio.ensure_future(Deliveries(post.room.store, LocalWebhooks(post.room.site)).run())
         await done.wait()
         worker.cancel()
         await asyncio.gather(worker, *handled, return_exceptions=True)
