@@ -4,7 +4,7 @@ import importlib
 import sys
 
 ALL = ("startup", "store", "requests", "tasks", "scale", "registry", "containers", "networks", "logs", "machines",
-       "instances", "listings", "objects")
+       "instances", "listings", "objects", "queues", "backlogs")
 
 
 def main() -> int:

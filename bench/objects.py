@@ -177,10 +177,10 @@ def measure_small() -> None:
             subprocess.run(["taskset", "-a", "-cp", str(requests.SERVER_CPU), str(cloudlet.process.pid)], check=True,
                            stdout=subprocess.DEVNULL)
             measure("cloudlet", cloudlet.port)
-        with peers.ministack(requests.SERVER_CPU) as port:
-            measure("ministack", port)
-        with peers.moto(requests.SERVER_CPU) as port:
-            measure("moto", port)
+        with peers.ministack(requests.SERVER_CPU) as peer:
+            measure("ministack", peer.port)
+        with peers.moto(requests.SERVER_CPU) as peer:
+            measure("moto", peer.port)
     for method in ("PUT", "GET"):
         medians = {server: statistics.median(found[server, method]) for server in ("cloudlet", "ministack", "moto")}
         print(f"{method} of 1 KB: " + ", ".join(f"{server} {median:,.0f}/s" for server, median in medians.items())

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.running import free_port
 
@@ -16,6 +17,19 @@ ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv-peers"
 PACKAGES = ("ministack==1.5.33", "moto[server]==5.2.5")
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Peer(NamedTuple):
+    """A server that runs."""
+
+    port: int
+    pid: int
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor that a process has used: what a busy machine changes least."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def install() -> None:
@@ -30,7 +44,7 @@ def install() -> None:
 
 
 @contextmanager
-def serving(command: list[str], port: int, environment: dict[str, str], cpu: int) -> Iterator[int]:
+def serving(command: list[str], port: int, environment: dict[str, str], cpu: int) -> Iterator[Peer]:
     """A server on one core, until the block ends."""
     process = subprocess.Popen(["taskset", "-c", str(cpu), *command], env={**os.environ, **environment},
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -46,24 +60,24 @@ def serving(command: list[str], port: int, environment: dict[str, str], cpu: int
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise
                 time.sleep(0.05)
-        yield process.pid
+        yield Peer(port, process.pid)
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
 @contextmanager
-def ministack(cpu: int) -> Iterator[int]:
-    """MiniStack; its port."""
+def ministack(cpu: int) -> Iterator[Peer]:
+    """MiniStack."""
     port = free_port()
     with serving([str(PEERS / "bin/ministack")], port,
-                 {"GATEWAY_PORT": str(port), "LOG_LEVEL": "ERROR", "MINISTACK_HOST": "127.0.0.1"}, cpu):
-        yield port
+                 {"GATEWAY_PORT": str(port), "LOG_LEVEL": "ERROR", "MINISTACK_HOST": "127.0.0.1"}, cpu) as peer:
+        yield peer
 
 
 @contextmanager
-def moto(cpu: int) -> Iterator[int]:
-    """moto_server; its port."""
+def moto(cpu: int) -> Iterator[Peer]:
+    """moto_server."""
     port = free_port()
-    with serving([str(PEERS / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)], port, {}, cpu):
-        yield port
+    with serving([str(PEERS / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)], port, {}, cpu) as peer:
+        yield peer

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -20,6 +21,7 @@ from bench import peers
 from tests.running import Cloudlet, free_port, free_public_cidr
 
 SECONDS, ROUNDS, CONNECTIONS, SERVER_CPU, LOAD_CPU = 4, 3, 16, 0, 1
+_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 def signed(port: int, service: str, headers: dict[str, str], body: str) -> str:
@@ -47,19 +49,33 @@ def prepare(port: int) -> None:
     ecs.create_cluster(clusterName="bench")
 
 
-def rate(port: int, script: str) -> float:
-    """Requests per second; fails where an answer is not a 2xx."""
+class Load(NamedTuple):
+    """What a server did under load: requests per second, and how long they took in milliseconds."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+def loaded(port: int, script: str) -> Load:
+    """What a server does under wrk; fails where an answer is not a 2xx."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "request.lua"
         file.write_text(script)
         said = subprocess.run(["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s",
-                               "-s", str(file), f"http://127.0.0.1:{port}/"],
+                               "--latency", "-s", str(file), f"http://127.0.0.1:{port}/"],
                               capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said:
-        raise AssertionError(said)
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert found, said
-    return float(found.group(1))
+    if "Non-2xx" in said or not found:
+        raise AssertionError(said)
+    took = {share: float(number) * _MS[unit]
+            for share, number, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s)\s*$", said, re.MULTILINE)}
+    return Load(float(found.group(1)), took["50"], took["99"])
+
+
+def rate(port: int, script: str) -> float:
+    """Requests per second; fails where an answer is not a 2xx."""
+    return loaded(port, script).rate
 
 
 def ours(directory: Path) -> Cloudlet:
@@ -84,10 +100,10 @@ def main() -> None:
             subprocess.run(["taskset", "-a", "-cp", str(SERVER_CPU), str(cloudlet.process.pid)], check=True,
                            stdout=subprocess.DEVNULL)
             measure("cloudlet", cloudlet.port)
-        with peers.ministack(SERVER_CPU) as port:
-            measure("ministack", port)
-        with peers.moto(SERVER_CPU) as port:
-            measure("moto", port)
+        with peers.ministack(SERVER_CPU) as peer:
+            measure("ministack", peer.port)
+        with peers.moto(SERVER_CPU) as peer:
+            measure("moto", peer.port)
     for name in calls:
         medians = {server: statistics.median(found[server, name]) for server in ("cloudlet", "ministack", "moto")}
         print(f"{name}: " + ", ".join(f"{server} {median:,.0f}/s" for server, median in medians.items())
