@@ -26,7 +26,7 @@ class Principal:
     @property
     def is_temporary(self) -> bool:
         """Whether its credentials are those of a session."""
-        return any(key == "aws:tokenissuetime" for key, _ in self.facts)
+        return bool(self.facts) and any(key == "aws:tokenissuetime" for key, _ in self.facts)
 
 
 ANONYMOUS = Principal("anonymous", "", "anonymous", "anonymous")

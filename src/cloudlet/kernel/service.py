@@ -41,8 +41,7 @@ Witness = Callable[[Any, Exchange, Response], Response]  # (store, exchange, its
 KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """What a resource itself says of who may do something with it: the account it belongs to ("": nobody's), its
     policy, and what else it grants the caller (S3's access control lists)."""
 

@@ -196,8 +196,8 @@ def plant_block(patch: pytest.MonkeyPatch) -> None:
 
 def plant_turn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(groups, "ready", lambda tx, store, now_ms, count: tx.execute(
-        "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=? and visible_ms<=?"
-        " order by id limit ?", (store, now_ms, count)).fetchall())
+        f"select {groups.ROW} from sqs_message m join sqs_body b on b.id=m.id where m.store=? and m.visible_ms<=?"
+        " order by m.id limit ?", (store, now_ms, count)).fetchall())
 
 
 def plant_memory(patch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from cloudlet.store.db import Tx
 
+ROW = "m.id, m.grp, m.receives, m.first_received_ms, m.sent_ms, b.message_id, b.body, b.about"  # of what is to be given
+
 
 def enter(tx: Tx, store: int, group: str, visible_ms: int) -> None:
     """A message came; a group that has others keeps its place."""
@@ -14,15 +16,15 @@ def enter(tx: Tx, store: int, group: str, visible_ms: int) -> None:
 
 
 def ready(tx: Tx, store: int, now_ms: int, count: int) -> list[Any]:
-    """At most `count` messages of groups that have none in flight, as rows of (id, grp, receives, first_received_ms,
-    sent_ms): as many of one group as there are, then of the next."""
+    """At most `count` messages of groups that have none in flight, as `ROW` says: as many of one group as there are,
+    then of the next."""
     found: list[Any] = []
     named: list[Any] = tx.execute("select grp from sqs_group where store=? and ready_ms<=? order by ready_ms limit ?",
                                   (store, now_ms, count)).fetchall()
     for (group,) in named:
         rows: list[Any] = tx.execute(
-            "select id, grp, receives, first_received_ms, sent_ms, visible_ms from sqs_message"
-            " where store=? and grp=? order by id limit ?", (store, group, count - len(found))).fetchall()
+            f"select {ROW}, m.visible_ms from sqs_message m join sqs_body b on b.id=m.id where m.store=? and m.grp=?"
+            " order by m.id limit ?", (store, group, count - len(found))).fetchall()
         for *row, visible_ms in rows:
             if visible_ms > now_ms:
                 break

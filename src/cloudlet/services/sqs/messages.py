@@ -2,8 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,8 +39,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(About).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message; `receives` counts how often it was taken, the last time included."""
 
     id: int
@@ -53,8 +51,7 @@ class Message:
     receives: int
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A message that somebody has, or had: `visible_ms` is until when, `taken_ms` since when."""
 
     id: int
@@ -130,9 +127,9 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
     redrive, gone = queue.redrive, 0
     taken: list[Message] = []
     while len(taken) < count and gone < GONE_MAX:
-        store, rows = _visible(tx, queue, count - len(taken))
-        before = len(taken)
-        for number, group, receives, first_ms, sent_ms in rows:
+        before, wanted = len(taken), count - len(taken)
+        store, rows = _visible(tx, queue, wanted)
+        for number, group, receives, first_ms, sent_ms, message_id, body, about in rows:
             message = Held(number, store, group, now, receives, first_ms, 0, sent_ms)
             if sent_ms <= oldest:
                 _delete(tx, queue, message)
@@ -144,17 +141,18 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
                            " where id=?", (until, receives + 1, first_ms or now, now, number))
                 if group is not None:
                     groups.block(tx, queue.store, group, until)
-                taken.append(_whole(tx, number, sent_ms, first_ms or now, receives + 1))
+                taken.append(Message(number, message_id, body, _decode(about), sent_ms, first_ms or now, receives + 1))
         if queue.fair and len(taken) > before:
             tenants.settle(tx, queue.store, store, now, len(taken) - before if until > now else 0)
-        if not rows or (taken and until == now):  # nothing more, or what was just taken is there again
-            break
+        plain = not queue.fifo and not queue.fair  # has all it can give in one place
+        if not rows or (plain and len(rows) < wanted) or (taken and until == now):
+            break  # there is nothing more, or what was just taken is there again
     return taken
 
 
 def _visible(tx: Tx, queue: Queue, count: int) -> tuple[int, list[Any]]:
-    """At most `count` messages that can be received, as rows of (id, grp, receives, first_received_ms, sent_ms), and
-    under which number they all are stored."""
+    """At most `count` messages that can be received, as `groups.ROW` says, and under which number they all are
+    stored."""
     now = now_ms(tx)
     if queue.fifo:
         return queue.store, groups.ready(tx, queue.store, now, count)
@@ -164,8 +162,9 @@ def _visible(tx: Tx, queue: Queue, count: int) -> tuple[int, list[Any]]:
         if source is None:
             return store, []
         store, until, count = source
-    return store, _rows(tx, "select id, grp, receives, first_received_ms, sent_ms from sqs_message where store=?"
-                            " and visible_ms<=? order by visible_ms, id limit ?", store, until, count)
+    return store, _rows(
+        tx, f"select {groups.ROW} from sqs_message m join sqs_body b on b.id=m.id where m.store=? and m.visible_ms<=?"
+            " order by m.visible_ms, m.id limit ?", store, until, count)
 
 
 def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int, int]], visibility_s: int) -> list[Message]:
@@ -249,8 +248,8 @@ def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:
 def waiting(tx: Tx, queue: Queue, count: int) -> list[Message]:
     """Some messages that nobody has, at most `count`, the oldest first, and those of a group in their order; they stay
     where they are."""
-    return [_whole(tx, number, sent_ms, first_ms, receives)
-            for number, _, receives, first_ms, sent_ms in _visible(tx, queue, count)[1]]
+    return [Message(number, message_id, body, _decode(about), sent_ms, first_ms, receives)
+            for number, _, receives, first_ms, sent_ms, message_id, body, about in _visible(tx, queue, count)[1]]
 
 
 def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:

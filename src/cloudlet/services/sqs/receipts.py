@@ -3,7 +3,7 @@
 import base64
 import binascii
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cloudlet.services.sqs.records import Queue
 from cloudlet.services.sqs.service import ReceiptHandleIsInvalid
@@ -12,8 +12,7 @@ _FORM = struct.Struct(">QQI")
 _MARK = b"clq1"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """A message's id, and the how-manieth receive of it."""
 
     id: int

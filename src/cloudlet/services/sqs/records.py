@@ -51,7 +51,7 @@ class Queue:
     @property
     def fifo(self) -> bool:
         """Whether it keeps order."""
-        return self.name.endswith(".fifo")
+        return self.key.endswith(".fifo")
 
     @property
     def by_group(self) -> bool:

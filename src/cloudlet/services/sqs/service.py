@@ -3,11 +3,14 @@
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
 """
 
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.service import Input, Service
+
+URL_MAX = 2048  # characters of a queue's URL that are looked at
 
 sqs = Service("sqs", protocols=("query",))
 
@@ -45,10 +48,18 @@ def invalid(parameter: str, value: object, reason: str) -> InvalidParameterValue
 
 def key_of_url(call: Call, url: str) -> str:
     """The key of the queue that a URL means: `…/ACCOUNT/NAME`, whatever the host. Raises InvalidAddress."""
+    found = _account_and_name(url) if len(url) <= URL_MAX else None
+    if found is None:
+        raise InvalidAddress(f"The address {url[:URL_MAX]} is not valid for this endpoint.")
+    return f"{found[0]}/{call.region}/{found[1]}"
+
+
+@lru_cache(maxsize=16384)
+def _account_and_name(url: str) -> tuple[str, str] | None:
     parts = unquote(urlsplit(url).path).strip("/").split("/")
     if len(parts) < 2 or not (len(parts[-2]) == 12 and parts[-2].isdigit()) or not parts[-1]:
-        raise InvalidAddress(f"The address {url} is not valid for this endpoint.")
-    return f"{parts[-2]}/{call.region}/{parts[-1]}"
+        return None
+    return parts[-2], parts[-1]
 
 
 def arn_of_key(key: str) -> str:
