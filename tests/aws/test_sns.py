@@ -117,7 +117,10 @@ def test_a_web_server_confirms_and_is_told(cloudlet: Cloudlet) -> None:
         headers, content = got.get(timeout=30)
         assert (content["Message"], headers["x-amz-sns-subscription-arn"]) == ("kept", arn)
         with urllib.request.urlopen(content["UnsubscribeURL"]):
-            assert cloudlet.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
+            (line,) = cloudlet.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        assert line["SubscriptionArn"] == "Deleted"
+        headers, content = got.get(timeout=30)
+        assert headers["x-amz-sns-message-type"] == content["Type"] == "UnsubscribeConfirmation"
         server.shutdown()
 
 

@@ -52,7 +52,8 @@ class Post:
         async def body() -> Any:
             yield b""
         path, _, query = url.removeprefix("http://localhost:4566").partition("?")
-        return asyncio.run(page(self.room.store, Request("GET", path, query, {}, Body(body()))))
+        return asyncio.run(page(self.room.store, Request(
+            "GET", path, query, {"host": "localhost:4566"}, Body(body()))))
 
     def subscribed(self, url: str = URL, **attributes: str) -> str:
         """A web server that has confirmed; the subscription's ARN."""

@@ -35,17 +35,35 @@ def test_the_handshake(post: Post) -> None:
     assert bad is not None and bad.status == 400 and b"<Code>InvalidParameter</Code>" in bad.body  # type: ignore[operator]
     good = post.visit(content["SubscribeURL"])
     assert good is not None and good.status == 200 and topic_arn("t").encode() in good.body  # type: ignore[operator]
+    again = post.visit(content["SubscribeURL"])
+    assert again is not None and again.body == good.body
     room.publish("t", "hello", Subject="S")
     post.during()
     headers, body = server.got[1]
     content = json.loads(body)
     assert (content["Message"], headers["Content-Type"]) == ("hello", "text/plain; charset=UTF-8")
     assert headers["x-amz-sns-message-id"] == content["MessageId"] and len(server.got) == 2
+    arn = headers["x-amz-sns-subscription-arn"]
     gone = post.visit(content["UnsubscribeURL"])
     assert gone is not None and gone.status == 200
+    assert gone.body == post.visit(content["UnsubscribeURL"]).body  # type: ignore[union-attr]
     room.publish("t", "nobody")
     post.during()
-    assert len(server.got) == 2 and room.sns("ListSubscriptions") == {"Subscriptions": []}
+    ((headers, body),) = server.got[2:]
+    content = json.loads(body)
+    assert headers["x-amz-sns-message-type"] == content["Type"] == "UnsubscribeConfirmation"
+    assert content["Message"].startswith(f"You have chosen to deactivate subscription {arn}.\nTo cancel")
+    (line,) = room.sns("ListSubscriptions")["Subscriptions"]
+    assert line["SubscriptionArn"] == "Deleted"
+    assert "does not exist" in room.wrong("GetSubscriptionAttributes", SubscriptionArn=arn)
+    restored = post.visit(content["SubscribeURL"])
+    assert restored is not None and restored.status == 200
+    room.publish("t", "again")
+    post.during()
+    assert json.loads(server.got[3][1])["Message"] == "again"
+    room.sns("Unsubscribe", SubscriptionArn=arn)  # its owner need not be told
+    post.during()
+    assert len(server.got) == 4 and room.sns("ListSubscriptions") == {"Subscriptions": []}
 
 
 def test_links_that_need_who_signs(post: Post) -> None:
@@ -142,7 +160,10 @@ def test_what_waits_goes_with_its_subscription(post: Post) -> None:
     with post.room.store.tx() as tx:
         assert [pending.turns(tx, lane, (), 9) for lane in LANES] == [([], None)] * 3
     key = arn.removeprefix("arn:aws:sns:").split(":")
-    assert asyncio.run(pending.Forgetting(post.room.store).remove(f"{key[1]}/{key[0]}/t/{key[3]}")) == Done()
+    with post.room.store.tx() as tx:
+        ((asked,),) = tx.execute("select key from work where kind=?", (pending.FORGOTTEN,)).fetchall()
+    assert str(asked).endswith(f" {key[1]}/{key[0]}/t/{key[3]}")
+    assert asyncio.run(pending.Forgetting(post.room.store).remove(str(asked))) == Done()
     assert waiting(post) == 0
 
 

@@ -212,7 +212,7 @@ def test_what_waits_for_those_who_are_gone_goes_in_slices(post: Post) -> None:
     assert lanes(post) == [] and waiting(post) == 4_500  # nobody gets it any more
     with room.store.tx() as tx:
         gone = sorted(str(key) for (key,) in tx.execute("select key from work where kind=?", (pending.FORGOTTEN,)))
-    assert gone == [f"{TOPIC}/{number}" for number in range(3)]
+    assert gone == [f"4500 {TOPIC}/{number}" for number in range(3)]
     forgetting = pending.Forgetting(room.store)
     for key in gone:
         assert isinstance(asyncio.run(forgetting.remove(key)), Again)

@@ -44,7 +44,13 @@ def test_an_address_confirms_and_gets_mail(room: Newsroom, protocol: str) -> Non
     post.visit(link)
     room.publish("t", "nobody")
     post.during()
-    assert len(mails(room)) == 3
+    assert [mail["subject"] for mail in mails(room)[3:]] == ["AWS Notification - Unsubscribe Confirmation"]
+    link = re.findall(r"http://localhost:4566/[^\"\s]+", mails(room)[3]["text"])[0]
+    answer = post.visit(link)
+    assert answer is not None and answer.status == 200
+    room.publish("t", "back again")
+    post.during()
+    assert "back again" in mails(room)[4]["text"]
 
 
 def test_text_messages(room: Newsroom) -> None:

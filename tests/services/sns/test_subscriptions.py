@@ -1,11 +1,15 @@
 """Subscriptions: made, confirmed, changed, listed and ended."""
 
+import asyncio
 import json
 
 import pytest
 
+from cloudlet.control.outcome import Again, Broken, Done
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sns import sns
+from cloudlet.services.sns.records import Subscription
+from cloudlet.services.sns.subscriptions import EXPIRY, Expiry, end
 from tests.services.desk import ACCOUNT, root
 from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
 
@@ -127,6 +131,56 @@ def test_the_queue_of_another_account_confirms(room: Newsroom) -> None:
     arn = room.sns("ConfirmSubscription", TopicArn=topic, Token=sent["Token"])["SubscriptionArn"]
     room.publish("t", "now")
     assert json.loads(room.bodies("q")[0])["Message"] == "now" and arn.startswith(topic)
+
+
+def test_the_topics_owner_ends_a_foreign_subscription(room: Newsroom) -> None:
+    topic = room.topic("t")
+    room.queue("q", Policy=open_policy(queue_arn("q"), topic))
+    asked = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue_arn("q")}
+    arn = room(sns, "Subscribe", root(OTHER), **asked, ReturnSubscriptionArn=True)["SubscriptionArn"]
+    token = json.loads(room.bodies("q")[0])["Token"]
+    room.sns("ConfirmSubscription", TopicArn=topic, Token=token)
+    room.sns("Unsubscribe", SubscriptionArn=arn)
+    sent = json.loads(room.bodies("q")[0])
+    assert sent["Type"] == "UnsubscribeConfirmation" and sent["Token"] != token
+    assert "Token" in room.wrong("ConfirmSubscription", TopicArn=topic, Token=token)
+    room.publish("t", "nobody")
+    assert room.bodies("q") == []
+    assert room.sns("Subscribe", **asked)["SubscriptionArn"] == arn  # whose queue it is needs no token
+    room.publish("t", "again")
+    assert json.loads(room.bodies("q")[0])["Message"] == "again"
+
+
+def test_what_nobody_confirms_or_restores_goes(room: Newsroom) -> None:
+    topic, day = room.topic("t"), 86400.0
+    expiry = Expiry(room.store)
+
+    def lines() -> list[str]:
+        return [line["SubscriptionArn"] for line in room.sns("ListSubscriptions")["Subscriptions"]]
+
+    def looked_at(key: str) -> Again | Done | Broken:
+        return asyncio.run(expiry.reconcile(key))
+    asked = {"TopicArn": topic, "Protocol": "https", "Endpoint": "https://localhost/x"}
+    arn = room.sns("Subscribe", **asked, ReturnSubscriptionArn=True)["SubscriptionArn"]
+    with room.store.tx() as tx:
+        ((key, due),) = tx.execute("select key, due from work where kind=?", (EXPIRY,)).fetchall()
+    assert due == room.clock.time + 2 * day
+    room.clock.time += day
+    room.sns("Subscribe", **asked)  # asks once more, and it has two days from now
+    room.clock.time += day
+    assert looked_at(str(key)) == Again(day, "it is not confirmed yet") and lines() == ["PendingConfirmation"]
+    room.clock.time += day
+    assert looked_at(str(key)) == Done() and lines() == []
+    assert room.wrong("GetSubscriptionAttributes", SubscriptionArn=arn) == "NotFound: Subscription does not exist"
+    with room.store.tx() as tx:
+        ended = Subscription(f"{ACCOUNT}/us-east-1/t/e", OTHER, "", "https", "https://localhost/y")
+        tx.put(ended)
+        end(tx, ended, ACCOUNT, "http://localhost:4566", "r")
+    room.clock.time += 3 * day - 1
+    assert looked_at(ended.key) == Again(1.0, "it is not confirmed yet") and lines() == []
+    room.clock.time += 1
+    assert looked_at(ended.key) == Done() == looked_at(ended.key)
+    assert room.sns("ListSubscriptionsByTopic", TopicArn=topic) == {"Subscriptions": []}
 
 
 def test_limits(room: Newsroom) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cloudlet.engines.ports import Mail, Webhooks
 from cloudlet.kernel.errors import Busy, Refused
-from cloudlet.services.sns import delivering, delivery_policies, letters, mailbox, pending, status_logs
+from cloudlet.services.sns import delivering, delivery_policies, envelopes, letters, mailbox, pending, status_logs
 from cloudlet.services.sns.delivering import Failure
 from cloudlet.services.sns.pending import Delivery
 from cloudlet.services.sns.records import Subscription, Topic
@@ -56,7 +56,7 @@ class Visit:
         found = {"x-amz-sns-message-type": self.delivery.kind, "x-amz-sns-message-id": self.delivery.message_id,
                  "x-amz-sns-topic-arn": self.topic.arn, "User-Agent": AGENT,
                  "Content-Type": delivery_policies.content_type(self.topic, self.subscription)}
-        if self.delivery.kind == "Notification":
+        if self.delivery.kind != envelopes.SUBSCRIBED:
             found["x-amz-sns-subscription-arn"] = self.subscription.arn
             if self.delivery.raw:
                 found["x-amz-sns-rawdelivery"] = "true"
@@ -183,4 +183,9 @@ def _next(tx: Tx, key: str) -> list[Visit]:
     found = pending.first(tx, key, at_once)
     if not found:
         pending.settle(tx, key, pending.lane_of(subscription, answers=True))
+    if subscription.ended:  # and messages that came before go to nobody
+        for delivery in found:
+            if delivery.kind != envelopes.UNSUBSCRIBED:
+                pending.remove(tx, delivery)
+        found = [delivery for delivery in found if delivery.kind == envelopes.UNSUBSCRIBED]
     return [Visit(delivery, subscription, topic, tx.now) for delivery in found]

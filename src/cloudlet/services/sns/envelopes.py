@@ -13,8 +13,10 @@ from urllib.parse import quote
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.services.sns import signing
 from cloudlet.services.sns.messages import Message
-from cloudlet.services.sns.records import Topic
+from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.store.db import Tx
+
+SUBSCRIBED, UNSUBSCRIBED = "SubscriptionConfirmation", "UnsubscribeConfirmation"
 
 
 def _written(content: Mapping[str, Any]) -> str:
@@ -75,14 +77,19 @@ def _value(attribute: Mapping[str, Any]) -> str:
     return base64.b64encode(data).decode() if data is not None else attribute["StringValue"]
 
 
-def confirmation(tx: Tx, topic: Topic, token: str, endpoint: str) -> tuple[str, str]:
-    """What an endpoint gets that has to confirm its subscription: its message id, and the text."""
+def confirmation(tx: Tx, topic: Topic, subscription: Subscription, endpoint: str) -> tuple[str, str]:
+    """What an endpoint gets that has to confirm its subscription, or may restore one that was ended: the message's id,
+    and the text."""
+    kind, says = SUBSCRIBED, (f"You have chosen to subscribe to the topic {topic.arn}.\nTo confirm the subscription,"
+                              " visit the SubscribeURL included in this message.")
+    if subscription.ended:
+        kind, says = UNSUBSCRIBED, (f"You have chosen to deactivate subscription {subscription.arn}.\nTo cancel this"
+                                    " operation and restore the subscription, visit the SubscribeURL included in this"
+                                    " message.")
     content = {
-        "Type": "SubscriptionConfirmation",
+        "Type": kind,
         "MessageId": as_uuid(tx.token(32)),
-        "Token": token, "TopicArn": topic.arn,
-        "Message": f"You have chosen to subscribe to the topic {topic.arn}.\nTo confirm the subscription, visit the"
-                   " SubscribeURL included in this message.",
-        "SubscribeURL": subscribe_url(endpoint, topic, token),
+        "Token": subscription.token, "TopicArn": topic.arn, "Message": says,
+        "SubscribeURL": subscribe_url(endpoint, topic, subscription.token),
         "Timestamp": _time(tx.now)}
     return content["MessageId"], _written({**content, **_signed(tx, topic, content, endpoint)})

@@ -30,7 +30,7 @@ async def page(store: Store, request: Request) -> Response | None:
         return None
     try:
         with store.tx() as tx:
-            arn = _confirm(tx, asked) if action == "ConfirmSubscription" else _unsubscribe(tx, asked)
+            arn = _confirm(tx, asked) if action == "ConfirmSubscription" else _unsubscribe(tx, asked, request.endpoint)
     except AwsError as error:
         return _xml(error.status, f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{error.code}'
                                   f"</Code><Message>{escape(error.message)}</Message></Error></ErrorResponse>")
@@ -65,10 +65,12 @@ def _confirm(tx: Tx, asked: dict[str, str]) -> str:
     return subscriptions.confirm(tx, topic, asked.get("Token", ""), secure=False).arn
 
 
-def _unsubscribe(tx: Tx, asked: dict[str, str]) -> str:
+def _unsubscribe(tx: Tx, asked: dict[str, str], endpoint: str) -> str:
     found = tx.get(Subscription, _key(asked.get("SubscriptionArn", ""), 7, "SubscriptionArn"))
+    if found is not None and found.ended:
+        return ""
     if found is not None and (found.secure or found.token):
         raise AuthorizationError("Not entitled")
     if found is not None:
-        subscriptions.end(tx, found)
+        subscriptions.end(tx, found, "", endpoint, tx.token(32))
     return ""

@@ -97,8 +97,10 @@ def settle(tx: Tx, subscription: str, lane: str, pause_s: float = 0.0) -> None:
 def forget(tx: Tx, subscription: str) -> None:
     """The subscriber is gone; what waits for it goes little by little, since it may be much."""
     tx.execute("delete from sns_lane where subscription=?", (subscription,))
-    if tx.execute("select 1 from sns_pending where subscription=? limit 1", (subscription,)).fetchone():
-        tx.enqueue(FORGOTTEN, subscription)
+    row: Any = tx.execute("select id from sns_pending where subscription=? limit 1", (subscription,)).fetchone()
+    if row is not None:
+        ((last,),) = tx.execute("select max(id) from sns_pending").fetchall()
+        tx.enqueue(FORGOTTEN, f"{last} {subscription}")
 
 
 class Forgetting:
@@ -107,9 +109,11 @@ class Forgetting:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def remove(self, subscription: str) -> Outcome:
-        """Some of it."""
+    async def remove(self, key: str) -> Outcome:
+        """Some of it: what waited at that time, since it may come back."""
+        last, _, subscription = key.partition(" ")
         with self._store.tx() as tx:
             gone = tx.execute("delete from sns_pending where id in (select id from sns_pending where subscription=?"
-                              " limit ?) returning 1", (subscription, FORGOTTEN_AT_ONCE)).fetchall()
+                              " and id<=? limit ?) returning 1",
+                              (subscription, int(last), FORGOTTEN_AT_ONCE)).fetchall()
         return Done() if len(gone) < FORGOTTEN_AT_ONCE else Again(0.0, "what waits for it is removed")

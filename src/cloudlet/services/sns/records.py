@@ -52,7 +52,7 @@ def _confirmed(subscription: "Subscription") -> str | None:
 
 
 def _pending(subscription: "Subscription") -> str | None:
-    return subscription.topic if subscription.token else None
+    return subscription.topic if subscription.token and not subscription.ended else None
 
 
 def _filtered(subscription: "Subscription") -> str | None:
@@ -66,11 +66,14 @@ def endpoint_key(topic: str, protocol: str, endpoint: str) -> str:
 
 @record("sns.subscription", indexes={
     "confirmed": _confirmed, "pending": _pending, "filtered": _filtered,
+    "token": lambda subscription: subscription.token or subscription.confirmed_by or None,
     "of": lambda subscription: f"{subscription.owner}/{subscription.key.split('/')[1]}",
     "endpoint": lambda subscription: endpoint_key(subscription.topic, subscription.protocol, subscription.endpoint)})
 class Subscription:
     """Who is subscribed to a topic; its key is the topic's, `/` and a name of its own. `principal` is the ARN of who
-    asked for it; `token`: what confirms it, "" once it is confirmed; `secure`: who unsubscribes must be known."""
+    asked for it; `token`: what confirms it, "" once it is confirmed, by `confirmed_by`; `secure`: who unsubscribes must
+    be known; `asked`: when its endpoint was sent the token; `ended`: when another than its owner ended it (0.0: it
+    goes on), which the token undoes."""
 
     key: str
     owner: str
@@ -80,6 +83,9 @@ class Subscription:
     token: str = ""
     secure: bool = True
     attributes: dict[str, str] = field(default_factory=dict)
+    confirmed_by: str = ""
+    asked: float = 0.0
+    ended: float = 0.0
 
     @property
     def topic(self) -> str:

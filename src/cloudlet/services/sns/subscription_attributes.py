@@ -103,7 +103,7 @@ def view(subscription: Subscription) -> dict[str, str]:
 def require(call: Call, tx: Tx, arn: str) -> Subscription:
     """A subscription, for its owner or its topic's. Raises InvalidParameter, NotFound, AuthorizationError."""
     found = find_subscription(call, tx, arn)
-    if found is None or tx.get(Topic, found.topic) is None:
+    if found is None or found.ended or tx.get(Topic, found.topic) is None:
         raise NotFound("Subscription does not exist")
     check_owner(call, found)
     return found

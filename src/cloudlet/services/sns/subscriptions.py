@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 import dataclasses
 from typing import Any
 
+from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output, any_resource
@@ -13,10 +14,13 @@ from cloudlet.services.sns import delivering, endpoints, envelopes, pending, sub
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
 from cloudlet.services.sns.service import SubscriptionLimitExceeded, invalid, sns, topic_arns
 from cloudlet.services.sns.topic_attributes import LARGE_SUBSCRIPTIONS_MAX
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
 FIFO_SUBSCRIPTIONS_MAX = 100
 PENDING = "pending confirmation"
+EXPIRY = "sns.expiry"  # kind of work: a subscription may have waited long enough
+PENDING_S = 2 * 86400.0  # https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
+ENDED_S = 3 * 86400.0  # https://repost.aws/knowledge-center/sns-cross-account-subscription
 _TOKEN = 64  # hex digits
 
 
@@ -29,27 +33,36 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
     asked = request.get("Attributes") or {}
     known = tx.find(Subscription, endpoint=endpoint_key(topic.key, protocol, endpoint or ""))
     if known:
-        if known[0].token:
-            _ask(call, tx, topic, known[0])
-        return _known(tx, request, known[0], asked)
+        there = _begin(call, tx, topic, known[0], owner) if known[0].token else known[0]
+        return _known(tx, request, there, asked)
     _check_limits(tx, topic)
     attributes = subscription_attributes.merged(tx, topic.key, protocol, {}, asked, "Attributes Reason: ")
     made = Subscription(f"{topic.key}/{as_uuid(tx.token(32))}", call.account, call.principal.arn, protocol,
-                        endpoint or "", "" if owner == call.account else tx.token(_TOKEN), attributes=attributes)
-    tx.put(made)
-    if made.token:
-        _ask(call, tx, topic, made)
-    return _named(request, made)
+                        endpoint or "", tx.token(_TOKEN), attributes=attributes)
+    return _named(request, _begin(call, tx, topic, made, owner))
 
 
-def _ask(call: Call, tx: Tx, topic: Topic, subscription: Subscription) -> None:
-    """Sends an endpoint the token by which it confirms."""
-    protocol, endpoint = subscription.protocol, subscription.endpoint
-    message_id, text = envelopes.confirmation(tx, topic, subscription.token, call.endpoint)
-    if protocol == "sqs":
-        delivering.put(tx, topic, endpoint, {"MessageBody": text})
+def _begin(call: Call, tx: Tx, topic: Topic, subscription: Subscription, owner: str) -> Subscription:
+    """Confirms it, where its endpoint is the caller's; else the endpoint is asked to. `subscription` bears a token."""
+    if owner == call.account:
+        begun = dataclasses.replace(subscription, token="", ended=0.0)
+        tx.put(begun)
     else:
-        pending.add(tx, subscription, "SubscriptionConfirmation", message_id, call.request_id, text)
+        begun = dataclasses.replace(subscription, asked=tx.now, ended=0.0)
+        tx.put(begun)
+        _ask(tx, topic, begun, call.endpoint, call.request_id)
+    return begun
+
+
+def _ask(tx: Tx, topic: Topic, subscription: Subscription, endpoint: str, request_id: str) -> None:
+    """Sends the token by which the endpoint confirms, or restores."""
+    message_id, text = envelopes.confirmation(tx, topic, subscription, endpoint)
+    if subscription.protocol == "sqs":
+        delivering.put(tx, topic, subscription.endpoint, {"MessageBody": text})
+    elif subscription.protocol != "sms":
+        kind = envelopes.UNSUBSCRIBED if subscription.ended else envelopes.SUBSCRIBED
+        pending.add(tx, subscription, kind, message_id, request_id, text)
+    tx.enqueue(EXPIRY, subscription.key, after=ENDED_S if subscription.ended else PENDING_S)
 
 
 def _check_limits(tx: Tx, topic: Topic) -> None:
@@ -88,10 +101,12 @@ def confirm_subscription(call: Call, tx: Tx, request: Input) -> Output:
 def confirm(tx: Tx, topic: Topic, token: str, *, secure: bool) -> Subscription:
     """The subscription that the token confirms. `secure`: the link in its messages does not end it. Raises
     InvalidParameter."""
-    found = [each for each in tx.find(Subscription, pending=topic.key) if each.token == token]
-    if not token or not found:
+    found = [each for each in tx.find(Subscription, token=token) if each.topic == topic.key] if token else []
+    if not found:
         raise invalid("Token")
-    confirmed = dataclasses.replace(found[0], token="", secure=secure)
+    if not found[0].token:
+        return found[0]  # the link was visited once more
+    confirmed = dataclasses.replace(found[0], token="", confirmed_by=token, secure=secure, ended=0.0)
     tx.put(confirmed)
     return confirmed
 
@@ -102,16 +117,42 @@ def unsubscribe(call: Call, tx: Tx, request: Input) -> Output:
     found = find_subscription(call, tx, request["SubscriptionArn"])
     if found is not None:
         subscription_attributes.check_owner(call, found)
-        end(tx, found)
+        end(tx, found, call.account, call.endpoint, call.request_id)
 
 
-def end(tx: Tx, subscription: Subscription) -> None:
-    """Nothing more goes to it."""
-    tx.delete(Subscription, subscription.key)
-    pending.forget(tx, subscription.key)
+def end(tx: Tx, subscription: Subscription, account: str, endpoint: str, request_id: str) -> None:
+    """Nothing more goes to it. Where another account than its owner's ends it ("": nobody knows whose), it is told of
+    that, and may be restored for some days."""
     topic = tx.get(Topic, subscription.topic)
-    if topic is not None:
+    pending.forget(tx, subscription.key)
+    if topic is None or account == subscription.owner or subscription.token:
+        tx.delete(Subscription, subscription.key)
+    else:
+        ended = dataclasses.replace(subscription, token=tx.token(_TOKEN), ended=tx.now)
+        tx.put(ended)
+        _ask(tx, topic, ended, endpoint, request_id)
+    if topic is not None and not subscription.ended:
         tx.put(dataclasses.replace(topic, gone=topic.gone + 1))
+
+
+class Expiry:
+    """The loop that removes subscriptions that nobody has confirmed, or restored, in time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def reconcile(self, key: str) -> Outcome:
+        """Removes one, unless it is not yet time."""
+        with self._store.tx() as tx:
+            found = tx.get(Subscription, key)
+            if found is None or not found.token:
+                return Done()
+            left_s = (found.ended + ENDED_S if found.ended else found.asked + PENDING_S) - tx.now
+            if left_s > 0:
+                return Again(left_s, "it is not confirmed yet")
+            tx.delete(Subscription, key)
+            pending.forget(tx, key)
+        return Done()
 
 
 @sns.read(resources=any_resource)
@@ -128,6 +169,7 @@ def list_subscriptions_by_topic(call: Call, tx: Tx, request: Input) -> Output:
 
 
 def _line(subscription: Subscription) -> dict[str, str]:
-    return {"SubscriptionArn": "PendingConfirmation" if subscription.token else subscription.arn,
+    return {"SubscriptionArn": "Deleted" if subscription.ended else
+            "PendingConfirmation" if subscription.token else subscription.arn,
             "Owner": subscription.owner, "Protocol": subscription.protocol, "Endpoint": subscription.endpoint,
             "TopicArn": subscription.arn.rpartition(":")[0]}
