@@ -4,16 +4,13 @@ import asyncio
 import errno
 import gc
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 
-from cloudlet.kernel.digests import digest_of as checksum_of
 from cloudlet.store import blobs as module
-from cloudlet.store.blobs import BlobMissing, Blobs, DigestMismatch, Rotten, UploadBusy, digest_of
+from cloudlet.store.blobs import BlobMissing, Blobs, DigestMismatch, UploadBusy, digest_of
 
 NAME = "0123456789abcdef-1"
 
@@ -252,100 +249,6 @@ def test_only_so_many_running_hashes_are_kept(blobs: Blobs, monkeypatch: pytest.
             assert again is not None
             await again.write(chunks(b"!"))
             await again.publish(digest_of(name.encode() + b"!"))
-    asyncio.run(scenario())
-
-
-async def received(client: socket.socket, size: int, delay: float = 0.0) -> bytes:
-    loop, parts = asyncio.get_running_loop(), []
-    while size > 0:
-        part = await loop.sock_recv(client, 1 << 16)
-        assert part, "the connection ended early"
-        parts.append(part)
-        size -= len(part)
-        await asyncio.sleep(delay)
-    return b"".join(parts)
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    server, client = socket.socketpair()
-    server.setblocking(False)
-    client.setblocking(False)
-    yield server, client
-    server.close()
-    client.close()
-
-
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-@pytest.mark.parametrize("delay", [0.0, 0.02])  # a client slower than a thread's patience is waited for without one
-def test_sending_to_a_socket(blobs: Blobs, pair: tuple[socket.socket, socket.socket], delay: float,
-                             new_loop: Callable[[], asyncio.AbstractEventLoop],
-                             monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SEND_PATIENCE_MS", 10)
-    server, client = pair
-    data = os.urandom((2 << 20) + 17)
-    crc64 = checksum_of("crc64nvme", data)
-
-    async def scenario() -> None:
-        digest = await put(blobs, data)
-        for start, length in ((0, len(data)), (5, 1_000_000), (7, 0)):
-            reader = blobs.open(digest, start, length, crc64)
-            expected = b"head" + data[start:start + length]
-            _, got = await asyncio.wait_for(asyncio.gather(
-                reader.send_to(server.fileno(), b"head"), received(client, len(expected), delay)), 20)
-            assert got == expected
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(scenario())
-
-
-@pytest.mark.parametrize(("spoil", "why"), [
-    (lambda file: file.write_bytes(b"X" + file.read_bytes()[1:]), "its checksum is another"),
-    (lambda file: os.truncate(file, 1_000_000), "shorter")])
-def test_the_end_of_what_is_rotten_is_not_handed_over(blobs: Blobs, pair: tuple[socket.socket, socket.socket],
-                                                      spoil: Callable[[Path], object], why: str) -> None:
-    server, client = pair
-    data = os.urandom((2 << 20) + 17)
-
-    async def scenario() -> None:
-        digest = await put(blobs, data)
-        sent, read = (blobs.open(digest, crc64=checksum_of("crc64nvme", data)) for _ in range(2))
-        spoil(blobs._path(digest))
-        sending = asyncio.ensure_future(sent.send_to(server.fileno(), b""))
-        receiving = asyncio.ensure_future(received(client, len(data), 0.0))
-        with pytest.raises(Rotten, match=why):
-            await sending
-        server.close()
-        with pytest.raises(AssertionError, match="ended early"):
-            await asyncio.wait_for(receiving, 20)
-        with pytest.raises(Rotten, match=why):
-            [chunk async for chunk in read]
-    asyncio.run(scenario())
-
-
-def test_sending_to_a_client_that_goes_away_or_stalls(blobs: Blobs, pair: tuple[socket.socket, socket.socket],
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    server, client = pair
-    monkeypatch.setattr(module, "STALL_S", 0.05)
-
-    async def scenario() -> None:
-        digest = await put(blobs, os.urandom(4 << 20))
-        before = descriptors()
-        with pytest.raises(TimeoutError):
-            await blobs.open(digest).send_to(server.fileno(), b"")
-        monkeypatch.setattr(module, "STALL_S", 60)
-        cancelled = asyncio.ensure_future(blobs.open(digest).send_to(server.fileno(), b""))
-        await asyncio.sleep(0.05)
-        cancelled.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-        sending = asyncio.ensure_future(blobs.open(digest).send_to(server.fileno(), b""))
-        await asyncio.sleep(0.05)
-        client.close()
-        with pytest.raises(OSError, match=r"Broken pipe|reset"):
-            await sending
-        await asyncio.sleep(0.05)
-        del cancelled, sending
-        assert descriptors() <= before
     asyncio.run(scenario())
 
 

@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 import re
-import select
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudlet.kernel.digests import ALGORITHMS, finished
+from cloudlet.kernel.digests import finished
 from cloudlet.kernel.http import Body
 from cloudlet.store import space
+from cloudlet.store.outgoing import Check, File, read, send, writable
+from cloudlet.store.outgoing import Rotten as Rotten
 
 T = TypeVar("T")
 
-READ_BYTES = 512 << 10  # of one read; two of them are in memory for each download
-SEND_BYTES = 16 << 20  # that a thread sends before others have their turn
-SEND_BUFFER_BYTES = 128 << 10
-SEND_PATIENCE_MS = 50  # that it waits for a client; a slower one is waited for without a thread
-STALL_S = 60.0  # without progress until a client is given up
 HASH_BYTES = 1 << 20  # of one read of a file that is hashed again
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
 HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file
@@ -40,7 +36,6 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[0-9a-f-]{8,64}")  # of an upload
 _DRAWN = re.compile(r"[0-9a-f]{32}")  # of an unhashed blob
 _SYNC_FILE_RANGE_WRITE = 2
-_SHORTER = "it is shorter than it was"
 
 
 class BlobMissing(Exception):
@@ -53,13 +48,6 @@ class DigestMismatch(Exception):
     def __init__(self, actual: str) -> None:
         self.actual = actual
         super().__init__(actual)
-
-
-class Rotten(OSError):
-    """The bytes of a blob are not those that were published."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(errno.EIO, why)
 
 
 class UploadBusy(Exception):
@@ -76,25 +64,6 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-class _File:
-    """An open descriptor that closes when nobody (no reader, no thread) refers to it any more."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self, source: Path | int, flags: int = 0) -> None:
-        """Opens a path, or duplicates a descriptor."""
-        self.fd = -1
-        self.fd = os.dup(source) if isinstance(source, int) else os.open(source, flags | os.O_CLOEXEC, 0o600)
-
-    def close(self) -> None:
-        """Closes it although somebody (an error's traceback) refers to it; no thread may use it any more."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    __del__ = close
-
-
 def _find_writeback() -> Callable[[int], None]:
     """sync_file_range(2), which begins to write a file's dirty pages and does not wait; nothing where it is missing."""
     call = getattr(ctypes.CDLL(None), "sync_file_range", None)
@@ -108,22 +77,8 @@ _writeback = _find_writeback()
 
 
 def _sync_directory(path: Path) -> None:
-    directory = _File(path, os.O_RDONLY | os.O_DIRECTORY)
+    directory = File(path, os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(directory.fd)
-
-
-class _Check:
-    """Compares bytes that are read one after the other with their CRC-64/NVME, before the last of them are used."""
-
-    def __init__(self, expected: bytes) -> None:
-        self._expected, self._running, self._at = expected, ALGORITHMS["crc64nvme"](), 0
-
-    def take(self, data: bytes | memoryview, start: int, is_end: bool) -> None:
-        """Takes bytes from `start` on, those that it knows already as well. Raises Rotten."""
-        self._running.update(memoryview(data)[self._at - start:])
-        self._at = start + len(data)
-        if is_end and self._running.digest() != self._expected:
-            raise Rotten("its checksum is another")
 
 
 class Reader:
@@ -133,11 +88,11 @@ class Reader:
     `crc64` says.
     """
 
-    def __init__(self, blobs: "Blobs", name: str, file: _File, size: int, start: int, length: int,
+    def __init__(self, blobs: "Blobs", name: str, file: File, size: int, start: int, length: int,
                  crc64: bytes | None = None) -> None:
         self._blobs, self._name, self._file, self.size, self._at, self._end = (
             blobs, name, file, size, start, start + length)
-        self._check = _Check(crc64) if crc64 is not None and length == size else None
+        self._check = Check(crc64, size) if crc64 is not None and length == size else None
         self._ahead: asyncio.Future[bytes] | None = None  # the next chunk is read while the last is sent
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -156,7 +111,7 @@ class Reader:
         return chunk
 
     def _read(self) -> "asyncio.Future[bytes]":
-        return self._blobs.run(_read, self._file, self._at, self._end, self._check)
+        return self._blobs.run(read, self._file, self._at, self._end, self._check)
 
     def forget_cached(self) -> None:
         """Has it read from the disk itself, so far as the memory need not keep it. Sync."""
@@ -164,13 +119,13 @@ class Reader:
 
     async def send_to(self, descriptor: int, head: bytes) -> None:
         """See `kernel.http.Sendable`: by a thread for as long as the client keeps up."""
-        socket, at = _File(descriptor), self._at  # of our own: the connection may close while the thread still sends
+        socket, at = File(descriptor), self._at  # of our own: the connection may close while the thread still sends
         try:
             while head or at < self._end:
                 head, at, keeps_up = await asyncio.shield(
-                    self._blobs.send(_send, socket, self._file, head, at, self._end, self._check))
+                    self._blobs.send(send, socket, self._file, head, at, self._end, self._check))
                 if not keeps_up:
-                    await _writable(socket)
+                    await writable(socket)
         except OSError as error:
             socket.close()  # or the client would not see the connection close
             self._tell(error)
@@ -179,66 +134,6 @@ class Reader:
     def _tell(self, error: OSError) -> None:
         if error.errno == errno.EIO:  # the disk's, not the client's
             self._blobs.on_failure(self._name)
-
-
-def _read(file: _File, at: int, end: int, check: _Check | None) -> bytes:
-    data = os.pread(file.fd, min(READ_BYTES, end - at), at) if at < end else b""
-    if at < end and not data:
-        raise Rotten(_SHORTER)
-    if check is not None and data:
-        check.take(data, at, at + len(data) == end)
-    return data
-
-
-def _send(socket: _File, file: _File, head: bytes, at: int, end: int,
-          check: _Check | None) -> tuple[bytes, int, bool]:
-    """Sends for a while; what is left of head and file, and whether the client keeps up.
-
-    By one small buffer that stays in the processor's cache: sendfile(2) costs us less, but a client on this machine
-    then waits for the memory itself, and its time is what counts (measured: a pull took 10 to 20 % longer).
-    """
-    stop = min(end, at + SEND_BYTES)
-    buffer = memoryview(bytearray(min(SEND_BUFFER_BYTES, stop - at)))
-    poll = select.poll()
-    poll.register(socket.fd, select.POLLOUT)
-
-    def send(data: memoryview) -> int:
-        """How much of it the client took before it fell behind."""
-        sent = 0
-        while sent < len(data):
-            try:
-                sent += os.write(socket.fd, data[sent:])
-            except BlockingIOError:
-                if not poll.poll(SEND_PATIENCE_MS):
-                    break
-        return sent
-
-    taken = send(memoryview(head))
-    if taken < len(head):
-        return head[taken:], at, False
-    while at < stop:
-        size = os.preadv(file.fd, [buffer[:stop - at]], at)
-        if not size:
-            raise Rotten(_SHORTER)
-        if check is not None:
-            check.take(buffer[:size], at, at + size == end)
-        taken = send(buffer[:size])
-        at += taken
-        if taken < size:
-            return b"", at, False
-    return b"", at, True
-
-
-async def _writable(socket: _File) -> None:
-    """Until the client takes more. Raises TimeoutError (an OSError) after STALL_S."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_writer(socket.fd, ready.set)
-    try:
-        async with asyncio.timeout(STALL_S):
-            await ready.wait()
-    finally:
-        loop.remove_writer(socket.fd)
 
 
 class Upload:
@@ -283,7 +178,7 @@ class Upload:
         self._blobs.forget(self.name)
         await self._blobs.run(self._path.unlink, True)
 
-    async def _begin(self) -> _File:
+    async def _begin(self) -> File:
         if self.busy:
             raise UploadBusy(self.name)
         self.busy = True
@@ -293,8 +188,8 @@ class Upload:
             self.busy = False
             raise
 
-    def _open(self) -> _File:
-        file = _File(self._path, os.O_RDWR | os.O_APPEND)
+    def _open(self) -> File:
+        file = File(self._path, os.O_RDWR | os.O_APPEND)
         if not self._hashed:
             self.offset = os.fstat(file.fd).st_size
         elif self._hash is None:  # it began before our last start, or a write failed half-way: hash what is there
@@ -305,7 +200,7 @@ class Upload:
             self._hash = running
         return file
 
-    def _absorb(self, file: _File, data: memoryview) -> None:
+    def _absorb(self, file: File, data: memoryview) -> None:
         if space.is_full(file.fd):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         running, self._hash = self._hash, None
@@ -320,7 +215,7 @@ class Upload:
         if before // WRITEBACK_BYTES != self.offset // WRITEBACK_BYTES:
             _writeback(file.fd)
 
-    def _publish(self, file: _File, digest: str) -> str:
+    def _publish(self, file: File, digest: str) -> str:
         actual = digest
         if self._hashed:
             assert self._hash is not None
@@ -390,7 +285,7 @@ class Blobs:
         """Its bytes, or a range of them; where all are read they are compared with their CRC-64/NVME. Sync. Raises
         BlobMissing."""
         try:
-            file = _File(self._path(digest), os.O_RDONLY)
+            file = File(self._path(digest), os.O_RDONLY)
         except FileNotFoundError:
             raise BlobMissing(digest) from None
         size = os.fstat(file.fd).st_size
@@ -459,7 +354,7 @@ class Blobs:
     async def begin(self, name: str) -> Upload:
         """A new upload; `name` is of hex digits and dashes."""
         path = self._upload_path(name)
-        made = self.run(lambda: _File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        made = self.run(lambda: File(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
             await asyncio.shield(made)
         except asyncio.CancelledError:  # the thread goes on: what it makes is nobody's
