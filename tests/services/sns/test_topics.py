@@ -1,10 +1,12 @@
 """Topics, their attributes, tags and permissions."""
 
+import asyncio
 import json
 
 import pytest
 
-from cloudlet.services.sns import sns
+from cloudlet.control.outcome import Done
+from cloudlet.services.sns import sns, topics
 from tests.services.desk import ACCOUNT, root
 from tests.services.sns.newsroom import Newsroom, topic_arn
 
@@ -23,6 +25,31 @@ def test_a_topic_is_made_once(room: Newsroom) -> None:
     room.sns("DeleteTopic", TopicArn=arn)
     room.sns("DeleteTopic", TopicArn=arn)
     assert room.wrong("GetTopicAttributes", TopicArn=arn) == "NotFound: Topic does not exist"
+
+
+def test_many_subscriptions_go_little_by_little(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "AT_ONCE", 2)
+    ending = topics.Ending(room.store)
+
+    def crowd() -> str:
+        arn = room.topic("crowd")
+        for number in range(5):
+            room.subscribed("crowd", f"q{number}")
+        return arn
+
+    def left() -> int:
+        return len(room.sns("ListSubscriptions")["Subscriptions"])
+    arn, key = crowd(), f"{ACCOUNT}/us-east-1/crowd"
+    room.sns("DeleteTopic", TopicArn=arn)
+    assert left() == 3 and room.wrong("Publish", TopicArn=arn, Message="x") == "NotFound: Topic does not exist"
+    assert asyncio.run(ending.reconcile(key)) != Done() and left() == 1
+    assert asyncio.run(ending.reconcile(key)) == Done() and left() == 0
+    crowd()
+    room.sns("DeleteTopic", TopicArn=arn)
+    room.topic("crowd")
+    assert left() == 0
+    room.subscribed("crowd", "q0")
+    assert asyncio.run(ending.reconcile(key)) == Done() and left() == 1
 
 
 @pytest.mark.parametrize(("name", "attributes", "says"), [

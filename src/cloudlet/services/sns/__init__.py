@@ -34,7 +34,8 @@ TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_te
 def controller(store: Store, engines: Any, site: Site) -> Controller:
     """What delivers messages to subscribers and logs how that went, and removes what nobody waits for."""
     return Controller({FORGOTTEN: Forgetting(store).remove, status_logs.KIND: status_logs.StatusLogs(store).write,
-                       subscriptions.EXPIRY: subscriptions.Expiry(store).reconcile},
+                       subscriptions.EXPIRY: subscriptions.Expiry(store).reconcile,
+                       topics.DELETED: topics.Ending(store).reconcile},
                       workers={"sns.deliveries": Deliveries(store, engines.webhooks, engines.mail).run})
 
 

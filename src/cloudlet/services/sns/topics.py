@@ -5,14 +5,17 @@ https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html
 
 import re
 
+from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.sns import order, pending, status_logs, topic_attributes
 from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.services.sns.service import invalid, key_of_arn, sns, topic_arns
 from cloudlet.services.sns.tags import checked
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
+DELETED = "sns.deleted"  # kind of work: subscriptions of a topic that is gone
+AT_ONCE = 500  # of them, in one transaction
 _NAME, _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}"), re.compile(r"[A-Za-z0-9_-]{1,251}\.fifo")
 
 
@@ -40,6 +43,8 @@ def create_topic(call: Call, tx: Tx, request: Input) -> Output:
         status_logs.check_role(call, tx, attribute, attributes[attribute], "Attributes Reason: ")
     found = tx.get(Topic, topic.key)
     if found is None:
+        while _end_subscriptions(tx, topic.key):  # those of a topic of that name which was deleted a moment ago
+            pass
         tx.put(Topic(topic.key, tx.now, attributes, topic.tags))
         return {"TopicArn": topic.arn}
     shown = topic_attributes.view(tx, found)
@@ -52,13 +57,35 @@ def create_topic(call: Call, tx: Tx, request: Input) -> Output:
 
 @sns.write(resources=topic_arns, durable=True)
 def delete_topic(call: Call, tx: Tx, request: Input) -> Output:
-    """A topic and its subscriptions are gone; one that was not there is no error."""
+    """A topic and its subscriptions are gone; one that was not there is no error. Many subscriptions go little by
+    little; nothing is published to them any more."""
     key = key_of_arn(call, request["TopicArn"])
-    for subscription in tx.find(Subscription, f"{key}/"):
-        tx.delete(Subscription, subscription.key)
-        pending.forget(tx, subscription.key)
     tx.delete(Topic, key)
     order.forget(tx, key)
+    if _end_subscriptions(tx, key):
+        tx.enqueue(DELETED, key)
+
+
+def _end_subscriptions(tx: Tx, topic: str) -> bool:
+    """Ends some of a topic that is gone; whether there may be others."""
+    found = tx.find(Subscription, f"{topic}/", limit=AT_ONCE)
+    for subscription in found:
+        tx.delete(Subscription, subscription.key)
+        pending.forget(tx, subscription.key)
+    return len(found) == AT_ONCE
+
+
+class Ending:
+    """The loop that ends the subscriptions of topics that are gone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def reconcile(self, key: str) -> Outcome:
+        """Some of them; none of a topic that was made anew under that name."""
+        with self._store.tx() as tx:
+            left = tx.get(Topic, key) is None and _end_subscriptions(tx, key)
+        return Again(0.0, "its subscriptions are ended") if left else Done()
 
 
 @sns.read(resources=any_resource)
