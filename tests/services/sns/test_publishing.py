@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from cloudlet.services.sns import order
 from cloudlet.services.sns.signing import MessageSigner
 from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
 
@@ -220,6 +221,22 @@ def test_fifo_keeps_order_and_knows_duplicates(room: Newsroom) -> None:
     assert "ContentBasedDeduplication" in room.wrong("Publish", TopicArn=plain, Message="x", MessageGroupId="g")
     one, two = (room.publish("u.fifo", "x", MessageGroupId=group, MessageDeduplicationId="d") for group in "ab")
     assert one != two == room.publish("u.fifo", "y", MessageGroupId="b", MessageDeduplicationId="d")
+
+
+def test_old_tokens_are_forgotten_a_few_at_a_time(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "FORGOTTEN_AT_ONCE", 2)
+    room.topic("t.fifo", ContentBasedDeduplication="true")
+
+    def publish(message: str) -> str:
+        answer: str = room.publish("t.fifo", message, MessageGroupId="g")["MessageId"]
+        return answer
+
+    def known() -> int:
+        return int(room.store._db.execute("select count(*) from sns_dedup").fetchall()[0][0])
+    old = [publish(str(number)) for number in range(3)]
+    room.clock.time += 300
+    assert publish("new") not in old and known() == 2
+    assert publish("0") not in old and publish("2") not in old and known() == 3
 
 
 def test_a_group_makes_no_order_in_a_standard_topic(room: Newsroom) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloudlet.services.sqs import expiry
 from tests.services.desk import ACCOUNT
 from tests.services.sqs.clerk import Clerk
 
@@ -64,6 +65,27 @@ def test_what_a_fifo_queue_demands(clerk: Clerk) -> None:
                          DelaySeconds=3) == "InvalidParameterValue"
     assert clerk.refused("q.fifo", "SendMessage", MessageBody="x", MessageGroupId="a b",
                          MessageDeduplicationId="d") == "InvalidParameterValue"
+
+
+def test_what_is_older_than_five_minutes_is_forgotten_a_little_at_a_time(clerk: Clerk,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "SLICE", 2)
+    monkeypatch.setattr(clerk.clock, "sleep", asyncio.sleep)
+    clerk.fifo("q.fifo")
+
+    def known() -> tuple[int, ...]:
+        return tuple(clerk.store._db.execute(f"select count(*) from {table}").fetchall()[0][0]
+                     for table in ("sqs_dedup", "sqs_attempt"))
+    for number in range(5):
+        put(clerk, "a", f"old {number}")
+        clerk.receive("q.fifo", 1, ReceiveRequestAttemptId=f"t{number}", VisibilityTimeout=0)
+    clerk.clock.time += 299
+    put(clerk, "a", "new")
+    asyncio.run(expiry.Expiry(clerk.store).look())
+    assert known() == (6, 5)
+    clerk.clock.time += 1
+    asyncio.run(expiry.Expiry(clerk.store).look())
+    assert known() == (1, 0)
 
 
 def test_a_receive_is_repeated(clerk: Clerk) -> None:

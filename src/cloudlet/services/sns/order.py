@@ -8,6 +8,7 @@ from typing import Any
 from cloudlet.store.db import Tx
 
 INTERVAL_S = 300.0
+FORGOTTEN_AT_ONCE = 20  # old ones that go when a new one comes
 
 
 def find_duplicate(tx: Tx, topic: str, token: str) -> tuple[str, str] | None:
@@ -25,7 +26,8 @@ def remember(tx: Tx, topic: str, token: str, message_id: str) -> str:
     tx.execute("insert into sns_sequence values (?,?) on conflict (topic) do update set last=excluded.last",
                (topic, number))
     sequence = f"{10 ** 19 + number}"
-    tx.execute("delete from sns_dedup where topic=? and until<=?", (topic, tx.now))
+    tx.execute("delete from sns_dedup where (topic, token) in (select topic, token from sns_dedup where topic=?"
+               " and until<=? limit ?)", (topic, tx.now, FORGOTTEN_AT_ONCE))
     tx.execute("insert into sns_dedup values (?,?,?,?,?) on conflict (topic, token) do update set"
                " message_id=excluded.message_id, sequence=excluded.sequence, until=excluded.until",
                (topic, token, message_id, sequence, tx.now + INTERVAL_S))

@@ -29,8 +29,11 @@ class Expiry:
 
     async def look(self) -> None:
         """Removes what has expired."""
-        with self._store.tx() as tx:
-            fifo.forget_old(tx)
+        left = True
+        while left:
+            with self._store.tx() as tx:
+                left = fifo.forget_old(tx, SLICE)
+            await self._store.clock.sleep(0)
         after = ""
         while True:
             with self._store.tx() as tx:

@@ -61,8 +61,10 @@ def remember_attempt(tx: Tx, queue: Queue, attempt: str, taken: Taken) -> None:
                (queue.id, attempt, _encode(taken), now_ms(tx) + INTERVAL_MS))
 
 
-def forget_old(tx: Tx) -> None:
-    """Removes what is older than five minutes."""
+def forget_old(tx: Tx, limit: int) -> bool:
+    """Removes what is older than five minutes, at most so much of either; whether there may be more."""
     now = now_ms(tx)
-    tx.execute("delete from sqs_dedup where until_ms<=?", (now,))
-    tx.execute("delete from sqs_attempt where until_ms<=?", (now,))
+    gone = [len(tx.execute(f"delete from {table} where (queue, {name}) in (select queue, {name} from {table}"
+                           " where until_ms<=? limit ?) returning 1", (now, limit)).fetchall())
+            for table, name in (("sqs_dedup", "token"), ("sqs_attempt", "attempt"))]
+    return max(gone) == limit
