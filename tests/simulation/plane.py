@@ -34,7 +34,8 @@ class MortalStore(Store):
     watcher: Any  # a Watcher, or who else sees what is written
 
     @contextmanager
-    def tx(self) -> Iterator[Tx]:
+    def tx(self, *, shared: bool = False) -> Iterator[Tx]:
+        """Each commits by itself: that those which share a commit go together is what a death before it is anyway."""
         if self.dead:
             raise Died
         if self.fuse is not None:
@@ -62,7 +63,7 @@ class MortalStore(Store):
         """A transaction of the observer's, who does not die."""
         return Store.tx(self)
 
-    async def flush(self) -> None:
+    async def flush(self, tx: Tx | None = None) -> None:
         await self.clock.sleep(0.004)  # without threads, whose timing no seed decides
 
     def image(self) -> bytes:

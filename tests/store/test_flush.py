@@ -21,7 +21,7 @@ def test_many_who_wait_share_one_sync() -> None:
         gate.wait(10)
 
     async def main() -> None:
-        flusher = Flusher(sync)
+        flusher = Flusher(lambda: True, sync)
         first = asyncio.ensure_future(flusher.flush())
         await asyncio.to_thread(began.wait)
         others = [asyncio.ensure_future(flusher.flush()) for _ in range(20)]
@@ -46,7 +46,7 @@ def test_after_a_failed_sync_nothing_is_promised_any_more() -> None:
             raise wrong.pop()
 
     async def main() -> None:
-        flusher = Flusher(sync)
+        flusher = Flusher(lambda: True, sync)
         failed = await asyncio.gather(flusher.flush(), flusher.flush(), return_exceptions=True)
         assert [getattr(error, "errno", None) for error in failed] == [5, 5]
         with pytest.raises(OSError, match="Input/output"):

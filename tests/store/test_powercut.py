@@ -20,11 +20,11 @@ def live(directory: Path) -> tuple[Recorder, int]:
         store = Store(str(directory / "db"), SystemClock())
         first = recorder.tell(-1)
         for number in range(12):
-            with store.tx() as tx:
+            with store.tx(shared=number % 4 < 3) as tx:  # some of those that are flushed share a commit, some do not
                 tx.put(Thing(f"{number:03} a", "red", "x" * 3000))
                 tx.put(Thing(f"{number:03} b", "red", "x" * 3000))
             if number % 3 == 1:
-                asyncio.run(store.flush())
+                asyncio.run(store.flush(tx))
                 recorder.tell(number)
             if number % 5 == 4:
                 store.checkpoint()

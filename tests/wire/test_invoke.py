@@ -27,9 +27,9 @@ class Desk:
         self.flushed = 0
         flush = self.store.flush
 
-        async def counted() -> None:
+        async def counted(tx: Any = None) -> None:
             self.flushed += 1
-            await flush()
+            await flush(tx)
         self.store.flush = counted  # type: ignore[method-assign]
 
     def __call__(self, service: Service, name: str, region: str = "us-east-1", account: str = ROOT.account,

@@ -5,7 +5,7 @@ A transaction never awaits, so on one event loop it is serializable for free.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,15 +38,32 @@ class OutOfSpace(AwsError):
     default_message = "The disk that holds Cloudlet's data is full."
 
 
+class Lost(AwsError):
+    """What was written could not be committed, and was taken back."""
+
+    code, status = "InternalError", 500
+    default_message = "We encountered an internal error. Please try again."
+
+
+class _Group:
+    """What SQLite commits at once: one transaction, or several that share its commit. `error`: it was lost by this."""
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+
 class Tx:
     """One transaction. `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets;
-    `blobs` are the store's, for what is opened in the transaction that says which file it is, and so is
-    `news`, which what is in `after` tells once this is committed."""
+    `blobs` are the store's, for what is opened in the transaction that says which file it is, and so is `news`, which
+    what is in `after` tells once this is done: who hears of it may share the commit, and who does not, commits."""
 
-    __slots__ = ("_db", "after", "blobs", "clock", "news", "now", "seal", "woke")
+    __slots__ = ("_db", "after", "blobs", "clock", "group", "news", "now", "seal", "woke")
 
-    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal, blobs: Mapping[str, Blobs], news: News) -> None:
-        self._db, self.clock, self.seal, self.blobs, self.news = db, clock, seal, blobs, news
+    def __init__(self, db: apsw.Connection, clock: Clock, seal: Seal, blobs: Mapping[str, Blobs], news: News,
+                 group: _Group) -> None:
+        self._db, self.clock, self.seal, self.blobs, self.news, self.group = db, clock, seal, blobs, news, group
         self.now, self.woke = clock.now(), False
         self.after: list[Callable[[], object]] = []
 
@@ -188,9 +205,9 @@ def _reconciled() -> list[str]:
 
 
 class Store:
-    """The file and its one connection. `on_work` is called after a commit that wrote work; `blobs` are the files that
-    go with the records, by the service that owns them: whoever opens a service's front door puts them there; `news`
-    reaches the requests that wait for it.
+    """The file and its one connection. `on_work` is called after a transaction that wrote work; `blobs` are the files
+    that go with the records, by the service that owns them: whoever opens a service's front door puts them there;
+    `news` reaches the requests that wait for it.
 
     One process at a time: whoever opens it holds the data directory's lock (`directory.DataDirectory`). The kinds of
     record should be declared (imported) before, so that their indexes are brought up to date here.
@@ -203,7 +220,10 @@ class Store:
         self.on_work: Callable[[], None] = lambda: None
         self.blobs: dict[str, Blobs] = {}
         self.news = News()
-        self._flusher = Flusher(self._sync)
+        self._inside = False  # a transaction's block
+        self._shared: _Group | None = None  # what waits for its commit
+        self._synced = -1  # rows that had been written when the last sync began
+        self._flusher = Flusher(self._settle, self._sync)
         self._seal = Seal(Path(path).with_name("seal.key"), clock.token)
         try:
             self._db = apsw.Connection(path)
@@ -235,36 +255,89 @@ class Store:
         """Runs a service's `tables.sql` (only `create … if not exists`)."""
         with self._db:
             self._db.execute(script)
+        self._synced = -1  # which counts no rows
 
     @contextmanager
-    def tx(self) -> Iterator[Tx]:
+    def tx(self, *, shared: bool = False) -> Iterator[Tx]:
         """One transaction: commits at the end of the block, rolls back on any exception. Nothing in it may await.
+
+        `shared` leaves the commit to `flush`, or to whoever commits before, so that requests which wait for the disk
+        anyway cost one commit together: nothing may be answered of what was written until `flush` of it returned. Who
+        does not share commits those that do as well, so that what was answered is never taken back.
 
         Raises OutOfSpace when the disk is full.
         """
-        tx = Tx(self._db, self.clock, self._seal, self.blobs, self.news)
-        self._db.execute("begin")
+        if self._inside:
+            raise RuntimeError("cannot start a transaction within a transaction")
+        joined, written = self._shared is not None, self._db.total_changes()
+        group = self._shared or _Group()
+        tx = Tx(self._db, self.clock, self._seal, self.blobs, self.news, group)
+        self._db.execute("savepoint shared" if joined else "begin")
+        self._inside = True
         try:
             yield tx
-            self._db.execute("commit")
+            if joined:
+                self._db.execute("release shared")
         except BaseException as error:
-            if self._db.in_transaction:  # SQLite may have rolled back already
-                self._db.execute("rollback")
+            self._take_back(group, error)
             if isinstance(error, apsw.FullError):
                 raise OutOfSpace from error
             raise
+        finally:
+            self._inside = False
+        if shared and (joined or self._db.total_changes() != written):
+            self._shared = group
+        else:
+            self._commit(group)
         if tx.woke:
             self.on_work()
         for tell in tx.after:
             tell()
 
-    async def flush(self) -> None:
-        """Returns when everything committed before the call would survive a power cut. Raises OSError if it would not.
+    def _take_back(self, group: _Group, error: BaseException) -> None:
+        """Undoes one transaction, and with it those whose commit it shares only where SQLite has done so already."""
+        if not self._db.in_transaction:
+            self._shared, group.error = None, error
+        elif group is self._shared:
+            self._db.execute("rollback to shared")
+            self._db.execute("release shared")
+        else:
+            self._db.execute("rollback")
+
+    def _commit(self, group: _Group) -> None:
+        self._shared = None
+        try:
+            self._db.execute("commit")
+        except BaseException as error:
+            group.error = error
+            if self._db.in_transaction:  # SQLite may have rolled back already
+                self._db.execute("rollback")
+            if isinstance(error, apsw.FullError):
+                raise OutOfSpace from error
+            raise
+
+    def _commit_shared(self) -> None:
+        """Raises nothing: who waits for a commit that fails is told by `flush`."""
+        if self._shared is not None:
+            with suppress(Exception):
+                self._commit(self._shared)
+
+    def _settle(self) -> bool:
+        """Commits what waits for that; whether anything was written since the last sync began."""
+        self._commit_shared()
+        synced, self._synced = self._synced, self._db.total_changes()
+        return synced != self._synced
+
+    async def flush(self, tx: Tx | None = None) -> None:
+        """Returns when everything committed before the call, and what shares its commit with `tx`, would survive a
+        power cut. Raises OSError if it would not, and what kept `tx` from its commit (OutOfSpace: a full disk).
 
         With `synchronous=normal` SQLite syncs the write-ahead log only before a checkpoint; `full` would add a sync of
         it after each commit (https://sqlite.org/pragma.html#pragma_synchronous). This is that sync, once for many.
         """
         await self._flusher.flush()
+        if tx is not None and tx.group.error is not None:
+            raise (OutOfSpace() if isinstance(tx.group.error, apsw.FullError) else Lost()) from tx.group.error
 
     def _sync(self) -> None:
         # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
@@ -299,8 +372,10 @@ class Store:
 
     def finish_checkpoint(self) -> None:
         """Moves what was written while `checkpoint` ran, so that the log begins anew; writers wait meanwhile."""
+        self._commit_shared()
         self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         """Closes the connection; the file is whole at any moment anyway."""
+        self._commit_shared()
         self._db.close()

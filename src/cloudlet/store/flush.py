@@ -8,10 +8,11 @@ from cloudlet.kernel.clock import Clock
 
 
 class Flusher:
-    """Runs `sync` in a thread, once for everybody who asked before it began."""
+    """Runs `sync` in a thread, once for everybody who asked before it began, if `settle`, called just before, says that
+    there is something to sync."""
 
-    def __init__(self, sync: Callable[[], None]) -> None:
-        self._sync = sync
+    def __init__(self, settle: Callable[[], bool], sync: Callable[[], None]) -> None:
+        self._settle, self._sync = settle, sync
         self._waiters: list[asyncio.Future[None]] = []
         self._runner: asyncio.Task[None] | None = None
         self._failed: OSError | None = None
@@ -37,7 +38,8 @@ class Flusher:
             while self._waiters:
                 group, self._waiters = self._waiters, []
                 try:
-                    await loop.run_in_executor(None, self._sync)
+                    if self._settle():
+                        await loop.run_in_executor(None, self._sync)
                 except OSError as error:
                     self._failed = error
                 for waiter in group:

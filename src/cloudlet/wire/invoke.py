@@ -20,12 +20,13 @@ DryRunOperation = declare("DryRunOperation", "Request would have succeeded, but 
 class Store(Protocol):
     """What the wire needs of the store."""
 
-    def tx(self) -> AbstractContextManager[Any]:
-        """One transaction: commits at the end of the block, rolls back on any exception."""
+    def tx(self, *, shared: bool = False) -> AbstractContextManager[Any]:
+        """One transaction: rolls back on any exception, commits at the end of the block, or if it is `shared` with
+        others, by `flush` at the latest."""
         ...
 
-    async def flush(self) -> None:
-        """Returns when everything committed before would survive a power cut."""
+    async def flush(self, tx: Any = None) -> None:
+        """Returns when `tx`, and everything committed before, would survive a power cut."""
         ...
 
     def create_tables(self, script: str) -> None:
@@ -48,7 +49,7 @@ class Invoker:
                      permit: Permit) -> Any:
         """The operation's answer, if `permit` allows it in the very transaction in which it runs."""
         waits = operation.mode == "wait"  # a data plane: it owns its transactions
-        with self._store.tx() as tx:
+        with self._store.tx(shared=waits or operation.durable) as tx:
             permit(tx)
             if operation.service == "ec2" and request.get("DryRun"):
                 raise DryRunOperation()
@@ -56,7 +57,7 @@ class Invoker:
         if waits:
             return await operation.run(call, self._store, request)
         if operation.durable:
-            await self._store.flush()
+            await self._store.flush(tx)
         pager = self._pager(operation) if operation.pages else None
         return pager.page(call, request, output, faults) if pager else output
 

@@ -355,10 +355,10 @@ def test_a_201_comes_after_the_syncs(counter: Counter, monkeypatch: pytest.Monke
     sync, rename, fsync = os.fdatasync, os.rename, os.fsync
     flush = counter.desk.store.flush
 
-    async def flushed() -> None:
+    async def flushed(tx: Any = None) -> None:
         with counter.desk.store.tx() as tx:
             seen.append("flush" if tx.find(Layer) else "flush without record")
-        await flush()
+        await flush(tx)
     monkeypatch.setattr(files.os, "fdatasync", lambda fd: (seen.append("data"), sync(fd))[1])
     monkeypatch.setattr(files.os, "rename", lambda a, b: (seen.append("rename"), rename(a, b))[1])
     monkeypatch.setattr(files.os, "fsync", lambda fd: (seen.append("directory"), fsync(fd))[1])

@@ -52,7 +52,7 @@ def test_every_change_is_flushed_before_it_is_answered(counter: Counter, method:
     counter.ask("PUT", "/bkt/key", b"data")
     flushed = []
 
-    async def flush() -> None:
+    async def flush(tx: Any = None) -> None:
         flushed.append(True)
     counter.store.flush = flush
     body = b"<Tagging><TagSet/></Tagging>" if query else b""
@@ -61,7 +61,7 @@ def test_every_change_is_flushed_before_it_is_answered(counter: Counter, method:
 
 
 def test_a_disk_that_could_not_sync_acknowledges_nothing(counter: Counter) -> None:
-    async def flush() -> None:
+    async def flush(tx: Any = None) -> None:
         raise OSError(5, "Input/output error")
     counter.store.flush = flush
     assert counter.ask("PUT", "/bkt/key", b"data").status == 500
@@ -90,7 +90,7 @@ def test_what_another_put_replaced_stays_until_that_is_on_the_disk(counter: Coun
     """The first put is acknowledged once its own row is on the disk; a power cut then may undo the second."""
     gates: list[asyncio.Event] = []
 
-    async def flush() -> None:
+    async def flush(tx: Any = None) -> None:
         gates.append(asyncio.Event())
         await gates[-1].wait()
 

@@ -12,7 +12,7 @@ import pytest
 
 from cloudlet.kernel.digests import digest_of
 from cloudlet.services.s3 import versions
-from cloudlet.store.db import Store
+from cloudlet.store.db import Store, Tx
 from tests.linearizable import UNANSWERED, Did, is_linearizable
 from tests.services.s3.counter import Answer, Counter
 from tests.services.s3.objects_model import ABSENT, REFUSED, body, drawn_act, etag, model
@@ -87,9 +87,9 @@ def look(counter: Counter, perform: Perform, seed: int, **more: int) -> bool:
 def test_all_is_as_if_one_came_after_the_other(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, drawn = Store.flush, random.Random(1)
 
-    async def slow(self: Store) -> None:
+    async def slow(self: Store, tx: Tx | None = None) -> None:
         await asyncio.sleep(drawn.choice((0, 0, 0.001, 0.004)))
-        await whole(self)
+        await whole(self, tx)
     monkeypatch.setattr(Store, "flush", slow)
     for seed in range(6):
         assert look(counter, client_of(counter), seed), seed

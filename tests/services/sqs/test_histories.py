@@ -185,7 +185,7 @@ def tell(tmp_path: Path, lives: int, cuts: int) -> None:
 
 
 def plant_flush(patch: pytest.MonkeyPatch) -> None:
-    async def flush(store: Store) -> None:
+    async def flush(store: Store, tx: Any = None) -> None:
         await asyncio.sleep(0)
     patch.setattr(Store, "flush", flush)
 

@@ -54,7 +54,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
         with store.tx() as tx:
             admit(call, tx, request, key)
     async with contents.receive(store, body, key=customer) as received:
-        with store.tx() as tx:
+        with store.tx(shared=True) as tx:
             bucket = admit(call, tx, request, key)
             locked, owner, acl = _lock(tx, bucket, request), *acl_of_new(call, bucket, request)
             about = About(**fields, checksums=checksums.checksums_of(received), acl=acl)
@@ -65,7 +65,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
                 tx, cause_of(call), bucket, f"ObjectCreated:{'Post' if call.is_form else 'Put'}", version)
             replication_rules.enqueue(tx, bucket, version)
             expires = lifecycle.expiration(tx, bucket, version)
-        await store.flush()
+        await store.flush(tx)
     return {"ETag": version.quoted, "Expiration": expires,
             "VersionId": version.version if bucket.versioning else None,
             **encryption.members(about), **checksums.members(about)}

@@ -117,12 +117,12 @@ async def upload_part(call: Call, store: Store, request: dict[str, Any]) -> dict
         raise _mismatch(upload.algorithm, "null")
     wanted = (upload.algorithm,) if upload.algorithm else ()
     async with contents.receive(store, body, wanted, customer) as received:
-        with store.tx() as tx:
+        with store.tx(shared=True) as tx:
             upload = _find_for_part(call, tx, request, customer)
             sums = _sums(upload, received)
             parts.put(tx, upload.id, number, received.size, received.etag, sums, received.digests[CRC64],
                       contents.keep(tx, received))
-        await store.flush()
+        await store.flush(tx)
     said = {received.checksum: checksums.text(received.digests[received.checksum])} if received.checksum else sums
     return {"ETag": f'"{received.etag}"', **checksums.of_part(said), **encryption.members(upload.about)}
 

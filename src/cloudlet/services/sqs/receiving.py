@@ -28,7 +28,7 @@ async def receive_message(call: Call, store: Store, request: Input) -> Output:
     names = _system_names(request)
     deadline: float | None = None
     while True:
-        with store.tx() as tx:
+        with store.tx(shared=True) as tx:
             queue = require(call, tx, request["QueueUrl"])
             wait_s = _within("WaitTimeSeconds", request.get("WaitTimeSeconds"),
                              queue.number("ReceiveMessageWaitTimeSeconds"), 0, WAIT_S_MAX,
@@ -45,7 +45,7 @@ async def receive_message(call: Call, store: Store, request: Input) -> Output:
         await store.news.wait(messages.topic(queue), left_s, None if alarm_s is None else max(alarm_s, ALARM_S_MIN))
     if not taken:
         return {}
-    await store.flush()
+    await store.flush(tx)
     return {"Messages": [view(queue, message, names, request.get("MessageAttributeNames") or ()) for message in taken]}
 
 

@@ -29,11 +29,11 @@ DELAY_S_MAX = 900
 @sqs.wait(resources=queue_arns)
 async def send_message(call: Call, store: Store, request: Input) -> Output:
     """Puts a message in; it is on the disk when this is answered."""
-    with store.tx() as tx:
+    with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
         answer = send(tx, queue, call.principal.user_id, request)
         messages.arouse(tx, queue)
-    await store.flush()
+    await store.flush(tx)
     return answer
 
 
@@ -46,11 +46,11 @@ async def send_message_batch(call: Call, store: Store, request: Input) -> Output
     if size > BYTES_MAX:
         raise BatchRequestTooLong(
             f"Batch requests cannot be longer than {BYTES_MAX} bytes. You have sent {size} bytes.")
-    with store.tx() as tx:
+    with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
         answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
         messages.arouse(tx, queue)
-    await store.flush()
+    await store.flush(tx)
     return answer
 
 

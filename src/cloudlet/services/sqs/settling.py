@@ -18,40 +18,40 @@ from cloudlet.store.db import Store, Tx
 @sqs.wait(resources=queue_arns)
 async def delete_message(call: Call, store: Store, request: Input) -> Output:
     """A message was dealt with; what is gone already is no error."""
-    with store.tx() as tx:
+    with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
         delete(tx, queue, request["ReceiptHandle"])
-    await store.flush()
+    await store.flush(tx)
 
 
 @sqs.wait(resources=queue_arns, action="sqs:DeleteMessage")
 async def delete_message_batch(call: Call, store: Store, request: Input) -> Output:
     """Up to ten messages."""
     batches.check(request["Entries"], "DeleteMessageBatchRequestEntry")
-    with store.tx() as tx:
+    with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
         answer = each(request["Entries"], lambda entry: delete(tx, queue, entry["ReceiptHandle"]))
-    await store.flush()
+    await store.flush(tx)
     return answer
 
 
 @sqs.wait(resources=queue_arns)
 async def change_message_visibility(call: Call, store: Store, request: Input) -> Output:
     """Keeps a message from others for so many seconds from now; 0 gives it back."""
-    with store.tx() as tx:
+    with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
         change(tx, queue, request)
-    await store.flush()
+    await store.flush(tx)
 
 
 @sqs.wait(resources=queue_arns, action="sqs:ChangeMessageVisibility")
 async def change_message_visibility_batch(call: Call, store: Store, request: Input) -> Output:
     """Up to ten messages."""
     batches.check(request["Entries"], "ChangeMessageVisibilityBatchRequestEntry")
-    with store.tx() as tx:
+    with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
         answer = each(request["Entries"], lambda entry: change(tx, queue, entry))
-    await store.flush()
+    await store.flush(tx)
     return answer
 
 

@@ -1,0 +1,214 @@
+"""Transactions that share a commit: each is whole by itself, and none is told of before all are on the disk."""
+
+import asyncio
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from cloudlet.kernel.clock import SystemClock
+from cloudlet.store.db import Lost, OutOfSpace, Store, Tx
+from tests.store.test_faults import Thing, small_disk  # noqa: F401
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(str(tmp_path / "db"), SystemClock())
+    yield opened
+    opened.close()
+
+
+def on_disk(store: Store) -> list[str]:
+    """What a kill -9 would leave."""
+    other = apsw.Connection(store.path)
+    try:
+        return [key for (key,) in other.execute("select key from record order by key")]
+    finally:
+        other.close()
+
+
+def put(store: Store, name: str, *, shared: bool = True) -> Tx:
+    with store.tx(shared=shared) as tx:
+        tx.put(Thing(name))
+    return tx
+
+
+def fail(store: Store, *, shared: bool = True) -> None:
+    with store.tx(shared=shared) as tx:
+        tx.put(Thing("wrong"))
+        tx.after.append(lambda: pytest.fail("it was taken back"))
+        raise ZeroDivisionError
+
+
+def test_many_share_one_commit_and_one_sync(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    sync = store._flusher._sync
+
+    def synced() -> None:
+        told.append(on_disk(store))
+        sync()
+    monkeypatch.setattr(store._flusher, "_sync", synced)
+
+    async def request(name: str) -> None:
+        with store.tx(shared=True) as tx:
+            tx.put(Thing(name))
+        assert name not in on_disk(store)
+        await store.flush(tx)
+        assert name in on_disk(store)
+
+    async def main() -> None:
+        await asyncio.gather(*(request(name) for name in "abc"))
+    asyncio.run(main())
+    assert told == [["a", "b", "c"]]
+
+
+def test_who_is_told_may_share_the_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[list[str]] = []
+    monkeypatch.setattr(store._flusher, "_sync", lambda: syncs.append(on_disk(store)))
+
+    async def answer() -> None:
+        assert await store.news.wait("news", 9)
+        await store.flush(put(store, "b"))
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(answer())
+        await asyncio.sleep(0)
+        with store.tx(shared=True) as tx:
+            tx.put(Thing("a"))
+            tx.after.append(lambda: store.news.tell("news"))
+        await asyncio.gather(store.flush(tx), waiting)
+    asyncio.run(main())
+    assert syncs == [["a", "b"]]
+
+
+def test_who_shares_with_others_sees_what_they_wrote(store: Store) -> None:
+    put(store, "a")
+    with store.tx(shared=True) as tx:
+        assert tx.get(Thing, "a")
+    assert on_disk(store) == []
+
+
+def test_one_that_fails_takes_back_nothing_of_the_others(store: Store) -> None:
+    for names in ("ab", "c"):
+        with pytest.raises(ZeroDivisionError):
+            fail(store)
+        for name in names:
+            put(store, name)
+        with pytest.raises(ZeroDivisionError):
+            fail(store)
+    asyncio.run(store.flush(put(store, "d")))
+    assert on_disk(store) == ["a", "b", "c", "d"]
+
+
+def test_who_does_not_share_commits_for_all(store: Store) -> None:
+    """Whoever reads may be answered at once: what it read must not go away."""
+    put(store, "a")
+    with store.tx() as tx:
+        assert tx.get(Thing, "a")
+    assert on_disk(store) == ["a"]
+    put(store, "b")
+    with pytest.raises(ZeroDivisionError):
+        fail(store, shared=False)
+    assert on_disk(store) == ["a"], "one that fails commits nothing"
+    put(store, "d", shared=False)
+    assert on_disk(store) == ["a", "b", "d"]
+
+
+def test_who_only_reads_leaves_nothing_open(store: Store) -> None:
+    with store.tx(shared=True) as tx:
+        assert tx.find(Thing) == []
+    assert not store._db.in_transaction
+    put(store, "a")
+    assert store._db.in_transaction
+    store.finish_checkpoint()
+    assert not store._db.in_transaction
+    put(store, "b")
+    store.close()
+    assert on_disk(store) == ["a", "b"]
+
+
+def test_a_sync_is_spared_where_nothing_was_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[bool] = []
+    monkeypatch.setattr(store._flusher, "_sync", lambda: syncs.append(True))
+    asyncio.run(store.flush())
+    assert syncs, "nobody knows what was before"
+    asyncio.run(store.flush())
+    assert len(syncs) == 1
+    put(store, "a", shared=False)
+    for _ in range(2):
+        asyncio.run(store.flush())
+    assert len(syncs) == 2
+
+
+@pytest.mark.parametrize(("error", "expected"), [(apsw.FullError("full"), OutOfSpace), (apsw.IOError("io"), Lost)])
+def test_a_commit_that_fails_is_told_to_all_who_shared_it(store: Store, monkeypatch: pytest.MonkeyPatch,
+                                                          error: Exception, expected: type[Exception]) -> None:
+    async def main() -> None:
+        gone = [put(store, name) for name in "ab"]
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "_db", Broken(store._db, error))
+            flushed = await asyncio.gather(*map(store.flush, gone), return_exceptions=True)
+        assert [type(found) for found in flushed] == [expected, expected]
+        await store.flush(put(store, "c"))
+    asyncio.run(main())
+    assert on_disk(store) == ["c"]
+
+
+class Broken:
+    """A connection on which nothing can be committed."""
+
+    def __init__(self, real: apsw.Connection, error: Exception) -> None:
+        self._real, self._error = real, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "commit":
+            raise self._error
+        return self._real.execute(sql, *values)
+
+
+def test_a_sync_that_fails_is_told_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+    monkeypatch.setattr(store._flusher, "_sync", sync)
+    with pytest.raises(OSError, match="Input/output"):
+        asyncio.run(store.flush(put(store, "a")))
+
+
+@pytest.mark.root
+def test_a_full_disk_acknowledges_nothing_that_it_lost(small_disk: Path) -> None:  # noqa: F811
+    """Whether it is the statement of one that finds the disk full, or the commit of all."""
+    store = Store(str(small_disk / "db"), SystemClock())
+    store._db.pragma("cache_size", 8)  # pages, so that large transactions write before they are committed
+    (small_disk / "ballast").write_bytes(bytes(300_000))
+    kept: list[str] = []
+
+    async def request(name: str, size: int) -> None:
+        with store.tx(shared=True) as tx:
+            tx.put(Thing(name, "red", "x" * size))
+        await store.flush(tx)
+        kept.append(name)
+
+    async def main(size: int) -> int:
+        refused = 0
+        for turn in range(30):
+            done = await asyncio.gather(*(request(f"{size:05} {turn:03} {number}", size) for number in range(5)),
+                                        return_exceptions=True)
+            failed = [found for found in done if found is not None]
+            assert all(isinstance(found, OutOfSpace) for found in failed), failed
+            refused += len(failed)
+        return refused
+    assert asyncio.run(main(20_000))
+    assert asyncio.run(main(1_000))
+    assert kept
+    with store.tx() as tx:
+        assert [thing.id for thing in tx.find(Thing)] == sorted(kept)
+    (small_disk / "ballast").unlink()
+    asyncio.run(main(500))
+    store.close()
+    assert on_disk(store) == sorted(kept)
