@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,15 @@ def test_what_the_disk_cannot_read_is_an_error(file: Path, monkeypatch: pytest.M
     monkeypatch.setattr(outgoing, "_madvise", fail)
     with pytest.raises(OSError, match=r"Errno 5\b"):
         Check(b"", size).window(File(file, os.O_RDONLY), 0)
+
+
+@pytest.mark.parametrize("rotten", [False, True])
+def test_an_older_kernel_reads_what_it_cannot_map_safely(file: Path, rotten: bool,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file.read_bytes()
+    monkeypatch.setattr(outgoing, "_MADV_POPULATE_READ", 9999)  # a call that this one does not know either
+    if rotten:
+        flip(file, len(data) - 1)
+    check = Check(digest_of("crc64nvme", data), len(data))
+    with pytest.raises(Rotten) if rotten else nullcontext():
+        assert check.window(File(file, os.O_RDONLY), 0) == len(data)

@@ -94,9 +94,14 @@ def _digest(file: File, start: int, stop: int, running: Digest) -> None:
     except ValueError:  # it ends before
         raise Rotten from None
     with view:
-        if _madvise(ctypes.addressof(ctypes.c_char.from_buffer(view)), stop - start, _MADV_POPULATE_READ):
-            raise OSError(errno.EIO if (why := ctypes.get_errno()) == errno.EFAULT else why, os.strerror(why))
-        running.update(view)  # type: ignore[arg-type]
+        if not _madvise(ctypes.addressof(ctypes.c_char.from_buffer(view)), stop - start, _MADV_POPULATE_READ):
+            running.update(view)  # type: ignore[arg-type]
+            return
+    why = ctypes.get_errno()
+    if why != errno.EINVAL:
+        raise OSError(errno.EIO if why == errno.EFAULT else why, os.strerror(why))
+    for at in range(start, stop, READ_BYTES):  # an older kernel does not know the call
+        running.update(os.pread(file.fd, min(READ_BYTES, stop - at), at))
 
 
 def read(file: File, at: int, end: int, check: Check | None) -> bytes:
