@@ -127,7 +127,7 @@ class Ledger:
         now, got = step.now, {message["MessageId"]: message for message in step.answer.get("Messages", [])}
         sources = [other for other in self.shelves.values() if other.kind.dead == step.queue]
         dead = {key: item for other in sources for key, item in other.doomed(now).items()}
-        lists = [[key for key in one if key in got or key not in dead or not dead[key].may_be_gone]
+        lists = [[key for key in one if key in got or key in shelf.items]  # nobody may have met a dead letter yet
                  for one in shelf.eligible(now, dead)]
         for key, message in got.items():
             require(any(key in one for one in lists),

@@ -21,9 +21,10 @@ from tests.services.sqs.clerk import Clerk
 from tests.services.sqs.ledger import Kind, Ledger, Step, Wrong, require
 
 KINDS = {
-    "dead": Kind(), "dead.fifo": Kind(), "plain": Kind(dead="dead", receives_max=3), "late": Kind(5, delay_s=3),
-    "order.fifo": Kind(dead="dead.fifo", receives_max=3), "groups.fifo": Kind(5, delay_s=1, by_group=True)}
-SENDERS = ("plain", "late", "order.fifo", "groups.fifo")
+    "dead": Kind(), "dead.fifo": Kind(delay_s=3), "late": Kind(5, delay_s=3),
+    "plain": Kind(dead="dead", receives_max=3), "order.fifo": Kind(dead="dead.fifo", receives_max=3),
+    "groups.fifo": Kind(5, delay_s=1, by_group=True)}
+SENDERS = ("plain", "late", "order.fifo", "groups.fifo", "dead.fifo")
 
 
 def make(clerk: Clerk) -> None:
@@ -107,7 +108,7 @@ class Clients:
     async def drain(self) -> None:
         """Receives and deletes all there is."""
         self._clerk.clock.time += 60
-        for queue in (*SENDERS, "dead", "dead.fifo"):
+        for queue in (*SENDERS, "dead"):
             while got := await self.receive(queue, 10):
                 for _, key, handle in got:
                     await self.ask(queue, "DeleteMessage", Id=key, ReceiptHandle=handle)

@@ -173,6 +173,8 @@ def test_what_is_known_of_tenants_is_so(clerk: Clerk) -> None:
                 continue
             heads = dict(tx.execute("select id, head_ms from sqs_tenant where grp<>''"))
             assert heads == dict(tx.execute("select -store, min(visible_ms) from sqs_message where store<0 group by 1"))
+            if drawn.random() < 0.7:
+                continue  # which would have it look at them only now and then
             for number in heads:
                 tenants.settle(tx, queue.store, -number, now)
             tenants.settle(tx, queue.store, queue.store, now)

@@ -63,9 +63,10 @@ class Held(NamedTuple):
     taken_ms: int
     sent_ms: int
 
-    def is_in_flight(self, now: int) -> bool:
-        """Whether somebody has it."""
-        return self.receives > 0 and self.visible_ms > now
+    @property
+    def held_ms(self) -> int:
+        """Until when somebody has it, or had it last; 0 where nobody ever had."""
+        return self.visible_ms if self.receives else 0
 
 
 def _rows(tx: Tx, sql: str, *values: object) -> list[Any]:
@@ -143,7 +144,7 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
                     groups.block(tx, queue.store, group, until)
                 taken.append(Message(number, message_id, body, _decode(about), sent_ms, first_ms or now, receives + 1))
         if queue.fair and len(taken) > before:
-            tenants.settle(tx, queue.store, store, now, len(taken) - before if until > now else 0)
+            tenants.settle(tx, queue.store, store, now, taken=len(taken) - before if until > now else 0)
         plain = not queue.fifo and not queue.fair  # has all it can give in one place
         if not rows or (plain and len(rows) < wanted) or (taken and until == now):
             break  # there is nothing more, or what was just taken is there again
@@ -199,8 +200,7 @@ def set_visible(tx: Tx, queue: Queue, message: Held, at_ms: int) -> None:
     if message.group is not None:
         groups.settle(tx, message.store, message.group)
     elif queue.fair:
-        now = now_ms(tx)
-        tenants.settle(tx, queue.store, message.store, now, (at_ms > now) - message.is_in_flight(now))
+        tenants.settle(tx, queue.store, message.store, now_ms(tx), before_ms=message.held_ms, after_ms=at_ms)
 
 
 # ── Out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,8 +221,7 @@ def _leave(tx: Tx, queue: Queue, message: Held) -> None:
     if message.group is not None:
         groups.settle(tx, queue.store, message.group)
     elif queue.fair:
-        now = now_ms(tx)
-        tenants.settle(tx, queue.store, message.store, now, -message.is_in_flight(now))
+        tenants.settle(tx, queue.store, message.store, now_ms(tx), before_ms=message.held_ms)
 
 
 def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:

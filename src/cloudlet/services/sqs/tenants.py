@@ -54,6 +54,7 @@ def enter(tx: Tx, queue: int, group: str, visible_ms: int, now_ms: int) -> int:
             " returning id, flying, seen_ms", queue, group, visible_ms, now_ms)
     if flying and seen_ms < now_ms - LOOK_MS:
         settle(tx, queue, -number, now_ms)  # so that there is never much to count at once
+        tx.execute("update sqs_tenant set head_ms=min(head_ms, ?) where id=?", (visible_ms, number))
     return -int(number)
 
 
@@ -62,19 +63,21 @@ def belongs(tx: Tx, store: int, queue: int) -> bool:
     return store == queue or (store < 0 and _row(tx, "select queue from sqs_tenant where id=?", -store) == (queue,))
 
 
-def settle(tx: Tx, queue: int, store: int, now_ms: int, change: int = 0) -> None:
-    """Says anew what is in flight and whether that is much, after `change` messages more are in flight under `store`,
-    or after one came back or left."""
+def settle(tx: Tx, queue: int, store: int, now_ms: int, *, taken: int = 0, before_ms: int = 0,
+           after_ms: int = 0) -> None:
+    """Says anew what is in flight and whether that is much, after `taken` messages of what is under `store` were taken,
+    or after one that somebody had until `before_ms` is had until `after_ms` (0: it has left)."""
     whole = _whole(tx, queue, now_ms)
-    now_ms, change_of_all = max(now_ms, whole.seen_ms), change - _landed(tx, queue, whole, now_ms)
-    if store != queue:
-        own = Load(*_row(tx, "select flying, recent, seen_ms from sqs_tenant where id=?", -store))
-        landed = _landed(tx, store, own, now_ms)
-        own, change_of_all = own.after(max(now_ms, own.seen_ms), change - landed), change_of_all - landed
-    whole = whole.after(now_ms, change_of_all)
+    now_ms = max(now_ms, whole.seen_ms)
+    own = whole if store == queue else Load(*_row(
+        tx, "select flying, recent, seen_ms from sqs_tenant where id=?", -store))
+    change = taken + (after_ms > own.seen_ms) - (before_ms > own.seen_ms) - _landed(tx, store, own, now_ms)
+    also = 0 if store == queue else _landed(tx, queue, whole, now_ms)  # of what has no tenant
+    whole = whole.after(now_ms, change - also)
     tx.execute("update sqs_tenant set flying=?, recent=?, seen_ms=? where queue=? and grp=''", (*whole, queue))
     if store == queue:
         return
+    own = own.after(max(now_ms, own.seen_ms), change)
     head_ms = _row(tx, "select min(visible_ms) from sqs_message where store=?", store)[0]
     if head_ms is None:
         tx.execute("delete from sqs_tenant where id=?", (-store,))
@@ -122,7 +125,7 @@ def next_ms(tx: Tx, queue: int) -> int | None:
 
 def source(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
     """Where to take at most `count` messages from next: what was there first, but only then what noisy tenants have,
-    and of them the one that has the least in flight. None where there is nothing."""
+    and of them the one that has the least in flight. None where there is nothing. What is taken from is settled."""
     for (number,) in _rows(tx, "select id from sqs_tenant where queue=? and noisy=1 and seen_ms<? limit ?",
                            queue, now_ms - LOOK_MS, NOISY_MAX):
         settle(tx, queue, -number, now_ms)
@@ -133,13 +136,14 @@ def source(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
                 " limit 2", queue, now_ms)]
         heads = sorted([*(head_ms for _, head_ms, _ in quiet), *([] if own_ms is None else [own_ms]), now_ms])
         if own_ms is not None and own_ms <= heads[0]:
+            settle(tx, queue, queue, now_ms)
             return Source(queue, heads[1], count)
         if not quiet:
             return _of_noisy(tx, queue, now_ms, count)
         store, _, seen_ms = quiet[0]
         if seen_ms < now_ms:
             settle(tx, queue, store, now_ms)  # it may have become noisy by keeping long what it has
-            if _row(tx, "select noisy from sqs_tenant where id=?", -store)[0]:
+            if _row(tx, "select noisy from sqs_tenant where id=?", -store) != (0,):
                 continue
         return Source(store, heads[1], count)
 
@@ -149,6 +153,7 @@ def _of_noisy(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
                       " order by flying, recent, head_ms limit 2", queue, now_ms)
     if not found:
         return None
+    settle(tx, queue, -found[0][0], now_ms)
     level = found[1][1] - found[0][1] + 1 if len(found) == 2 else count
     return Source(-found[0][0], now_ms, min(count, level))
 
