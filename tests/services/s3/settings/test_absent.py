@@ -1,7 +1,8 @@
-"""What no bucket has: ListBucketAnalyticsConfigurations, and its GetBucketAnalyticsConfiguration;
-ListBucketInventoryConfigurations, GetBucketInventoryConfiguration; ListBucketMetricsConfigurations,
-GetBucketMetricsConfiguration; ListBucketIntelligentTieringConfigurations,
-GetBucketIntelligentTieringConfiguration."""
+"""What no bucket has: ListBucketAnalyticsConfigurations, GetBucketAnalyticsConfiguration and
+DeleteBucketAnalyticsConfiguration; ListBucketInventoryConfigurations, GetBucketInventoryConfiguration and
+DeleteBucketInventoryConfiguration; ListBucketMetricsConfigurations, GetBucketMetricsConfiguration and
+DeleteBucketMetricsConfiguration; ListBucketIntelligentTieringConfigurations, GetBucketIntelligentTieringConfiguration
+and DeleteBucketIntelligentTieringConfiguration."""
 
 import pytest
 
@@ -12,5 +13,6 @@ from tests.services.s3.counter import Counter
 def test_there_are_no_such_configurations(counter: Counter, kind: str) -> None:
     assert counter.ask("GET", "/bkt", **{kind: ""}).xml.findtext("IsTruncated") == "false"
     assert counter.ask("GET", "/bkt", **{kind: "", "id": "x"}).code == "NoSuchConfiguration"
+    assert counter.ask("DELETE", "/bkt", **{kind: "", "id": "x"}).code == "NoSuchConfiguration"
     assert counter.ask("PUT", "/bkt", b"<a/>", **{kind: "", "id": "x"}).status == 501
     assert counter.ask("GET", "/missing", **{kind: ""}).code == "NoSuchBucket"

@@ -67,3 +67,27 @@ def get_bucket_metrics_configuration(call: Call, tx: Tx, request: dict[str, Any]
 def get_bucket_intelligent_tiering_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
     """Raises NoSuchConfiguration."""
     return _missing(call, tx, request)
+
+
+@s3.write(resources=bucket_arns, action="s3:PutAnalyticsConfiguration")
+def delete_bucket_analytics_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
+    """Raises NoSuchConfiguration."""
+    return _missing(call, tx, request)
+
+
+@s3.write(resources=bucket_arns, action="s3:PutInventoryConfiguration")
+def delete_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
+    """Raises NoSuchConfiguration."""
+    return _missing(call, tx, request)
+
+
+@s3.write(resources=bucket_arns, action="s3:PutMetricsConfiguration")
+def delete_bucket_metrics_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
+    """Raises NoSuchConfiguration."""
+    return _missing(call, tx, request)
+
+
+@s3.write(resources=bucket_arns, action="s3:PutIntelligentTieringConfiguration")
+def delete_bucket_intelligent_tiering_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
+    """Raises NoSuchConfiguration."""
+    return _missing(call, tx, request)
