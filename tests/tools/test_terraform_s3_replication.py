@@ -152,7 +152,7 @@ resource "aws_s3_bucket_object" "deprecated" {
 }
 """
 
-# What would be kept and not acted on, or is of another kind of S3.
+# What would be kept and not acted on.
 REFUSED = {
     "metric": 'resource "aws_s3_bucket_metric" "x" {\n  bucket = aws_s3_bucket.x.id\n  name = "all"\n}',
     "analytics": """resource "aws_s3_bucket_analytics_configuration" "x" {
@@ -167,11 +167,9 @@ REFUSED = {
     days        = 125
   }
 }""",
-    "directory": """resource "aws_s3_directory_bucket" "x" {
-  bucket = "example--use1-az4--x-s3"
-  location { name = "use1-az4" }
-}""",
 }
+# Its client asks a host of the bucket's own name, before anything exists, so that Terraform cannot even be refused.
+NEVER = {"aws_s3_directory_bucket"}
 
 
 def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudlet) -> None:
@@ -204,7 +202,7 @@ def test_what_nothing_would_act_on_is_refused(terraform: Terraform, cloudlet: Cl
     terraform("apply", "-auto-approve", "-input=false")
     for kind, resource in REFUSED.items():
         terraform.write(START + bucket + resource)
-        with pytest.raises(AssertionError, match=r"NotImplemented|InvalidBucketName|not implemented"):
+        with pytest.raises(AssertionError, match="NotImplemented"):
             terraform("apply", "-auto-approve", "-input=false")
         assert kind
     terraform.write(START + bucket)
@@ -221,4 +219,4 @@ def test_every_resource_of_the_provider_is_in_a_suite(terraform: Terraform, clou
     there = {name for name in provider["resource_schemas"] if re.match(r"aws_s3_(bucket|object|directory)", name)}
     suites = "".join(path.read_text() for path in Path(__file__).parent.glob("test_terraform_*.py"))
     assert len(there) > 20
-    assert there == {name for name in there if f'resource "{name}"' in suites}
+    assert there - NEVER == {name for name in there if f'resource "{name}"' in suites}

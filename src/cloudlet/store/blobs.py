@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from cloudlet.kernel.digests import finished
 from cloudlet.kernel.http import Body
 from cloudlet.store import space
+from cloudlet.store.blocks import Blocks, Sums
 from cloudlet.store.outgoing import Check, File, read, send, writable
 from cloudlet.store.outgoing import Rotten as Rotten
 
@@ -85,14 +86,18 @@ class Reader:
     """The bytes of an open blob, whole even if it is discarded meanwhile: to iterate over, or to send to a socket.
 
     `size` is the whole blob's. Raises Rotten instead of its end where it has become shorter, or is another than its
-    `crc64` says.
+    `crc64` says; of a range, than the `sums` of its blocks do.
     """
 
     def __init__(self, blobs: "Blobs", name: str, file: File, size: int, start: int, length: int,
-                 crc64: bytes | None = None) -> None:
+                 crc64: bytes | None = None, sums: bytes | None = None) -> None:
         self._blobs, self._name, self._file, self.size, self._at, self._end = (
             blobs, name, file, size, start, start + length)
-        self._check = Check(crc64, size) if crc64 is not None and length == size else None
+        self._check: Check | Blocks | None = None
+        if length == size:
+            self._check = Check(crc64, size) if crc64 is not None else None
+        elif sums is not None:
+            self._check = Blocks(file, sums, size, start, self._end)
         self._ahead: asyncio.Future[bytes] | None = None  # the next chunk is read while the last is sent
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -145,6 +150,7 @@ class Upload:
         self.busy = False
         self._hash = None if offset else hashlib.sha256()
         self._hashed = blobs.hashed
+        self.sums = None if blobs.hashed or offset else Sums()  # of a blob that is not named by its digest
 
     async def write(self, source: Body | AsyncIterator[bytes]) -> int:
         """Appends; returns the new offset. What came before a client went away stays, for it to resume.
@@ -210,6 +216,8 @@ class Upload:
         rest = data
         while rest:
             rest = rest[os.write(file.fd, rest):]
+        if self.sums is not None:
+            self.sums.update(data)
         before, self.offset = self.offset, self.offset + len(data)
         self._hash = running
         if before // WRITEBACK_BYTES != self.offset // WRITEBACK_BYTES:
@@ -281,9 +289,10 @@ class Blobs:
         except (FileNotFoundError, BlobMissing):
             return None
 
-    def open(self, digest: str, start: int = 0, length: int | None = None, crc64: bytes | None = None) -> Reader:
-        """Its bytes, or a range of them; where all are read they are compared with their CRC-64/NVME. Sync. Raises
-        BlobMissing."""
+    def open(self, digest: str, start: int = 0, length: int | None = None, crc64: bytes | None = None,
+             sums: bytes | None = None) -> Reader:
+        """Its bytes, or a range of them; where all are read they are compared with their CRC-64/NVME, and a range with
+        those of its blocks. Sync. Raises BlobMissing."""
         try:
             file = File(self._path(digest), os.O_RDONLY)
         except FileNotFoundError:
@@ -291,7 +300,7 @@ class Blobs:
         size = os.fstat(file.fd).st_size
         start = min(start, size)
         length = size - start if length is None else min(length, size - start)
-        return Reader(self, digest, file, size, start, length, crc64)
+        return Reader(self, digest, file, size, start, length, crc64, sums)
 
     @contextmanager
     def hold(self, digest: str) -> Iterator[None]:

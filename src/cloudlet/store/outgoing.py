@@ -8,6 +8,7 @@ import mmap
 import os
 import select
 from pathlib import Path
+from typing import Protocol
 
 from cloudlet.kernel.digests import ALGORITHMS, Digest
 
@@ -46,6 +47,18 @@ class File:
     __del__ = close
 
 
+class Verifier(Protocol):
+    """Knows what the bytes of a file should be."""
+
+    def take(self, data: bytes) -> None:
+        """Takes the next bytes. Raises Rotten, or OSError."""
+        ...
+
+    def window(self, file: File, at: int) -> int:
+        """Up to where the bytes from `at` on are as they should be. Raises Rotten, or OSError."""
+        ...
+
+
 class Check:
     """Compares a file that is read from its beginning with its CRC-64/NVME, before the last of its bytes are used."""
 
@@ -70,7 +83,7 @@ class Check:
             self._start, self._before = self._known, self._running
             stop = min(self._start + WINDOW_BYTES, self._size)
         running = copy.copy(self._before)
-        _digest(file, self._start, stop, running)
+        digest(file, self._start, stop, running)
         if (running.digest() != self._expected if stop == self._size
                 else stop == self._known and running.digest() != self._running.digest()):
             raise Rotten("its checksum is another")
@@ -82,7 +95,7 @@ _madvise = ctypes.CDLL(None, use_errno=True).madvise  # Python's own keeps all o
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
-def _digest(file: File, start: int, stop: int, running: Digest) -> None:
+def digest(file: File, start: int, stop: int, running: Digest) -> None:
     """Feeds a digest with bytes of a file, from a multiple of a page on, in the memory where the system has them:
     a copy would cost several times as much as the digest.
 
@@ -104,7 +117,7 @@ def _digest(file: File, start: int, stop: int, running: Digest) -> None:
         running.update(os.pread(file.fd, min(READ_BYTES, stop - at), at))
 
 
-def read(file: File, at: int, end: int, check: Check | None) -> bytes:
+def read(file: File, at: int, end: int, check: Verifier | None) -> bytes:
     """The next bytes, none at the end. Raises Rotten, or OSError."""
     data = os.pread(file.fd, min(READ_BYTES, end - at), at) if at < end else b""
     if at < end and not data:
@@ -114,7 +127,7 @@ def read(file: File, at: int, end: int, check: Check | None) -> bytes:
     return data
 
 
-def send(socket: File, file: File, head: bytes, at: int, end: int, check: Check | None) -> tuple[bytes, int, bool]:
+def send(socket: File, file: File, head: bytes, at: int, end: int, check: Verifier | None) -> tuple[bytes, int, bool]:
     """Sends for a while; what is left of head and file, and whether the client keeps up. Raises Rotten, or OSError."""
     stop = min(end, at + SEND_BYTES)
     known = at if check is not None else stop

@@ -14,8 +14,12 @@ from cloudlet.services.s3.contents import INLINE_BYTES
 from cloudlet.services.s3.scrub import EVERY_S, RATE_BYTES, REST_S, Scrubber
 from cloudlet.store import blobs as blobs_module
 from cloudlet.store import queue
+from cloudlet.store.blocks import BLOCK_BYTES
+from cloudlet.store.outgoing import Rotten
 from tests.services.s3.counter import Counter
-from tests.services.s3.test_uploads import begin, complete, send
+from tests.services.s3.test_encryption import KEY
+from tests.services.s3.test_encryption import headers as customer_headers
+from tests.services.s3.test_uploads import begin, complete, send, sent
 
 DATA = os.urandom(INLINE_BYTES + 1)
 
@@ -188,3 +192,75 @@ def test_rot_that_nobody_found_yet_is_met_before_the_end(counter: Counter) -> No
     (told,) = tell(counter)
     assert "s3://bkt/key" in told
     assert counter.ask("GET", "/bkt/key").code == "InternalError", "now it is known"
+
+
+LARGE = os.urandom(3 * BLOCK_BYTES + 5)
+
+
+def spoil(counter: Counter, at: int) -> None:
+    (file,) = counter.files()
+    with open(file, "r+b") as opened:
+        opened.seek(at)
+        byte = opened.read(1)
+        opened.seek(at)
+        opened.write(bytes([byte[0] ^ 1]))
+
+
+def ranged(counter: Counter, start: int, end: int, headers: dict[str, str] | None = None) -> bytes:
+    got = counter.ask("GET", "/bkt/key", headers={**(headers or {}), "range": f"bytes={start}-{end - 1}"})
+    assert got.status == 206
+    return got.body
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_range_is_never_answered_wrong(counter: Counter, encrypted: bool) -> None:
+    key = customer_headers(KEY) if encrypted else {}
+    counter.ask("PUT", "/bkt/key", LARGE, headers=key)
+    assert counter.rows("s3_blocks") == 1
+    spoil(counter, BLOCK_BYTES + 7)
+    for start, end in ((0, 5), (BLOCK_BYTES - 5, BLOCK_BYTES), (2 * BLOCK_BYTES, len(LARGE))):
+        assert ranged(counter, start, end, key) == LARGE[start:end]
+    for start, end in ((BLOCK_BYTES + 100, BLOCK_BYTES + 101), (5, BLOCK_BYTES + 1), (BLOCK_BYTES, len(LARGE))):
+        with pytest.raises(Rotten):
+            ranged(counter, start, end, key)
+    assert "its checksum is another" in tell(counter)[0]
+    assert counter.ask("GET", "/bkt/key", headers={**key, "range": "bytes=0-4"}).code == "InternalError"
+    counter.ask("DELETE", "/bkt/key")
+    counter.work()
+    assert (counter.rows("s3_blocks"), counter.files()) == (0, [])
+
+
+def test_nor_is_one_of_parts(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = begin(counter)
+    complete(counter, upload, sent(counter, upload, bytes(5 << 20), LARGE))
+    small = min(counter.files(), key=lambda path: path.stat().st_size)
+    with open(small, "r+b") as opened:
+        opened.write(bytes([LARGE[0] ^ 1]))
+    end = (5 << 20) + len(LARGE)
+    assert ranged(counter, (5 << 20) + BLOCK_BYTES, end) == LARGE[BLOCK_BYTES:]
+    assert ranged(counter, 100, 5 << 20) == bytes((5 << 20) - 100)
+    with pytest.raises(Rotten):
+        ranged(counter, 100, (5 << 20) + 1)
+
+
+def test_what_is_older_than_checksums_of_blocks_gets_them(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", LARGE)
+    with counter.store.tx() as tx:
+        (sums,) = tx.execute("delete from s3_blocks returning sums").fetchone()
+    assert ranged(counter, 5, 10) == LARGE[5:10]
+    later(counter)
+    scrub_once(counter)
+    with counter.store.tx() as tx:
+        assert tx.execute("select sums from s3_blocks").fetchone() == (sums,)
+    later(counter)
+    spoil(counter, 5)
+    scrub_once(counter)
+    assert counter.ask("GET", "/bkt/key", headers={"range": "bytes=0-0"}).code == "InternalError"
+
+
+def test_a_small_file_has_one_block(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", DATA)
+    assert (counter.rows("s3_blocks"), ranged(counter, 5, 10)) == (0, DATA[5:10])
+    spoil(counter, 60_000)
+    with pytest.raises(Rotten):
+        ranged(counter, 5, 10)

@@ -16,6 +16,7 @@ from cloudlet.kernel.http import Body
 from cloudlet.services.s3.encryption import NONCE_BYTES, CustomerKey
 from cloudlet.services.s3.service import EntityTooLarge
 from cloudlet.store.blobs import Blobs
+from cloudlet.store.blocks import BLOCK_BYTES
 from cloudlet.store.db import OutOfSpace, Store, Tx
 
 INLINE_BYTES = 64 << 10  # up to which bytes lie in the database
@@ -30,7 +31,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Received:
     """Bytes that came whole: in `body`, or in the file of that name, on the disk. `digests` are those of what the
     customer sent, by algorithm, and `crc64` that of what is kept, which is something else where `nonce` says that it
-    is encrypted. `checksum` is the algorithm of the checksum that the client sent, and which was right, "" for none."""
+    is encrypted; `sums` are those of the blocks of a file. `checksum` is the algorithm of the checksum that the client
+    sent, and which was right, "" for none."""
 
     size: int
     digests: Mapping[str, bytes]
@@ -39,6 +41,7 @@ class Received:
     nonce: bytes | None
     body: bytes | None
     file: str | None
+    sums: bytes | None = None
 
     @property
     def etag(self) -> str:
@@ -82,9 +85,9 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
     try:
         with blobs.hold(name):
             kept_of = source if cipher is None else _encrypted(aiter(source), cipher, running)
-            size = await _write(blobs, name, kept_of)
+            size, sums = await _write(blobs, name, kept_of)
             crc64 = body.digests[CRC64] if cipher is None else running.digest()
-            yield Received(size, body.digests, body.checksum, crc64, nonce, None, name)
+            yield Received(size, body.digests, body.checksum, crc64, nonce, None, name, sums)
     finally:
         with store.tx() as tx:
             if not is_known(tx, name):
@@ -112,20 +115,21 @@ async def _encrypted(chunks: AsyncIterator[bytes], cipher: CipherContext, crc64:
         yield kept
 
 
-async def _write(blobs: Blobs, name: str, source: Body | AsyncIterator[bytes]) -> int:
-    """Writes bytes to a file that survives a power cut; how many there were."""
+async def _write(blobs: Blobs, name: str, source: Body | AsyncIterator[bytes]) -> tuple[int, bytes]:
+    """Writes bytes to a file that survives a power cut; how many there were, and the checksums of its blocks."""
     upload = None
     try:
         upload = await blobs.begin(name)
         size = await upload.write(source)
         await upload.publish(name)
+        assert upload.sums is not None
+        return size, upload.sums.finish()
     except BaseException as error:
         if upload is not None:
             await upload.discard()
         if isinstance(error, OSError) and error.errno in FULL:
             raise OutOfSpace from error
         raise
-    return size
 
 
 def is_known(tx: Tx, file: str) -> bool:
@@ -138,7 +142,24 @@ def keep(tx: Tx, received: Received) -> int:
     """A new content, of one version or part; its id."""
     tx.execute("insert into s3_content (refs, size, body, file, crc64, nonce, scrubbed_ms) values (1,?,?,?,?,?,?)",
                (received.size, received.body, received.file, received.crc64, received.nonce, int(tx.now * 1000)))
-    return tx.last_id()
+    content = tx.last_id()
+    if received.sums is not None:
+        keep_sums(tx, content, received.size, received.sums)
+    return content
+
+
+def keep_sums(tx: Tx, content: int, size: int, sums: bytes) -> None:
+    """Remembers the checksums of the blocks of a file; the only block of a small one has that of the file."""
+    if size > BLOCK_BYTES:
+        tx.execute("insert into s3_blocks values (?,?) on conflict do nothing", (content, sums))
+
+
+def sums_of(tx: Tx, content: int, size: int, crc64: bytes) -> bytes | None:
+    """Those checksums; None of a file that is older than they are and has not been scrubbed since."""
+    if size <= BLOCK_BYTES:
+        return crc64
+    row = tx.execute("select sums from s3_blocks where content=?", (content,)).fetchone()
+    return row[0] if row else None
 
 
 def share(tx: Tx, content: int) -> None:
@@ -156,5 +177,6 @@ def release(tx: Tx, content: int) -> None:
     if rotten:
         tx.enqueue(ROTTEN, str(content))
     if file is not None:
+        tx.execute("delete from s3_blocks where content=?", (content,))
         tx.execute("insert into s3_garbage values (?) on conflict do nothing", (file,))
         tx.enqueue(GARBAGE, "files")

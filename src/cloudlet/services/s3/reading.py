@@ -9,6 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers import CipherContext
 
 from cloudlet.kernel.digests import digest_of
+from cloudlet.services.s3 import contents
 from cloudlet.services.s3.conditions import Range
 from cloudlet.services.s3.contents import CRC64
 from cloudlet.services.s3.encryption import CustomerKey
@@ -35,7 +36,7 @@ def read(tx: Tx, version: Version, part: Range | None = None,
                          (version.content,)).fetchone()
         if row is None:
             raise _lost(version.content, "it has no row")
-        piece = _piece(row, start, end, key)
+        piece = _piece(tx, row, start, end, key)
         return piece if isinstance(piece, bytes) else piece.open(tx.blobs["s3"])
     rows: list[Any] = tx.execute(
         "select p.start, c.id, c.size, c.body, c.file, c.crc64, c.nonce, c.rotten from s3_part p join s3_content c"
@@ -44,7 +45,7 @@ def read(tx: Tx, version: Version, part: Range | None = None,
     spans = [(max(start - row[0], 0), min(end - row[0], row[2])) for row in rows]
     if sum(last - first for first, last in spans) != end - start:
         raise _lost(version.id, "some of its parts have none", of="version")
-    pieces = [_piece(row[1:], first, last, key) for row, (first, last) in zip(rows, spans, strict=True)]
+    pieces = [_piece(tx, row[1:], first, last, key) for row, (first, last) in zip(rows, spans, strict=True)]
     for piece in pieces[:LOOKED_AT_MAX]:
         if isinstance(piece, _Piece):
             piece.check(tx.blobs["s3"])
@@ -64,6 +65,7 @@ class _Piece:
     start: int
     length: int
     crc64: bytes
+    sums: bytes | None
     cipher: CipherContext | None
 
     def check(self, blobs: Blobs) -> None:
@@ -74,7 +76,7 @@ class _Piece:
     def open(self, blobs: Blobs) -> "Reader | _Decrypted":
         """Its bytes, whatever becomes of the file later. Raises InternalError."""
         try:
-            reader = blobs.open(self.file, self.start, self.length, self.crc64)
+            reader = blobs.open(self.file, self.start, self.length, self.crc64, self.sums)
         except (BlobMissing, OSError) as error:
             raise _lost(self.content, f"its file {self.file} cannot be opened: {error}") from None
         if reader.size != self.size:
@@ -82,14 +84,15 @@ class _Piece:
         return reader if self.cipher is None else _Decrypted(reader, self.cipher)
 
 
-def _piece(row: Any, start: int, end: int, key: CustomerKey | None) -> bytes | _Piece:
+def _piece(tx: Tx, row: Any, start: int, end: int, key: CustomerKey | None) -> bytes | _Piece:
     """A range of a content; `row` has its id, size, body, file, crc64, nonce, and whether it was found rotten."""
     content, size, body, file, crc64, nonce, rotten = row
     if rotten:
         raise _lost(content, "it was found rotten")
     cipher = key.cipher(nonce, start) if key is not None and nonce is not None else None
     if body is None:
-        return _Piece(content, file, size, start, end - start, crc64, cipher)
+        sums = contents.sums_of(tx, content, size, crc64) if end - start < size else None
+        return _Piece(content, file, size, start, end - start, crc64, sums, cipher)
     if len(body) != size or digest_of(CRC64, body) != crc64:
         raise _lost(content, "its checksum is another")
     found: bytes = body if end - start == size else body[start:end]

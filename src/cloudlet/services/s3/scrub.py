@@ -10,9 +10,11 @@ from typing import Any
 
 from cloudlet.control.outcome import Broken, Done, Outcome
 from cloudlet.kernel.digests import digest_of
+from cloudlet.services.s3 import contents
 from cloudlet.services.s3.contents import CRC64, ROTTEN
 from cloudlet.services.s3.records import Bucket
 from cloudlet.store.blobs import BlobMissing, Blobs
+from cloudlet.store.blocks import Sums
 from cloudlet.store.db import Store, Tx
 
 EVERY_S = 14 * 86400.0
@@ -75,8 +77,9 @@ class Scrubber:
         if row is None:
             return None
         size, body, file, crc64 = row
+        sums = Sums()
         if body is None:
-            wrong = await self._read(file, size, crc64)
+            wrong = await self._read(file, size, crc64, sums)
         else:
             wrong = "" if (len(body), digest_of(CRC64, body)) == (size, crc64) else "its checksum is another"
         with self._store.tx() as tx:
@@ -87,11 +90,13 @@ class Scrubber:
             if body is None or wrong or before[0]:
                 tx.execute("update s3_content set scrubbed_ms=?, rotten=? where id=?",
                            (int(tx.now * 1000), int(bool(wrong)), content))
+            if body is None and not wrong:
+                contents.keep_sums(tx, content, size, sums.finish())
             if bool(wrong) != bool(before[0]):
                 tx.enqueue(ROTTEN, str(content))
         return wrong
 
-    async def _read(self, file: str, size: int, crc64: bytes) -> str:
+    async def _read(self, file: str, size: int, crc64: bytes, sums: Sums) -> str:
         """What is wrong with a file; "" for nothing. Raises OSError where it cannot be known."""
         try:
             reader = self._blobs.open(file, crc64=crc64)
@@ -99,6 +104,7 @@ class Scrubber:
                 return f"its file {file} has {reader.size} bytes instead of {size}"
             reader.forget_cached()
             async for chunk in reader:
+                sums.update(chunk)
                 await self._store.clock.sleep(len(chunk) / RATE_BYTES)
             reader.forget_cached()
         except BlobMissing:

@@ -22,6 +22,8 @@ create table if not exists s3_content (
   nonce blob, scrubbed_ms bigint not null, rotten integer not null default 0);
 create index if not exists s3_content_file on s3_content (file) where file is not null;
 create index if not exists s3_content_scrubbed on s3_content (scrubbed_ms) where file is not null;
+-- The CRC-64/NVME of each 256 KiB of the files of contents that have more, by which ranges are verified.
+create table if not exists s3_blocks (content integer primary key, sums blob not null);
 -- Files whose last content has gone; they go once that is on the disk.
 create table if not exists s3_garbage (file text primary key);
 -- Uploads whose parts nothing needs any more: each may have thousands, which go some at a time.

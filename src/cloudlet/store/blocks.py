@@ -1,0 +1,61 @@
+"""Checksums of the blocks of a file, by which any range of it can be verified without reading all of it."""
+
+from cloudlet.kernel.digests import ALGORITHMS, Bytes
+from cloudlet.store.outgoing import WINDOW_BYTES, File, Rotten, digest
+
+BLOCK_BYTES = 256 << 10  # whole pages; what is read besides for a range of a few bytes
+SUM_BYTES = 8
+
+
+class Sums:
+    """The CRC-64/NVME of each block of bytes that come one after the other."""
+
+    def __init__(self) -> None:
+        self._done, self._running, self._left = bytearray(), ALGORITHMS["crc64nvme"](), BLOCK_BYTES
+
+    def update(self, data: Bytes) -> None:
+        """Takes more bytes."""
+        rest = memoryview(data)
+        while rest:
+            piece = rest[:self._left]
+            self._running.update(piece)
+            self._left -= len(piece)
+            rest = rest[len(piece):]
+            if not self._left:
+                self._end()
+
+    def finish(self) -> bytes:
+        """All of them, one after the other; the last block may be shorter."""
+        if self._left < BLOCK_BYTES:
+            self._end()
+        return bytes(self._done)
+
+    def _end(self) -> None:
+        self._done += self._running.digest()
+        self._running, self._left = ALGORITHMS["crc64nvme"](), BLOCK_BYTES
+
+
+class Blocks:
+    """Compares a range of a file with the checksums of its blocks, each before any of its bytes are used."""
+
+    def __init__(self, file: File, sums: bytes, size: int, start: int, end: int) -> None:
+        """`size` is the file's; `start` and `end` are the range's."""
+        self._file, self._sums, self._size, self._end = file, sums, size, end
+        self._at = self._known = start
+
+    def take(self, data: bytes) -> None:
+        """Takes the next bytes. Raises Rotten, or OSError."""
+        self._at += len(data)
+        while self._known < self._at:
+            self._known = self.window(self._file, self._known)
+
+    def window(self, file: File, at: int) -> int:
+        """Up to where the bytes from `at` on are as they should be. Raises Rotten, or OSError."""
+        first = at - at % BLOCK_BYTES
+        stop = min(first + WINDOW_BYTES, self._end)
+        for start in range(first, stop, BLOCK_BYTES):
+            running, place = ALGORITHMS["crc64nvme"](), start // BLOCK_BYTES * SUM_BYTES
+            digest(file, start, min(start + BLOCK_BYTES, self._size), running)
+            if running.digest() != self._sums[place:place + SUM_BYTES]:
+                raise Rotten("its checksum is another")
+        return stop
