@@ -152,6 +152,47 @@ resource "aws_s3_bucket_object" "deprecated" {
 }
 """
 
+INVENTORY = """
+resource "aws_s3_bucket" "inventory" {
+  bucket        = "tf-inventories"
+  force_destroy = true
+}
+
+resource "aws_s3_bucket_policy" "inventory" {
+  bucket = aws_s3_bucket.inventory.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "s3.amazonaws.com" }
+      Action    = "s3:PutObject"
+      Resource  = "${aws_s3_bucket.inventory.arn}/*"
+      Condition = { ArnLike = { "aws:SourceArn" = aws_s3_bucket.east.arn } }
+    }]
+  })
+}
+
+resource "aws_s3_bucket_inventory" "east" {
+  depends_on               = [aws_s3_bucket_policy.inventory]
+  bucket                   = aws_s3_bucket.east.id
+  name                     = "EntireBucketDaily"
+  included_object_versions = "All"
+  optional_fields          = ["Size", "ETag", "ReplicationStatus"]
+  schedule { frequency = "Daily" }
+  filter { prefix = "foo" }
+  destination {
+    bucket {
+      format     = "CSV"
+      bucket_arn = aws_s3_bucket.inventory.arn
+      prefix     = "inventory"
+      encryption {
+        sse_s3 {}
+      }
+    }
+  }
+}
+"""
+
 # What would be kept and not acted on.
 REFUSED = {
     "metric": 'resource "aws_s3_bucket_metric" "x" {\n  bucket = aws_s3_bucket.x.id\n  name = "all"\n}',
@@ -175,7 +216,7 @@ NEVER = {"aws_s3_directory_bucket"}
 def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudlet) -> None:
     client = cloudlet.client("s3")
     terraform.environment["AWS_ENDPOINT_URL"] = cloudlet.url
-    terraform.write(START + REPLICATION.replace("%(markers)s", "Disabled"))
+    terraform.write(START + INVENTORY + REPLICATION.replace("%(markers)s", "Disabled"))
     terraform("init", "-input=false")
     terraform.settle()
     east, west = "tf-test-bucket-east-12345", "tf-test-bucket-west-12345"
@@ -186,7 +227,11 @@ def test_apply_an_empty_plan_and_destroy(terraform: Terraform, cloudlet: Cloudle
     replica = client.get_object(Bucket=west, Key="foo/bar")
     assert (replica["Body"].read(), replica["StorageClass"], replica["ReplicationStatus"]) == (
         b"copied", "STANDARD_IA", "REPLICA")
-    terraform.write(START + REPLICATION.replace("%(markers)s", "Enabled"))
+    while not (found := client.list_objects_v2(Bucket="tf-inventories").get("Contents")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found[0]["Key"].startswith("inventory/tf-test-bucket-east-12345/EntireBucketDaily/")
+    terraform.write(START + INVENTORY + REPLICATION.replace("%(markers)s", "Enabled"))
     terraform.settle()
     rules = client.get_bucket_replication(Bucket=east)["ReplicationConfiguration"]["Rules"]
     assert sorted(rule["DeleteMarkerReplication"]["Status"] for rule in rules) == ["Disabled", "Enabled"]

@@ -24,6 +24,7 @@ from cloudlet.services.s3.loops import controller
 from cloudlet.services.s3.service import s3
 from cloudlet.services.s3.settings import (
     absent,
+    bucket_inventory,
     bucket_lifecycle,
     bucket_logging,
     bucket_notification,
@@ -42,6 +43,7 @@ __all__ = [
     "admission",
     "attributes",
     "blocks",
+    "bucket_inventory",
     "bucket_lifecycle",
     "bucket_logging",
     "bucket_notification",

@@ -4,23 +4,22 @@ A record goes from the table in the transaction that puts its object, so that it
 """
 
 import logging
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from cloudlet.control.outcome import Done, Outcome
-from cloudlet.kernel.http import Body
-from cloudlet.services.s3 import checksums, contents, notifications, replication_rules, versions
+from cloudlet.services.s3 import contents, delivered
 from cloudlet.services.s3.access import grants
 from cloudlet.services.s3.access.grants import Grant
 from cloudlet.services.s3.access_log import Sink
 from cloudlet.services.s3.contents import Received
+from cloudlet.services.s3.delivered import body_of
+from cloudlet.services.s3.notifications import Cause
 from cloudlet.services.s3.owners import canonical_id
-from cloudlet.services.s3.records import ENFORCED, About, Bucket
+from cloudlet.services.s3.records import ENFORCED, Bucket
 from cloudlet.services.s3.settings import bucket_logging
-from cloudlet.services.s3.versions import Draft
 from cloudlet.store.db import Store, Tx
 
 EVERY_S = 300.0
@@ -79,7 +78,7 @@ class Deliverer:
     async def deliver(self, name: str) -> Outcome:
         """Delivers the records of a bucket. Cut off at any point, it begins again with what is left."""
         while (batch := self._next(name)) is not None:
-            async with contents.receive(self._store, _body("".join(batch.lines).encode())) as received:
+            async with contents.receive(self._store, body_of("".join(batch.lines).encode())) as received:
                 with self._store.tx() as tx:
                     _put(tx, batch, received)
                 await self._store.flush()
@@ -107,12 +106,6 @@ def _by_day(sink: Sink) -> bool:
     return partitioned.get("PartitionDateSource") == "EventTime"
 
 
-def _body(data: bytes) -> Body:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield data
-    return Body(chunks(), len(data))
-
-
 def _put(tx: Tx, batch: Batch, received: Received) -> None:
     """Puts an object, and forgets the records in it; those that the target does not take are lost, as on AWS."""
     gone: list[Any] = tx.execute("delete from s3_access where bucket=? and sink=? and id<=? returning 1",
@@ -126,13 +119,8 @@ def _put(tx: Tx, batch: Batch, received: Received) -> None:
         log.warning("%d records of requests to %s are lost: %s: %s", len(gone), batch.bucket,
                     sink.said["TargetBucket"], wrong)
         return
-    owner = canonical_id(target.account)
-    about = About(content_type="text/plain", checksums=checksums.checksums_of(received), acl=_acl(target, sink, owner))
-    version = versions.put_version(tx, target, key, Draft(
-        received.size, received.etag, owner, about, contents.keep(tx, received)))
-    cause = notifications.Cause(bucket_logging.SERVICE, bucket_logging.SERVICE, tx.token(32))
-    notifications.announce(tx, cause, target, "ObjectCreated:Put", version)
-    replication_rules.enqueue(tx, target, version)
+    cause = Cause(bucket_logging.SERVICE, bucket_logging.SERVICE, tx.token(32))
+    delivered.put(tx, target, key, received, cause, "text/plain", _acl(target, sink, canonical_id(target.account)))
 
 
 def _acl(target: Bucket, sink: Sink, owner: str) -> str:

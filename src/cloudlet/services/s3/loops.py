@@ -4,9 +4,11 @@ from cloudlet.control.controller import Controller
 from cloudlet.services.s3 import replication, replication_rules
 from cloudlet.services.s3.contents import GARBAGE, ROTTEN
 from cloudlet.services.s3.garbage import Collector
+from cloudlet.services.s3.inventory import Lister
 from cloudlet.services.s3.lifecycle import Keeper
 from cloudlet.services.s3.log_delivery import DELIVERY, Deliverer
 from cloudlet.services.s3.scrub import Scrubber
+from cloudlet.services.s3.settings.bucket_inventory import WORK as INVENTORY
 from cloudlet.services.s3.settings.bucket_lifecycle import WORK
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
@@ -17,8 +19,10 @@ def controller(store: Store, objects: Blobs) -> Controller:
     store.blobs["s3"] = objects
     collector, scrubber, keeper = Collector(store, objects), Scrubber(store, objects), Keeper(store)
     objects.on_failure = scrubber.suspect
-    deliverer = Deliverer(store)
+    deliverer, lister = Deliverer(store), Lister(store)
     return Controller({GARBAGE: collector.files, ROTTEN: scrubber.rotten, WORK: keeper.carry_out,
-                       replication_rules.WORK: replication.Copier(store).copy, DELIVERY: deliverer.deliver},
+                       replication_rules.WORK: replication.Copier(store).copy, DELIVERY: deliverer.deliver,
+                       INVENTORY: lister.deliver},
                       workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run,
-                               "s3.lifecycle": keeper.every_day, "s3.access_log": deliverer.every_few_minutes})
+                               "s3.lifecycle": keeper.every_day, "s3.access_log": deliverer.every_few_minutes,
+                               "s3.inventory": lister.every_day})

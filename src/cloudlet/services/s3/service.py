@@ -40,6 +40,7 @@ InvalidBucketAclWithObjectOwnership = s3.error(
 InvalidBucketName = s3.error("InvalidBucketName", "The specified bucket is not valid.", status=400)
 InvalidBucketState = s3.error(
     "InvalidBucketState", "The request is not valid with the current state of the bucket.", status=409)
+InvalidDestination = s3.error("InvalidS3DestinationBucket", status=400)
 InvalidEncryptionAlgorithm = s3.error(
     "InvalidEncryptionAlgorithmError", "The encryption request you specified is not valid. The valid value is AES256.",
     status=400)
@@ -109,6 +110,9 @@ PermanentRedirect = s3.error(
     " Please send all future requests to this endpoint.", status=301)
 PreconditionFailed = s3.error(
     "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", status=412)
+TooManyConfigurations = s3.error(
+    "TooManyConfigurations", "You are attempting to create a new configuration but have already reached the"
+    " 1,000-configuration limit.", status=400)
 TooManyBuckets = s3.error(
     "TooManyBuckets", "You have attempted to create more buckets than allowed", status=400)
 UnexpectedContent = s3.error("UnexpectedContent", "This request does not support content", status=400)

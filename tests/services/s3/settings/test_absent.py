@@ -1,6 +1,5 @@
 """What no bucket has: ListBucketAnalyticsConfigurations, GetBucketAnalyticsConfiguration and
-DeleteBucketAnalyticsConfiguration; ListBucketInventoryConfigurations, GetBucketInventoryConfiguration and
-DeleteBucketInventoryConfiguration; ListBucketMetricsConfigurations, GetBucketMetricsConfiguration and
+DeleteBucketAnalyticsConfiguration; ListBucketMetricsConfigurations, GetBucketMetricsConfiguration and
 DeleteBucketMetricsConfiguration; ListBucketIntelligentTieringConfigurations, GetBucketIntelligentTieringConfiguration
 and DeleteBucketIntelligentTieringConfiguration."""
 
@@ -9,7 +8,7 @@ import pytest
 from tests.services.s3.counter import Counter
 
 
-@pytest.mark.parametrize("kind", ["analytics", "inventory", "metrics", "intelligent_tiering"])
+@pytest.mark.parametrize("kind", ["analytics", "metrics", "intelligent_tiering"])
 def test_there_are_no_such_configurations(counter: Counter, kind: str) -> None:
     assert counter.ask("GET", "/bkt", **{kind: ""}).xml.findtext("IsTruncated") == "false"
     assert counter.ask("GET", "/bkt", **{kind: "", "id": "x"}).code == "NoSuchConfiguration"

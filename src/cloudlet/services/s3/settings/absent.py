@@ -1,4 +1,4 @@
-"""What no bucket has here: configurations of analytics, inventories, metrics and archive tiers.
+"""What no bucket has here: configurations of analytics, metrics and archive tiers.
 
 Nothing would act on them, so that they cannot be put. That there are none is true, and what many clients ask first.
 """
@@ -27,12 +27,6 @@ def list_bucket_analytics_configurations(call: Call, tx: Tx, request: dict[str, 
     return _none(call, tx, request)
 
 
-@s3.read(resources=bucket_arns, action="s3:GetInventoryConfiguration")
-def list_bucket_inventory_configurations(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
-    """None."""
-    return _none(call, tx, request)
-
-
 @s3.read(resources=bucket_arns, action="s3:GetMetricsConfiguration")
 def list_bucket_metrics_configurations(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """None."""
@@ -51,12 +45,6 @@ def get_bucket_analytics_configuration(call: Call, tx: Tx, request: dict[str, An
     return _missing(call, tx, request)
 
 
-@s3.read(resources=bucket_arns, action="s3:GetInventoryConfiguration")
-def get_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
-    """Raises NoSuchConfiguration."""
-    return _missing(call, tx, request)
-
-
 @s3.read(resources=bucket_arns, action="s3:GetMetricsConfiguration")
 def get_bucket_metrics_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
     """Raises NoSuchConfiguration."""
@@ -71,12 +59,6 @@ def get_bucket_intelligent_tiering_configuration(call: Call, tx: Tx, request: di
 
 @s3.write(resources=bucket_arns, action="s3:PutAnalyticsConfiguration")
 def delete_bucket_analytics_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
-    """Raises NoSuchConfiguration."""
-    return _missing(call, tx, request)
-
-
-@s3.write(resources=bucket_arns, action="s3:PutInventoryConfiguration")
-def delete_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> Any:
     """Raises NoSuchConfiguration."""
     return _missing(call, tx, request)
 

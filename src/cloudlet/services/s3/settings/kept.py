@@ -7,9 +7,9 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.services.s3.records import Bucket, BucketConfiguration
 from cloudlet.store.db import Tx
 
-ABAC, ACCELERATE, CORS, ENCRYPTION, LIFECYCLE, LOCK, LOGGING, NOTIFICATION, REPLICATION, TAGGING, WEBSITE = (
-    "abac", "accelerate", "cors", "encryption", "lifecycle", "object-lock", "logging", "notification", "replication",
-    "tagging", "website")
+(ABAC, ACCELERATE, CORS, ENCRYPTION, INVENTORY, LIFECYCLE, LOCK, LOGGING, NOTIFICATION, REPLICATION, TAGGING,
+ WEBSITE) = ("abac", "accelerate", "cors", "encryption", "inventory", "lifecycle", "object-lock", "logging",
+             "notification", "replication", "tagging", "website")
 
 
 def put(tx: Tx, bucket: Bucket, kind: str, body: dict[str, Any]) -> None:
