@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.running import Cloudlet
 
@@ -22,6 +23,25 @@ def test_a_message_goes_through(cloudlet: Cloudlet) -> None:
         sqs.get_queue_url(QueueName="none")
     assert caught.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
     sqs.delete_queue(QueueUrl=url)
+
+
+def test_errors_have_the_names_of_both_protocols(cloudlet: Cloudlet) -> None:
+    sqs = cloudlet.client("sqs")
+    url = sqs.create_queue(QueueName="names")["QueueUrl"]
+    for name, code, request in (("MissingRequiredParameterException", "MissingParameter", {"MessageBody": ""}),
+                                ("InvalidParameterValueException", "InvalidParameterValue", {
+                                    "MessageBody": "x", "DelaySeconds": 901})):
+        with pytest.raises(ClientError) as caught:
+            sqs.send_message(QueueUrl=url, **request)
+        error = caught.value.response["Error"]
+        assert (error["QueryErrorCode"], error["Code"]) == (name, code)
+    with pytest.raises(ClientError) as caught:
+        cloudlet.client("sqs", key="222222222222").send_message(QueueUrl=url, MessageBody="x")
+    assert caught.value.response["Error"]["Code"] == "AccessDenied"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    with pytest.raises(ClientError) as caught:
+        cloudlet.client("sqs", key="AKIANOBODYNOBODYNOBO").list_queues()
+    assert caught.value.response["Error"]["Code"] == "InvalidClientTokenId"
 
 
 def test_a_long_poll_is_woken(cloudlet: Cloudlet) -> None:

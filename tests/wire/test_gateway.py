@@ -73,6 +73,10 @@ def declare_services() -> list[Service]:
             raise missing()
         return {"QueueUrl": f"{call.endpoint}/{call.account}/{request['QueueName']}"}
 
+    @sqs.read
+    def list_queues(call: Any, tx: Any, request: Any) -> Any:
+        return {}
+
     @sqs.write
     def set_queue_attributes(call: Any, tx: Any, request: Any) -> Any:
         assert request["Attributes"] == {"VisibilityTimeout": "5", "DelaySeconds": "1"}
@@ -281,7 +285,7 @@ def test_the_query_form_of_sqs(gateway: Gateway) -> None:
     assert f"<GetQueueUrlResult><QueueUrl>http://{HOST}/000000000000/q</QueueUrl></GetQueueUrlResult>" in text
     assert 'xmlns="http://queue.amazonaws.com/doc/2012-11-05/"' in text
     text = text_of(answer(gateway, query("sqs", "2012-11-05", "GetQueueUrl", QueueName="missing")))
-    assert "<Code>AWS.SimpleQueueService.NonExistentQueue</Code>" in text
+    assert "<Code>AWS.SimpleQueueService.NonExistentQueue</Code><Message>The specified queue does not exist for" in text
     names = {"Attribute.1.Name": "VisibilityTimeout", "Attribute.1.Value": "5", "Attribute.2.Name": "DelaySeconds",
              "Attribute.2.Value": "1"}
     response = answer(gateway, query("sqs", "2012-11-05", "SetQueueAttributes", QueueUrl="q", **names))
@@ -290,6 +294,9 @@ def test_the_query_form_of_sqs(gateway: Gateway) -> None:
     form = f"Action=SetQueueAttributes&Version=2012-11-05&{pairs}".encode()
     assert answer(gateway, signed("sqs", form, url=f"http://{HOST}/000000000000/q")).status == 200  # to its URL
     assert "<Code>MissingParameter</Code>" in text_of(answer(gateway, signed("sqs", form)))
+    for action in (b"ListQueues", b"Dance"):  # not of a queue; of none
+        text = text_of(answer(gateway, signed("sqs", b"Action=" + action, url=f"http://{HOST}/000000000000/q")))
+        assert f"<Message>The action {action.decode()} is not valid for this endpoint.</Message>" in text
 
 
 def test_every_answer_names_its_request(gateway: Gateway) -> None:

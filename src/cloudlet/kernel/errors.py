@@ -59,9 +59,11 @@ class DeclarationError(Exception):
     """Raised at import: a declaration and AWS's service model disagree."""
 
 
-def declare(code: str, message: str = "", *, status: int = 400, sender: bool | None = None) -> type[AwsError]:
-    """A class for an error that belongs to no single service (signatures, routing, validation)."""
+def declare(code: str, message: str = "", *, status: int = 400, sender: bool | None = None,
+            shape_name: str | None = None) -> type[AwsError]:
+    """A class for an error that belongs to no single service (signatures, routing, validation). `shape_name`: what JSON
+    calls it, where that is not its code."""
     return type(code, (AwsError,), {
         "code": code, "status": status, "sender_fault": status < 500 if sender is None else sender,
-        "shape_name": None, "default_message": message or code,
+        "shape_name": shape_name, "default_message": message or code,
     })

@@ -61,6 +61,8 @@ class Faults:
     bad_page: Error
     invalid: Say
     demands: Demands = field(default_factory=Demands)
+    called: str = "web service"  # what an unknown action is not valid for
+    otherwise: Mapping[str, str] = field(default_factory=dict)  # sentences of the service that this protocol says so
     body_mismatch: Error | None = None  # a body that is not what its signed digest says
 
 
@@ -191,8 +193,12 @@ _CLOUDWATCH_INVALID = _first(
     declare("MissingParameter"), declare("InvalidParameterValue"), "The parameter {member} is required.",
     "The value {value} for parameter {path} is invalid: {reason}")
 _SQS_INVALID = _first(
-    declare("MissingParameter"), declare("InvalidParameterValue"), "The request must contain the parameter {member}.",
+    declare("MissingParameter", shape_name="MissingRequiredParameterException"),
+    declare("InvalidParameterValue", shape_name="InvalidParameterValueException"),
+    "The request must contain the parameter {member}.",
     "Value {value} for parameter {member} is invalid. Reason: {reason}.")
+_SQS_MISMATCH = declare("SignatureDoesNotMatch", MISMATCH, status=403, shape_name="InvalidSignatureException")
+_SQS_STRANGER = declare("InvalidClientTokenId", INVALID_TOKEN, status=403, shape_name="UnrecognizedClientException")
 _INVALID_PARAMETER = declare("InvalidParameterException")
 
 _SERVICES: Mapping[tuple[str, str], Mapping[str, object]] = {
@@ -210,8 +216,19 @@ _SERVICES: Mapping[tuple[str, str], Mapping[str, object]] = {
         "invalid": _coral(_INVALID_PARAMETER), "bad_page": declare("InvalidParameterException", "Invalid nextToken"),
         "token_reused": declare("InvalidParameterException",
                                 "The client token was used before with different parameters")},
-    ("sqs", "json"): {"invalid": _SQS_INVALID, "demands": Demands(enums=False)},
-    ("sqs", "query"): {"invalid": _SQS_INVALID, "demands": Demands(enums=False)},
+    ("sqs", "json"): {
+        "invalid": _SQS_INVALID, "demands": Demands(enums=False), "called": "endpoint",
+        "unsigned": declare("MissingAuthenticationToken", "Request is missing Authentication Token", status=403,
+                            shape_name="MissingAuthenticationTokenException"),
+        "unknown_key": _SQS_STRANGER, "bad_token": _SQS_STRANGER, "mismatch": _SQS_MISMATCH, "skewed": _SQS_MISMATCH,
+        "expired_url": _SQS_MISMATCH,
+        "expired_token": declare("ExpiredToken", EXPIRED_TOKEN, status=403, shape_name="ExpiredTokenException"),
+        "denied": declare("AccessDenied", status=403, shape_name="AccessDeniedException"),
+        "unknown_operation": declare("InvalidAction", shape_name="UnknownOperationException")},
+    ("sqs", "query"): {
+        "invalid": _SQS_INVALID, "demands": Demands(enums=False), "called": "endpoint",
+        "otherwise": {"The specified queue does not exist.":
+                      "The specified queue does not exist for this wsdl version."}},
     ("cloudwatch", "json"): {
         "invalid": _CLOUDWATCH_INVALID, "bad_page": declare("InvalidNextToken", "The next token is invalid.")},
     ("cloudwatch", "smithy-rpc-v2-cbor"): {

@@ -194,10 +194,21 @@ class Query(Protocol):
         if shape is None:
             return lambda message: {}
         read = self._reader.structure(shape)
-        if "QueueUrl" in shape.members:  # of SQS; old SDKs post to the queue's own URL and do not repeat it
-            return lambda message: read(tree([("QueueUrl", message.request.path)] * (message.request.path != "/")
-                                             + list(message.parameters)))
+        if self.service.name == "sqs":
+            return self._at_queue(operation, read)
         return lambda message: read(tree(message.parameters))
+
+    def _at_queue(self, operation: OperationModel, read: Read) -> Parse:
+        """Of SQS: old SDKs ask a queue's own URL, and do not repeat it; it does not answer for queues in general."""
+        name, general = operation.name, operation.name in ("CreateQueue", "ListQueues")
+
+        def parse(message: Message) -> dict[str, Any]:
+            path, pairs = message.request.path, list(message.parameters)
+            if general and path.count("/") > 1:
+                raise self.faults.unknown_operation(f"The action {name} is not valid for this endpoint.")
+            node: dict[str, Any] = read(tree([("QueueUrl", path)] * (path != "/") + pairs))
+            return node
+        return parse
 
     def compile_printer(self, operation: OperationModel) -> Print:
         """See Protocol."""
@@ -215,7 +226,8 @@ class Query(Protocol):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
-        return query_failure(error, request_id, self._xmlns, error_text(self, self._writer, error))
+        text = error_text(self, self._writer, error)
+        return query_failure(error, request_id, self._xmlns, text, self.faults.otherwise.get(error.message))
 
 
 def error_text(protocol: Protocol, writer: Writer, error: AwsError) -> str:
@@ -226,11 +238,13 @@ def error_text(protocol: Protocol, writer: Writer, error: AwsError) -> str:
                     *(f"<{name}>{escape(str(value))}</{name}>" for name, value in others.items())])
 
 
-def query_failure(error: AwsError, request_id: str, xmlns: str, members: str = "") -> Response:
-    """The `ErrorResponse` that query services and most XML ones answer."""
+def query_failure(error: AwsError, request_id: str, xmlns: str, members: str = "",
+                  says: str | None = None) -> Response:
+    """The `ErrorResponse` that query services and most XML ones answer. `says`: what it says instead of its message."""
     fault = "Sender" if error.sender_fault else "Receiver"
     text = (f'<ErrorResponse xmlns="{xmlns}"><Error><Type>{fault}</Type><Code>{error.code}</Code><Message>'
-            f"{escape(error.message)}</Message>{members}</Error><RequestId>{request_id}</RequestId></ErrorResponse>")
+            f"{escape(says or error.message)}</Message>{members}</Error><RequestId>{request_id}</RequestId>"
+            "</ErrorResponse>")
     return Response(error.status, {"content-type": XML, "x-amzn-requestid": request_id}, text.encode())
 
 

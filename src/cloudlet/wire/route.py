@@ -157,7 +157,8 @@ def _operation(protocol: Protocol, name: str, claims_to_be_signed: bool) -> Oper
         return found
     if name in service.model.operation_names:
         raise protocol.faults.not_implemented(f"{service.name} {name} is not implemented by Cloudlet")
-    raise worded(protocol.faults.unknown_operation, f"The action {name[:128]} is not valid for this web service.")
+    faults = protocol.faults
+    raise worded(faults.unknown_operation, f"The action {name[:128]} is not valid for this {faults.called}.")
 
 
 def stray_failure(request: Request, error: AwsError, request_id: str) -> Response:

@@ -76,8 +76,6 @@ class Shelf:
         found = []
         for group in {item.group for item in mine.values()}:
             of_group = sorted((item.number, key) for key, item in mine.items() if item.group == group)
-            if any(item.group == group and item.receives and item.visible > now for item in self.items.values()):
-                continue
             found.append([])
             for _, key in of_group:
                 if mine[key].visible > now:
@@ -170,9 +168,10 @@ class Ledger:
 
     def _changemessagevisibility(self, shelf: Shelf, step: Step, request: dict[str, Any]) -> None:
         item = shelf.items.get(request["Id"])
-        may = item is not None and item.handle == request["ReceiptHandle"] and item.visible > step.now
+        may = item is not None and (
+            not shelf.fifo or (item.handle == request["ReceiptHandle"] and item.visible > step.now))
         require(may == ("" not in step.answer), "a handle is good for too long or too short")
-        if item is not None and may:
+        if item is not None and may and item.visible > step.now:
             item.visible = step.now + request["VisibilityTimeout"] * 1000
 
     def _purgequeue(self, shelf: Shelf, step: Step, request: dict[str, Any]) -> None:
@@ -180,6 +179,7 @@ class Ledger:
         require(may == ("" not in step.answer), "purges are too often, or refused")
         if may:
             shelf.purged = step.now
+            shelf.sent.clear()
             shelf.items = shelf.doomed(step.now)
             for item in shelf.items.values():  # unless they are among the dead letters already
                 item.may_be_gone = True

@@ -30,10 +30,11 @@ def test_made_again_as_it_is_or_refused(clerk: Clerk) -> None:
     ("a", {"Colour": "red"}, "InvalidAttributeName"), ("a", {"DelaySeconds": "901"}, "InvalidAttributeValue"),
     ("a", {"MaximumMessageSize": "1048577"}, "InvalidAttributeValue"), ("a", {"Policy": "{"}, "InvalidAttributeValue"),
     ("a", {"ContentBasedDeduplication": "true"}, "InvalidAttributeName"),
-    ("a", {"RedrivePolicy": "[]"}, "InvalidAttributeValue"),
-    ("a", {"RedrivePolicy": '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}'}, "InvalidAttributeValue"),
+    ("a", {"RedrivePolicy": "[]"}, "InvalidParameterValue"),
+    ("a", {"RedrivePolicy": '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}'}, "InvalidParameterValue"),
     ("a", {"RedrivePolicy": f'{{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:{ACCOUNT}:no", "maxReceiveCount": 1}}'},
-     "InvalidAttributeValue")])
+     "InvalidParameterValue"), ("a", {"KmsMasterKeyId": "k", "SqsManagedSseEnabled": "true"}, "InvalidAttributeName"),
+    ("a.fifo", {"FifoQueue": "false"}, "InvalidParameterValue")])
 def test_names_and_attributes_that_are_refused(clerk: Clerk, name: str, attributes: dict[str, str], code: str) -> None:
     assert clerk.refused("q", "CreateQueue", QueueName=name, Attributes=attributes) == code
 
@@ -110,7 +111,7 @@ def test_permissions_are_statements_that_count(clerk: Clerk) -> None:
     assert clerk.refused("q", "RemovePermission", Label="in") == "InvalidParameterValue"
 
 
-@pytest.mark.parametrize("url", ["", "http://localhost:4566/", "nonsense", "http://x/12/q"])
+@pytest.mark.parametrize("url", ["", "http://localhost:4566/", "no name", "http://x/12/q"])
 def test_urls_that_are_none(clerk: Clerk, url: str) -> None:
     assert clerk.refused("q", "GetQueueAttributes", QueueUrl=url) == "InvalidAddress"
 
@@ -183,7 +184,7 @@ def test_a_count_of_receives_is_a_number_however_it_is_written(clerk: Clerk) -> 
         clerk.queue("from", RedrivePolicy=f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {count}}}')
     for count in ('"³"', "0", "1001", "true", "1.5"):
         assert clerk.refused("q", "CreateQueue", QueueName="x", Attributes={"RedrivePolicy": (
-            f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {count}}}')}) == "InvalidAttributeValue"
+            f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {count}}}')}) == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize("allow", [{"redrivePermission": "denyAll"}, {
@@ -193,4 +194,4 @@ def test_a_dead_letter_queue_may_refuse_sources(clerk: Clerk, allow: dict[str, A
     clerk.queue("dead", RedriveAllowPolicy=json.dumps(allow))
     arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead"
     assert clerk.refused("q", "SetQueueAttributes", Attributes={
-        "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})}) == "InvalidAttributeValue"
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})}) == "InvalidParameterValue"

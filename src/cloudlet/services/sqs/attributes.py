@@ -13,7 +13,15 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import messages
 from cloudlet.services.sqs.records import DEFAULTS, Queue, find_by_arn, require
-from cloudlet.services.sqs.service import InvalidAttributeName, InvalidAttributeValue, key_of_arn, queue_arns, sqs
+from cloudlet.services.sqs.service import (
+    InvalidAttributeName,
+    InvalidAttributeValue,
+    InvalidParameterValue,
+    invalid,
+    key_of_arn,
+    queue_arns,
+    sqs,
+)
 from cloudlet.store.db import Tx
 
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
@@ -56,8 +64,11 @@ _REMOVABLE = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
 
 
 def checked(name: str, asked: Mapping[str, str]) -> dict[str, str]:
-    """Attributes as they are kept. Raises InvalidAttributeName, InvalidAttributeValue."""
+    """Attributes as they are kept. Raises InvalidAttributeName, InvalidAttributeValue, InvalidParameterValue."""
     fifo, kept = name.endswith(".fifo"), {}
+    if asked.get("KmsMasterKeyId") and asked.get("SqsManagedSseEnabled") == "true":
+        raise InvalidAttributeName("You can use one type of server-side encryption (SSE) at one time. You can either"
+                                   " enable KMS SSE or SQS SSE.")
     for attribute, value in asked.items():
         check = _CHECKS.get(attribute) or _FIFO_CHECKS.get(attribute)
         if check is None or (attribute in _FIFO_CHECKS and not fifo):
@@ -66,7 +77,8 @@ def checked(name: str, asked: Mapping[str, str]) -> dict[str, str]:
             kept[attribute] = ""
             continue
         if not check(value):
-            raise InvalidAttributeValue(f"Invalid value for the parameter {attribute}.")
+            why = " Reason: Modifying queue type is not supported." if attribute == "FifoQueue" else ""
+            raise InvalidAttributeValue(f"Invalid value for the parameter {attribute}.{why}")
         if attribute == "RedrivePolicy":
             value = _redrive(value)
         elif attribute == "RedriveAllowPolicy":
@@ -81,13 +93,12 @@ def _object(attribute: str, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise InvalidAttributeValue(f"Value {text[:256]} for parameter {attribute} is invalid. Reason: Redrive policy"
-                                    " is not a valid JSON map.")
+        raise _refused(attribute, text, "Redrive policy is not a valid JSON map.")
     return value
 
 
-def _refused(attribute: str, text: str, reason: str) -> InvalidAttributeValue:  # type: ignore[valid-type]
-    return InvalidAttributeValue(f"Value {text[:1024]} for parameter {attribute} is invalid. Reason: {reason}")
+def _refused(attribute: str, text: str, reason: str) -> InvalidParameterValue:  # type: ignore[valid-type]
+    return invalid(attribute, text[:1024], reason)
 
 
 def _redrive(text: str) -> str:
@@ -124,7 +135,7 @@ def _allow(text: str) -> str:
 
 
 def check_dead_letters(tx: Tx, queue: Queue) -> None:
-    """Raises InvalidAttributeValue unless the queue's dead-letter queue is there, of its kind, and lets it."""
+    """Raises InvalidParameterValue unless the queue's dead-letter queue is there, of its kind, and lets it."""
     redrive = queue.redrive
     if redrive is None:
         return
@@ -186,8 +197,6 @@ def set_queue_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """Changes some of a queue's attributes."""
     queue = require(call, tx, request["QueueUrl"])
     kept = checked(queue.name, request["Attributes"])
-    if "FifoQueue" in kept:
-        raise InvalidAttributeName("Unknown Attribute FifoQueue.")
     changed = dataclasses.replace(queue, attributes=merged(queue, kept), modified=tx.now)
     if kept.get("RedrivePolicy"):
         check_dead_letters(tx, changed)

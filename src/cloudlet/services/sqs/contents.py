@@ -9,24 +9,25 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sqs.service import InvalidMessageContents, InvalidParameterValue, invalid
 
 ATTRIBUTES_MAX = 10
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ALLOWED = "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
-_NAME = re.compile(r"[A-Za-z0-9_\-.]{1,256}")
+_NAME = re.compile(r"[\w\-.]{1,256}")  # letters of any alphabet
 _TYPE = re.compile(r"(String|Number|Binary)(\..+)?")
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 
 Attributes = Mapping[str, Mapping[str, Any]]  # name → DataType and StringValue or BinaryValue
 
 
-def check_text(text: str, where: str) -> None:
-    """Raises InvalidMessageContents for a character that XML cannot carry."""
+def check_text(text: str, where: str, error: type[AwsError] = InvalidMessageContents) -> None:
+    """Raises the error for a character that XML cannot carry."""
     found = _FORBIDDEN.search(text)
     if found:
-        raise InvalidMessageContents(f"Invalid binary character '#x{ord(found[0]):x}' was found in {where}, the set of"
-                                     f" allowed characters is {_ALLOWED}")
+        raise error(f"Invalid binary character '#x{ord(found[0]):x}' was found in {where}, the set of allowed"
+                    f" characters is {_ALLOWED}")
 
 
 def size_of(body: str, attributes: Attributes) -> int:
@@ -74,12 +75,12 @@ def _check_value(name: str, value: Mapping[str, Any]) -> None:
     binary = kind.startswith("Binary")
     wanted, other = ("BinaryValue", "StringValue") if binary else ("StringValue", "BinaryValue")
     if not value.get(wanted):
-        raise InvalidParameterValue(f"The message attribute '{name}' must contain a non-empty message attribute value"
-                                    f" for message attribute type '{kind.partition('.')[0]}'.")
+        raise InvalidParameterValue(f"Message (user) attribute '{name}' must contain a non-empty value of type"
+                                    f" '{kind.partition('.')[0]}'.")
     if other in value or value.get("StringListValues") or value.get("BinaryListValues"):
         raise InvalidParameterValue(f"Message attribute '{name}' has multiple values.")
     if not binary:
-        check_text(value["StringValue"], f"the message attribute '{name}' value")
+        check_text(value["StringValue"], f"the message attribute '{name}' value", InvalidParameterValue)
     if kind.startswith("Number") and not _NUMBER.fullmatch(value["StringValue"]):
         raise InvalidParameterValue(f"Can't cast the value of message (user) attribute '{name}' to a number.")
 

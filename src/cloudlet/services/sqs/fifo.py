@@ -29,10 +29,10 @@ def sequence(number: int) -> str:
 
 
 def find_duplicate(tx: Tx, queue: Queue, group: str, token: str) -> tuple[int, str] | None:
-    """The id and the message id of what was sent before under that token."""
+    """The id and the message id of what was sent before under that token, since the last purge."""
     row: tuple[int, str] | None = tx.execute(
         "select id, message_id from sqs_dedup where queue=? and token=? and until_ms>?",
-        (queue.id, _scoped(queue, group, token), now_ms(tx))).fetchone()
+        (queue.store, _scoped(queue, group, token), now_ms(tx))).fetchone()
     return row
 
 
@@ -40,7 +40,7 @@ def remember(tx: Tx, queue: Queue, group: str, token: str, number: int, message_
     """It was sent."""
     tx.execute("insert into sqs_dedup values (?,?,?,?,?) on conflict (queue, token) do update set id=excluded.id,"
                " message_id=excluded.message_id, until_ms=excluded.until_ms",
-               (queue.id, _scoped(queue, group, token), number, message_id, now_ms(tx) + INTERVAL_MS))
+               (queue.store, _scoped(queue, group, token), number, message_id, now_ms(tx) + INTERVAL_MS))
 
 
 def _scoped(queue: Queue, group: str, token: str) -> str:

@@ -16,8 +16,8 @@ def enter(tx: Tx, store: int, group: str, visible_ms: int) -> None:
 
 
 def ready(tx: Tx, store: int, now_ms: int, count: int) -> list[Any]:
-    """At most `count` messages of groups that have none in flight, as `ROW` says: as many of one group as there are,
-    then of the next."""
+    """At most `count` messages of groups whose first is not in flight, as `ROW` says: as many of one group as there
+    are, then of the next."""
     found: list[Any] = []
     named: list[Any] = tx.execute("select grp from sqs_group where store=? and ready_ms<=? order by ready_ms limit ?",
                                   (store, now_ms, count)).fetchall()
@@ -41,13 +41,10 @@ def block(tx: Tx, store: int, group: str, until_ms: int) -> None:
 
 def settle(tx: Tx, store: int, group: str) -> None:
     """Says anew from when a group has something to give, after one of its messages changed or left: when its first can
-    be received, and none is in flight."""
+    be received. On AWS too a first one that is given back comes again while others of its group are in flight."""
     first: Any = tx.execute("select visible_ms from sqs_message where store=? and grp=? order by id limit 1",
                             (store, group)).fetchone()
     if first is None:
         tx.execute("delete from sqs_group where store=? and grp=?", (store, group))
         return
-    flying: Any = tx.execute("select max(visible_ms) from sqs_message where store=? and grp=? and receives>0",
-                             (store, group)).fetchone()
-    tx.execute("update sqs_group set ready_ms=? where store=? and grp=?",
-               (max(first[0], flying[0] or 0), store, group))
+    tx.execute("update sqs_group set ready_ms=? where store=? and grp=?", (first[0], store, group))

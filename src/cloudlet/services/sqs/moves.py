@@ -56,7 +56,7 @@ def _read(handle: str) -> tuple[str, str]:
         said = json.loads(base64.b64decode(handle, validate=True))
         return str(said["taskId"]), str(said["sourceArn"])
     except (ValueError, KeyError, TypeError, binascii.Error):
-        raise invalid("TaskHandle", handle[:256], "The task handle is not valid.") from None
+        raise InvalidParameterValue("Value for parameter TaskHandle is invalid.") from None
 
 
 def _queue(tx: Tx, arn: str) -> Queue:
@@ -96,7 +96,9 @@ def start_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
 @sqs.write(resources=_source_of_handle, durable=True)
 def cancel_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
     """Ends a task; what it has moved stays moved."""
-    task = tx.get(Move, _read(request["TaskHandle"])[0])
+    name, source = _read(request["TaskHandle"])
+    _queue(tx, source)
+    task = tx.get(Move, name)
     if task is None:
         raise ResourceNotFound("Task does not exist.")
     if task.status != "RUNNING":

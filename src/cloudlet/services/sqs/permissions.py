@@ -23,7 +23,7 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 def _policy(queue: Queue) -> dict[str, Any]:
     text = queue.attributes.get("Policy")
     found: dict[str, Any] = json.loads(text) if text else {
-        "Version": "2012-10-17", "Id": f"{queue.arn}/SQSDefaultPolicy", "Statement": []}
+        "Version": "2008-10-17", "Id": f"{queue.arn}/SQSDefaultPolicy", "Statement": []}
     return {**found, "Statement": listed(found["Statement"])}
 
 

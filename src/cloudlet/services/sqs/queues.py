@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Create
 """
 
 import dataclasses
-import re
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
@@ -12,6 +11,7 @@ from cloudlet.services.sqs import attributes, messages
 from cloudlet.services.sqs.messages import new_store
 from cloudlet.services.sqs.records import Queue, require
 from cloudlet.services.sqs.service import (
+    NAME,
     InvalidParameterValue,
     MissingParameter,
     PurgeQueueInProgress,
@@ -27,14 +27,13 @@ from cloudlet.store.db import Tx
 DROP = "sqs.drop"  # kind of work: messages stored under a number that no queue has any more
 PURGE_S = 60.0  # between two purges of a queue
 PAGE_MAX = 1000
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 
 
 @sqs.write(resources=named_arns, durable=True)
 def create_queue(call: Call, tx: Tx, request: Input) -> Output:
     """A new queue, or the URL of the one that is as asked already."""
     name, asked = request["QueueName"], dict(request.get("Attributes") or {})
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         fifo = name.endswith(".fifo") or asked.get("FifoQueue") == "true"
         raise InvalidParameterValue(
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with"
@@ -123,7 +122,7 @@ def _after(call: Call, request: Input) -> str:
         return ""
     if request.get("MaxResults") is None:
         raise MissingParameter("MaxResults is a mandatory parameter when you provide a value for NextToken.")
-    if not _NAME.fullmatch(token):
+    if not NAME.fullmatch(token):
         raise InvalidParameterValue("Invalid NextToken value.")
     return f"{call.scope}/{token}"
 

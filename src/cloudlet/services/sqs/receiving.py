@@ -135,9 +135,9 @@ def _system_attributes(queue: Queue, message: Message) -> dict[str, str]:
 
 
 def _chosen(message: Message, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The message attributes of those names, `All` or `.*` for all, `prefix.*` for those that begin so."""
-    everything = "All" in wanted or ".*" in wanted
-    prefixes = tuple(name[:-1] for name in wanted if name.endswith(".*"))
+    """The message attributes of those names, `All`, `*` or `.*` for all, `prefix.*` for those that begin so."""
+    everything = not {"All", "*", ".*"}.isdisjoint(wanted)
+    prefixes = tuple(name[:-2] for name in wanted if name.endswith(".*"))
     return {name: {"DataType": value.type,
                    **({"BinaryValue": value.data} if value.data is not None else {"StringValue": value.text})}
             for name, value in message.about.attributes.items()

@@ -19,9 +19,9 @@ def _target(queue: "Queue") -> str | None:
 
 @record("sqs.queue", indexes={"dead_letters": _target})
 class Queue:
-    """A queue; its key is `ACCOUNT/REGION/NAME`. `attributes` are those that were set. `id` is what belongs to it for
-    its life (deduplication), `store` what its messages are stored under: a purge gives it a new one. `fair`: a standard
-    queue to which somebody sent with a message group. Times are epoch seconds."""
+    """A queue; its key is `ACCOUNT/REGION/NAME`. `attributes` are those that were set. `id` is its number for its life
+    (in receipt handles), `store` what its messages and their tokens are stored under: a purge gives it a new one.
+    `fair`: a standard queue to which somebody sent with a message group. Times are epoch seconds."""
 
     key: str
     id: int

@@ -8,6 +8,7 @@ from typing import Any
 
 from cloudlet.kernel.batches import each
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import batches, contents, fifo, messages
 from cloudlet.services.sqs.messages import About, Attribute
@@ -48,6 +49,8 @@ async def send_message_batch(call: Call, store: Store, request: Input) -> Output
             f"Batch requests cannot be longer than {BYTES_MAX} bytes. You have sent {size} bytes.")
     with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
+        for entry in entries:  # where one says too little of its order, AWS refuses all
+            _demand_order(queue, entry, InvalidParameterValue)
         answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
         messages.arouse(tx, queue)
     await store.flush(tx)
@@ -95,6 +98,16 @@ def _check(queue: Queue, body: str, attributes: Mapping[str, Any], system: Mappi
                                     " bytes.")
 
 
+def _demand_order(queue: Queue, entry: Mapping[str, Any], missing: type[AwsError] = MissingParameter) -> None:
+    """Raises for a message that says too little of its order."""
+    if queue.fifo and entry.get("MessageGroupId") is None:
+        raise missing("The request must contain the parameter MessageGroupId.")
+    if queue.fifo and entry.get("MessageDeduplicationId") is None and (
+            queue.attributes.get("ContentBasedDeduplication") != "true"):
+        raise InvalidParameterValue("The queue should either have ContentBasedDeduplication enabled or"
+                                    " MessageDeduplicationId provided explicitly")
+
+
 def _order(queue: Queue, entry: Mapping[str, Any], body: str) -> tuple[str, str]:
     """A message's group and deduplication id; "" for none."""
     group, token = entry.get("MessageGroupId"), entry.get("MessageDeduplicationId")
@@ -107,14 +120,8 @@ def _order(queue: Queue, entry: Mapping[str, Any], body: str) -> tuple[str, str]
             raise invalid("MessageDeduplicationId", token, "The request include parameter that is not valid for this"
                                                            " queue type.")
         return group or "", ""
-    if group is None:
-        raise MissingParameter("The request must contain the parameter MessageGroupId.")
-    if token is None:
-        if queue.attributes.get("ContentBasedDeduplication") != "true":
-            raise InvalidParameterValue("The queue should either have ContentBasedDeduplication enabled or"
-                                        " MessageDeduplicationId provided explicitly")
-        token = fifo.content_token(body)
-    return group, token
+    _demand_order(queue, entry)
+    return group or "", token or fifo.content_token(body)
 
 
 def _delay(queue: Queue, asked: int | None) -> int:

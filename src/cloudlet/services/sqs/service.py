@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
 """
 
+import re
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,7 @@ from cloudlet.kernel.service import Input, Service
 URL_MAX = 2048  # characters of a queue's URL that are looked at
 
 sqs = Service("sqs", protocols=("query",))
+NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")  # of a queue
 
 BatchEntryIdsNotDistinct = sqs.error("BatchEntryIdsNotDistinct")
 BatchRequestTooLong = sqs.error("BatchRequestTooLong")
@@ -24,9 +26,8 @@ InvalidBatchEntryId = sqs.error(
     "InvalidBatchEntryId", "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can"
     " be at most 80 letters long.")
 InvalidMessageContents = sqs.error("InvalidMessageContents")
-InvalidParameterValue = declare("InvalidParameterValue")
-MessageNotInflight = sqs.error("MessageNotInflight")
-MissingParameter = declare("MissingParameter")
+InvalidParameterValue = declare("InvalidParameterValue", shape_name="InvalidParameterValueException")
+MissingParameter = declare("MissingParameter", shape_name="MissingRequiredParameterException")
 OverLimit = sqs.error("OverLimit")
 PurgeQueueInProgress = sqs.error("PurgeQueueInProgress")
 QueueDeletedRecently = sqs.error(
@@ -47,11 +48,14 @@ def invalid(parameter: str, value: object, reason: str) -> InvalidParameterValue
 
 
 def key_of_url(call: Call, url: str) -> str:
-    """The key of the queue that a URL means: `…/ACCOUNT/NAME`, whatever the host. Raises InvalidAddress."""
+    """The key of the queue that a URL means: `…/ACCOUNT/NAME`, whatever the host; or its name, which AWS takes for one
+    of the caller's own. Raises InvalidAddress."""
     found = _account_and_name(url) if len(url) <= URL_MAX else None
-    if found is None:
-        raise InvalidAddress(f"The address {url[:URL_MAX]} is not valid for this endpoint.")
-    return f"{found[0]}/{call.region}/{found[1]}"
+    if found is not None:
+        return f"{found[0]}/{call.region}/{found[1]}"
+    if NAME.fullmatch(url):
+        return f"{call.scope}/{url}"
+    raise InvalidAddress(f"The address {url[:URL_MAX]} is not valid for this endpoint.")
 
 
 @lru_cache(maxsize=16384)

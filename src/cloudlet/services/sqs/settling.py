@@ -11,8 +11,10 @@ from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import batches, messages, receipts
 from cloudlet.services.sqs.receiving import VISIBILITY_S_MAX
 from cloudlet.services.sqs.records import Queue, require
-from cloudlet.services.sqs.service import InvalidParameterValue, MessageNotInflight, invalid, queue_arns, sqs
+from cloudlet.services.sqs.service import InvalidParameterValue, ReceiptHandleIsInvalid, invalid, queue_arns, sqs
 from cloudlet.store.db import Store, Tx
+
+EXPIRED = "The receipt handle has expired."
 
 
 @sqs.wait(resources=queue_arns)
@@ -30,7 +32,7 @@ async def delete_message_batch(call: Call, store: Store, request: Input) -> Outp
     batches.check(request["Entries"], "DeleteMessageBatchRequestEntry")
     with store.tx(shared=True) as tx:
         queue = require(call, tx, request["QueueUrl"])
-        answer = each(request["Entries"], lambda entry: delete(tx, queue, entry["ReceiptHandle"]))
+        answer = each(request["Entries"], lambda entry: _delete_entry(tx, queue, entry["ReceiptHandle"]))
     await store.flush(tx)
     return answer
 
@@ -55,6 +57,14 @@ async def change_message_visibility_batch(call: Call, store: Store, request: Inp
     return answer
 
 
+def _delete_entry(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
+    """The same in a batch, which has another code for a handle that has expired."""
+    try:
+        return delete(tx, queue, handle)
+    except InvalidParameterValue:
+        raise ReceiptHandleIsInvalid(EXPIRED[:-1]) from None
+
+
 def delete(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
     """Removes what the handle was given for. A standard queue passes over handles of earlier receives; a FIFO queue
     refuses one whose visibility timeout has ended."""
@@ -62,8 +72,8 @@ def delete(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
     message = messages.held(tx, queue, receipt.id)
     if message is None:
         return {}
-    if queue.fifo and (message.receives != receipt.receives or message.visible_ms <= messages.now_ms(tx)):
-        raise invalid("ReceiptHandle", handle, "The receipt handle has expired.")
+    if queue.fifo and _has_expired(message, receipt, messages.now_ms(tx)):
+        raise invalid("ReceiptHandle", handle, EXPIRED)
     if message.receives == receipt.receives:
         messages.remove(tx, queue, message)
         if queue.fifo:
@@ -71,19 +81,28 @@ def delete(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
     return {}
 
 
+def _has_expired(message: messages.Held, receipt: receipts.Receipt, now_ms: int) -> bool:
+    return message.receives != receipt.receives or message.visible_ms <= now_ms
+
+
 def change(tx: Tx, queue: Queue, entry: Entry) -> dict[str, Any]:
-    """Moves the end of a visibility timeout, to 12 hours after the receive at most."""
+    """Moves the end of a visibility timeout, to 12 hours after the receive at most. Of a message of a standard queue
+    any handle does, as on AWS, and nothing happens where the timeout has ended; a FIFO queue refuses that.
+
+    https://github.com/localstack/localstack/pull/9632
+    """
     seconds, handle = entry.get("VisibilityTimeout"), entry["ReceiptHandle"]
     if seconds is None or not 0 <= seconds <= VISIBILITY_S_MAX:
         raise invalid("VisibilityTimeout", seconds, f"Must be between 0 and {VISIBILITY_S_MAX}")
     receipt, now = receipts.read(queue, handle), messages.now_ms(tx)
     message = messages.held(tx, queue, receipt.id)
-    if message is None or message.receives != receipt.receives:
+    if message is None:
         raise invalid("ReceiptHandle", handle,
                       "Message does not exist or is not available for visibility timeout change.")
+    if queue.fifo and _has_expired(message, receipt, now):
+        raise invalid("ReceiptHandle", handle, EXPIRED)
     if message.visible_ms <= now:
-        raise MessageNotInflight(f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not"
-                                 " exist or is not available for visibility timeout change.")
+        return {}
     if now + seconds * 1000 > message.taken_ms + VISIBILITY_S_MAX * 1000:
         raise InvalidParameterValue(f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total"
                                     f" VisibilityTimeout for the message is beyond the limit [{VISIBILITY_S_MAX}"

@@ -6,8 +6,7 @@ create table if not exists sqs_message (
   first_received_ms bigint not null, taken_ms bigint not null, sent_ms bigint not null);
 create index if not exists sqs_message_visible on sqs_message (store, visible_ms, id, receives);
 create index if not exists sqs_message_group on sqs_message (store, grp, id) where grp is not null;
-create index if not exists sqs_message_in_flight on sqs_message (store, grp, visible_ms)
-  where grp is not null and receives > 0;
+drop index if exists sqs_message_in_flight;
 create table if not exists sqs_body (id integer primary key, message_id text not null, body text not null, about blob not null);
 -- The id that was given last.
 create table if not exists sqs_newest (one integer primary key, id bigint not null);
@@ -15,7 +14,7 @@ create table if not exists sqs_newest (one integer primary key, id bigint not nu
 create table if not exists sqs_store (id integer primary key autoincrement, messages bigint not null);
 -- How many more may be taken of large queues before those in flight are to be counted anew.
 create table if not exists sqs_room (store bigint primary key, room bigint not null) without rowid;
--- Message groups that have messages: from when the group has one to give, which is not before those in flight are settled.
+-- Message groups that have messages: from when the first of them can be received.
 create table if not exists sqs_group (
   store bigint not null, grp text not null, ready_ms bigint not null, primary key (store, grp)) without rowid;
 create index if not exists sqs_group_ready on sqs_group (store, ready_ms);
