@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from cloudlet.control.outcome import Again, Done
+from cloudlet.control.outcome import Again
 from cloudlet.engines.webhooks import LocalWebhooks
 from cloudlet.services.sns import deliveries, pending
 from cloudlet.services.sns.deliveries import AT_ONCE, LANES, Deliveries
 from cloudlet.services.sns.records import Subscription, Topic
+from cloudlet.services.sns.subscriptions import end
 from cloudlet.store.db import Store
 from tests.services.desk import ACCOUNT
 from tests.services.sns.newsroom import Newsroom, topic_arn
@@ -204,17 +205,33 @@ def test_a_start_reads_little_of_what_waits(post: Post, monkeypatch: pytest.Monk
 
 
 def test_what_waits_for_those_who_are_gone_goes_in_slices(post: Post) -> None:
-    filled(post.room.store, 4_500, 3)
+    filled(post.room.store, 360, 3)
     room = post.room
     room.sns("Unsubscribe", SubscriptionArn=f"{topic_arn('t')}:0")
     room.sns("DeleteTopic", TopicArn=topic_arn("t"))
     post.during()
-    assert lanes(post) == [] and waiting(post) == 4_500  # nobody gets it any more
+    assert lanes(post) == [] and waiting(post) == 360  # nobody gets it any more
     with room.store.tx() as tx:
-        gone = sorted(str(key) for (key,) in tx.execute("select key from work where kind=?", (pending.FORGOTTEN,)))
-    assert gone == [f"4500 {TOPIC}/{number}" for number in range(3)]
-    forgetting = pending.Forgetting(room.store)
-    for key in gone:
-        assert isinstance(asyncio.run(forgetting.remove(key)), Again)
-        assert asyncio.run(forgetting.remove(key)) == Done()
-    assert waiting(post) == 0
+        assert tx.execute("select key from work where kind=?", (pending.FORGOTTEN,)).fetchall() == [("all",)]
+    forgetting, left = pending.Forgetting(room.store), []
+    while isinstance(asyncio.run(forgetting.remove("all")), Again):
+        left.append(waiting(post))
+    assert left == [310, 260, 240, 190, 140, 120, 70, 20, 0]
+
+
+def test_who_comes_back_gets_what_comes_then(post: Post) -> None:
+    post.subscribed()
+    server = post.server()
+    post.room.publish("t", "for nobody")
+    with post.room.store.tx() as tx:
+        (found,) = tx.find(Subscription)
+        end(tx, found, "", "http://localhost:4566", "r")
+    post.during()
+    link = json.loads(server.got[0][1])["SubscribeURL"]
+    post.visit(link)
+    post.room.publish("t", "back")
+    while isinstance(asyncio.run(pending.Forgetting(post.room.store).remove("all")), Again):
+        pass
+    post.during()
+    assert [json.loads(body)["Type"] for _, body in server.got] == ["UnsubscribeConfirmation", "Notification"]
+    assert json.loads(server.got[1][1])["Message"] == "back" and waiting(post) == 0

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 import asyncio
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from cloudlet.engines.ports import Mail, Webhooks
@@ -22,6 +22,7 @@ from cloudlet.store.db import Store, Tx
 LANES = {pending.ANSWERING: 512, pending.SILENT: 256, pending.MAIL: 8}
 AT_ONCE = 4  # deliveries to one subscriber
 IN_A_ROW = 25  # times so many, before others that wait have their turn
+A_ROUND = 1  # of those that begin, in each round of the event loop
 IDLE_S = 30.0
 TOO_MANY = 429  # asks for patience: the one refusal that is not for good
 AGENT = "Amazon Simple Notification Service Agent"
@@ -72,11 +73,35 @@ class Attempt:
     status: int = 0
 
 
+class Turnstile:
+    """Lets a few in for each round of the event loop, so that a backlog holds up no request."""
+
+    def __init__(self, a_round: int) -> None:
+        self._a_round, self._waiting = a_round, deque[asyncio.Future[None]]()
+
+    async def enter(self) -> None:
+        """Waits to be let in."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._let_in)
+        await waiter
+
+    def _let_in(self) -> None:
+        for _ in range(min(self._a_round, len(self._waiting))):
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._let_in)
+
+
 class Deliveries:
     """The worker. Without a mail server, mail goes to the mailbox."""
 
     def __init__(self, store: Store, webhooks: Webhooks, mail: Mail | None = None) -> None:
         self._store, self._webhooks, self._mail = store, webhooks, mail
+        self._turnstile = Turnstile(A_ROUND)
         self._busy: dict[str, tuple[str, asyncio.Task[None]]] = {}  # subscriber → the lane it came from, and its turn
 
     async def run(self) -> None:
@@ -115,6 +140,7 @@ class Deliveries:
     async def _serve(self, key: str) -> None:
         """One subscriber's turn: it ends when nothing is due, when something failed, and after a while."""
         for turn in range(IN_A_ROW):
+            await self._turnstile.enter()
             with self._store.tx() as tx:
                 visits = _next(tx, key)
             if not visits:

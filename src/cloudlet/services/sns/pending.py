@@ -10,7 +10,7 @@ from cloudlet.store.db import Store, Tx
 
 NEWS = "sns.pending"  # what the deliverer waits for
 FORGOTTEN = "sns.forgotten"  # kind of work: what waits for a subscription that is gone is to be removed
-FORGOTTEN_AT_ONCE = 1000
+FORGOTTEN_AT_ONCE, FORGOTTEN_EVERY_S = 50, 0.01
 # Where subscribers wait for their turn: those that answered last time, those that did not or have not been asked yet,
 # and those that have mail. Who waits in one lane is not delayed by those in another.
 ANSWERING, SILENT, MAIL = "answering", "silent", "mail"
@@ -99,21 +99,25 @@ def forget(tx: Tx, subscription: str) -> None:
     tx.execute("delete from sns_lane where subscription=?", (subscription,))
     row: Any = tx.execute("select id from sns_pending where subscription=? limit 1", (subscription,)).fetchone()
     if row is not None:
-        ((last,),) = tx.execute("select max(id) from sns_pending").fetchall()
-        tx.enqueue(FORGOTTEN, f"{last} {subscription}")
+        tx.execute("insert into sns_forgotten select ?, max(id) from sns_pending where true on conflict (subscription)"
+                   " do update set last=excluded.last", (subscription,))
+        tx.enqueue(FORGOTTEN, "all")
 
 
 class Forgetting:
-    """The loop that removes what waits for those who are gone."""
+    """The loop that removes what waited for those who are gone, so much at a time that nobody is held up."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def remove(self, key: str) -> Outcome:
-        """Some of it: what waited at that time, since it may come back."""
-        last, _, subscription = key.partition(" ")
+    async def remove(self, _key: str) -> Outcome:
+        """Some of it: what waited when they went, since they may be back."""
         with self._store.tx() as tx:
+            row: Any = tx.execute("select subscription, last from sns_forgotten limit 1").fetchone()
+            if row is None:
+                return Done()
             gone = tx.execute("delete from sns_pending where id in (select id from sns_pending where subscription=?"
-                              " and id<=? limit ?) returning 1",
-                              (subscription, int(last), FORGOTTEN_AT_ONCE)).fetchall()
-        return Done() if len(gone) < FORGOTTEN_AT_ONCE else Again(0.0, "what waits for it is removed")
+                              " and id<=? limit ?) returning 1", (*row, FORGOTTEN_AT_ONCE)).fetchall()
+            if len(gone) < FORGOTTEN_AT_ONCE:
+                tx.execute("delete from sns_forgotten where subscription=?", (row[0],))
+        return Again(FORGOTTEN_EVERY_S, "what waits for subscriptions that are gone is removed")
