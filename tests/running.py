@@ -85,7 +85,7 @@ class Cloudlet:
     def kill(self) -> None:
         """kill -9 of the control plane and of nothing else."""
         if self.process is not None:
-            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
             self.process = None
 
