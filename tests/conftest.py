@@ -2,20 +2,38 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import hypothesis
 import pytest
 
 from tests.running import Cloudlet, free_port, free_public_cidr
 
+HANGS_S = 300  # many times what a quick test takes
 SBIN = ":/usr/sbin:/sbin:/usr/local/sbin"
 
 # How long an example takes, and how long it takes to make some, says more of the machine than of the program.
 hypothesis.settings.register_profile("cloudlet", deadline=None,
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("cloudlet")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that waits for what never comes fails, and shows where it stands, instead of holding up the others."""
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(HANGS_S * 10 if item.get_closest_marker("slow") else HANGS_S)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+
+
+def _too_long(number: int, frame: FrameType | None) -> None:
+    raise SystemExit("the test does not end")  # what event loops let through; to pytest it is a failure
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

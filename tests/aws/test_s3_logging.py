@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import running_cloudlet
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 def _logs(s3: Any) -> list[str]:

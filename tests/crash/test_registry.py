@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running_cloudlet
+from tests.crash.test_kill import wait
 from tests.images import Registry, digest
 from tests.running import Cloudlet
 
@@ -89,7 +90,7 @@ def test_what_was_acknowledged_can_be_pulled(tmp_path: Path) -> None:
             time.sleep(random.uniform(0.2, 0.8))
             cloudlet.kill()
             cloudlet.start()
-        time.sleep(0.3)
+        wait("everybody came to mount a layer", lambda: all(pusher.mounted or pusher.unexpected for pusher in pushers))
         for pusher in pushers:
             pusher.stopped.set()
             pusher.join(timeout=30)

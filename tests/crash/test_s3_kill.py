@@ -175,7 +175,7 @@ def test_rot_is_seen_by_readers_and_told(cloudlet: Cloudlet) -> None:
         opened.write(bytes(100))
     with pytest.raises(ResponseStreamingError):  # nobody knows yet: it is broken off
         cloudlet.client("s3").get_object(Bucket="crash", Key="rotten")["Body"].read()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "failed: s3.rotten" not in (told := cloudlet.command("status").stdout):
         assert time.monotonic() < deadline, told
     assert "s3://crash/rotten" in told

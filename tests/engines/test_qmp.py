@@ -15,7 +15,13 @@ from cloudlet.kernel.errors import Busy, Refused
 
 
 @pytest.fixture
-def monitor(tmp_path: Path) -> Iterator[str]:
+def answered() -> threading.Event:
+    """That "slow" was answered."""
+    return threading.Event()
+
+
+@pytest.fixture
+def monitor(tmp_path: Path, answered: threading.Event) -> Iterator[str]:
     """The path of one that answers with the question's name, refuses "no", is slow with "slow" and silent to "hush"."""
     path = str(tmp_path / "monitor")
     listener = socket.socket(socket.AF_UNIX)
@@ -36,6 +42,8 @@ def monitor(tmp_path: Path) -> Iterator[str]:
                         time.sleep(0.1)
                     if name != "hush":
                         client.sendall(json.dumps({**answer, "id": question["id"]}).encode() + b"\n")
+                    if name == "slow":
+                        answered.set()
     thread = threading.Thread(target=serve)
     thread.start()
     yield path
@@ -53,13 +61,14 @@ def test_questions_are_answered_or_refused(monitor: str) -> None:
     asyncio.run(main())
 
 
-def test_an_answer_that_came_while_we_stood_still_counts(monitor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_came_while_we_stood_still_counts(monitor: str, answered: threading.Event,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         found = await qmp.Monitor.connect(monitor, lambda event: None)
         monkeypatch.setattr(qmp, "ANSWER_S_MAX", 0.05)
         asked = asyncio.create_task(found.ask("slow"))
         await asyncio.sleep(0.01)
-        time.sleep(0.3)  # noqa: ASYNC251 - that nothing goes on is the point
+        answered.wait()  # that nothing goes on meanwhile is the point
         assert await asked == "slow"
         await found.close()
     asyncio.run(main())

@@ -140,19 +140,23 @@ def test_a_cancelled_write_keeps_hash_and_file_together(blobs: Blobs) -> None:
 
 
 def test_two_writers_never_mix(blobs: Blobs) -> None:
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"one"
-        await asyncio.sleep(0.05)
-        yield b"two"
-
     async def scenario() -> None:
+        begun, rest = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"one"
+            begun.set()
+            await rest.wait()
+            yield b"two"
+
         upload = await blobs.begin(NAME)
         writer = asyncio.ensure_future(upload.write(slow()))
-        await asyncio.sleep(0.01)
+        await begun.wait()
         with pytest.raises(UploadBusy):
             await upload.write(chunks(b"other"))
         with pytest.raises(UploadBusy):
             await upload.publish(digest_of(b"one"))
+        rest.set()
         await writer
         await upload.publish(digest_of(b"onetwo"))
     asyncio.run(scenario())
@@ -228,11 +232,10 @@ def test_descriptors_are_given_back(blobs: Blobs) -> None:
             reader = blobs.open(digest)
             await anext(reader)  # read in part
             del reader
-            await asyncio.sleep(0.005)
             upload = await blobs.begin(f"{NAME}-{_}")
             await upload.write(chunks(b"abandoned"))
-        assert descriptors() <= before + 1
-    asyncio.run(scenario())
+        await until(lambda: descriptors() <= before + 1)
+    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_only_so_many_running_hashes_are_kept(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:

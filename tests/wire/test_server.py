@@ -288,9 +288,10 @@ def test_a_truncated_body() -> None:
 
 
 def test_a_client_that_leaves_cancels_its_request() -> None:
-    left = asyncio.Event()
+    begun, left = asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request) -> Response:
+        begun.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -299,9 +300,9 @@ def test_a_client_that_leaves_cancels_its_request() -> None:
 
     async def scenario(client: Client) -> None:
         client.send(post(b""))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         client.writer.close()
-        await asyncio.wait_for(left.wait(), 10)
+        await left.wait()
     serve(handler, scenario)
 
 
@@ -396,14 +397,19 @@ def test_further_sockets_come_and_go() -> None:
 
 
 def test_stopping_lets_answers_finish() -> None:
+    begun, enough = asyncio.Event(), asyncio.Event()
+
     async def handler(request: Request) -> Response:
-        await asyncio.sleep(0.2)
+        begun.set()
+        await enough.wait()
         return Response(200, {}, b"done")
 
     async def scenario(client: Client) -> None:
         client.send(post(b""))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         stopping = asyncio.ensure_future(client.server.close())
+        await asyncio.sleep(0.01)
+        enough.set()
         _, headers, body = await client.response()
         assert (body, headers["connection"]) == (b"done", "close")
         await stopping

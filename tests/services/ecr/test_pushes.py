@@ -115,17 +115,21 @@ def test_a_body_that_breaks_off_is_not_a_blob(counter: Counter) -> None:
 def test_two_requests_never_write_to_one_upload(counter: Counter) -> None:
     location = start(counter)
 
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"first"
-        await asyncio.sleep(0.05)
-
     async def scenario() -> None:
+        begun, rest = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"first"
+            begun.set()
+            await rest.wait()
+
         password = base64.b64encode(f"AWS:{counter.password}".encode()).decode()
         headers = {"host": HOST, "authorization": f"Basic {password}"}
         first = asyncio.ensure_future(counter.handler(Request("PATCH", location, "", headers, Body(slow()))))
-        await asyncio.sleep(0.01)
+        await begun.wait()
         second = await counter.send("PATCH", location, b"second")
         assert second.error[:2] == (409, "BLOB_UPLOAD_INVALID")
+        rest.set()
         assert (await first).status == 202
     asyncio.run(scenario())
 
