@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help setup setup-test demo test test-slow lint bench lock clean
+.PHONY: help setup setup-test demo test test-alone test-with-engines test-slow lint bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,18 @@ lint: setup-test ## ruff and mypy
 	@.venv/bin/ruff check src tests bench
 	@.venv/bin/mypy
 
+# What needs nothing but itself runs beside what starts engines and whole Cloudlets, of which one runs at a time.
+ALONE := tests/control tests/kernel tests/services tests/simulation tests/store tests/wire tests/test_coverage.py \
+  tests/test_house.py
+
 test: setup-test lint ## everything this machine can run, in minutes; says what it could not run
-	@packaging/rooted.sh $(PYTHON) -m pytest -m "not slow"
+	@$(MAKE) -s -k -j2 -Otarget test-with-engines test-alone
+
+test-alone:
+	@packaging/rooted.sh $(PYTHON) -m pytest -m "not slow" $(ALONE)
+
+test-with-engines:
+	@packaging/rooted.sh $(PYTHON) -m pytest -m "not slow" $(ALONE:%=--ignore=%)
 
 test-slow: setup-test ## the long suites as well
 	@packaging/rooted.sh $(PYTHON) -m pytest
