@@ -451,3 +451,33 @@ def test_what_is_needed_may_depend_on_the_request(tmp_path: Path) -> None:
         ("s3:CopyObject", ("here", "there")), ("s3:GetObject", ("other/k",))]
     missing = answer(gateway, signed("s3", method="HEAD", url=f"http://{HOST}/missing/k"))
     assert (missing.status, len(identities.asked)) == (404, 4)
+
+
+def test_requests_that_wait_for_the_disk_share_a_commit(tmp_path: Path) -> None:
+    sqs, said = Service("sqs"), list[str]()
+
+    @sqs.write(durable=True)
+    def delete_queue(call: Any, tx: Any, request: Any) -> Any:
+        tx.execute("insert into gone values (?)", (request["QueueUrl"],))
+
+    @sqs.wait
+    async def send_message(call: Any, store: Any, request: Any) -> Any:
+        with store.tx(shared=True) as tx:
+            tx.execute("insert into gone values (?)", (request["QueueUrl"],))
+        await store.flush(tx)
+    gateway = gateway_of(sqs, directory=tmp_path)
+    gateway.store.create_tables("create table if not exists gone (url text)")
+
+    def note(cursor: object, sql: str, values: object) -> bool:
+        said.append(sql)
+        return True
+
+    async def ask() -> list[Response]:
+        return await asyncio.gather(*(gateway.handle(json_request(
+            SQS, operation, b'{"QueueUrl": "u", "MessageBody": "b"}', "sqs"))
+            for operation in ("DeleteQueue", "SendMessage") * 3))
+    store: Any = gateway.store
+    store._db.exec_trace = note
+    assert [answer.status for answer in asyncio.run(ask())] == [200] * 6
+    written = said[said.index("insert into gone values (?)"):]
+    assert written.count("insert into gone values (?)") == 6 and written.count("commit") == 1

@@ -121,7 +121,7 @@ class Gateway:
         signed = sigv2.read(request, now) if second else sigv4.read(request, faults)
         if not second:
             sigv4.check_time(signed, now, faults)
-        with self.store.tx() as tx:
+        with self.store.tx(shared=True) as tx:  # or each request would commit for those that wait for the disk together
             credential = sigv4.find_credential(self.identities, tx, signed, now, faults)
         key = b""
         if second:
