@@ -46,6 +46,7 @@ class Call:
     access_key_id: str = ""
     user_agent: str = ""
     referer: str = ""
+    trace: str = ""  # its X-Amzn-Trace-Id
     names_region: bool = True  # whether its signature does; what has none, or S3's old one, counts as of the default
     is_form: bool = False  # whether a browser's form means it
 

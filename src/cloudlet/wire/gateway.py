@@ -134,7 +134,7 @@ class Gateway:
         exchange.call = call = Call(
             exchange.request_id, principal.account, region, principal, now, request.endpoint, request.source,
             signed.scope.access_key_id, request.headers.get("user-agent", ""), request.headers.get("referer", ""),
-            names_region=not second)
+            request.headers.get("x-amzn-trace-id", ""), names_region=not second)
         if protocol.takes_unsigned:
             message = await self._checked(message, signed.verified(key), target)
         return call, message

@@ -180,6 +180,28 @@ def test_the_phases_of_a_policy() -> None:
         assert found == sorted(found) and (found[0], round(found[-1])) == (1.0, 3600) and len(found) == 50
 
 
+def test_what_counts_is_shown_and_is_an_hour_at_most(post: Post) -> None:
+    arn = post.subscribed(DeliveryPolicy='{"healthyRetryPolicy": {"numRetries": 5}}')
+
+    def shown() -> Any:
+        attributes = post.room.sns("GetSubscriptionAttributes", SubscriptionArn=arn)["Attributes"]
+        return json.loads(attributes["EffectiveDeliveryPolicy"])
+    assert shown() == {
+        "healthyRetryPolicy": {"minDelayTarget": 20, "maxDelayTarget": 20, "numRetries": 5, "numMaxDelayRetries": 0,
+                               "numNoDelayRetries": 0, "numMinDelayRetries": 0, "backoffFunction": "linear"},
+        "sicklyRetryPolicy": None, "throttlePolicy": None, "guaranteed": False,
+        "requestPolicy": {"headerContentType": "text/plain; charset=UTF-8"}}
+    policy = {"http": {"disableSubscriptionOverrides": True, "defaultThrottlePolicy": {"maxReceivesPerSecond": 7}}}
+    post.room.sns("SetTopicAttributes", TopicArn=topic_arn("t"), AttributeName="DeliveryPolicy",
+                  AttributeValue=json.dumps(policy))
+    assert (shown()["healthyRetryPolicy"]["numRetries"], shown()["throttlePolicy"]) == (3, {"maxReceivesPerSecond": 7})
+    long = {"minDelayTarget": 36, "maxDelayTarget": 36, "numRetries": 100}
+    asked = {"SubscriptionArn": arn, "AttributeName": "DeliveryPolicy"}
+    post.room.sns("SetSubscriptionAttributes", **asked, AttributeValue=json.dumps({"healthyRetryPolicy": long}))
+    too_long = json.dumps({"healthyRetryPolicy": {**long, "maxDelayTarget": 37}})
+    assert "must not exceed 3600" in post.room.wrong("SetSubscriptionAttributes", **asked, AttributeValue=too_long)
+
+
 def test_a_topic_may_forbid_other_policies() -> None:
     topic = Topic(f"{ACCOUNT}/us-east-1/t", 0.0, {"DeliveryPolicy": json.dumps({"http": {
         "disableSubscriptionOverrides": True, "defaultHealthyRetryPolicy": {"numRetries": 1},

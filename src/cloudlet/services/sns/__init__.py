@@ -13,6 +13,7 @@ from cloudlet.services.sns import (
     subscription_attributes,
     subscriptions,
     tags,
+    texts,
     topic_attributes,
     topics,
 )
@@ -26,7 +27,7 @@ from cloudlet.store.db import Store, Tx
 
 __all__ = ["TABLES", "Topic", "controller", "find_by_arn", "newest_mail", "page", "permissions", "publishing",
            "send", "sns",
-           "subscription_attributes", "subscriptions", "tags", "topic_attributes", "topics"]
+           "subscription_attributes", "subscriptions", "tags", "texts", "topic_attributes", "topics"]
 
 TABLES = resources.files("cloudlet.services.sns").joinpath("tables.sql").read_text()
 

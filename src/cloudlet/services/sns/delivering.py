@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from cloudlet.kernel import policy
 from cloudlet.kernel.errors import AwsError
-from cloudlet.services.sns import filters, mailbox, pending, status_logs
+from cloudlet.services.sns import filters, pending, status_logs
+from cloudlet.services.sns import texts as text_messages
 from cloudlet.services.sns.envelopes import Notification
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Subscription, Topic
@@ -77,7 +78,8 @@ def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], en
         if protocol == "sqs":
             _into_queue(tx, topic, subscription, message, texts[protocol], form, request_id)
         elif protocol == "sms":
-            mailbox.put_text(tx, subscription.endpoint, texts[protocol], topic.attributes.get("DisplayName", ""))
+            text_messages.send(tx, topic.scope, subscription.endpoint, texts[protocol], message.attributes,
+                               topic.attributes.get("DisplayName", ""))
         else:
             body = texts[protocol] if subscription.raw else form.enveloped(subscription)
             pending.add(tx, subscription, "Notification", message.id, request_id, body, subscription.raw)
@@ -89,6 +91,8 @@ def _into_queue(tx: Tx, topic: Topic, subscription: Subscription, message: Messa
         entry: dict[str, Any] = {"MessageBody": text, "MessageAttributes": message.attributes}
     else:
         entry = {"MessageBody": form.enveloped(subscription)}
+    if message.trace:
+        entry["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": message.trace}}
     put_in = put(tx, topic, subscription.endpoint, {**entry, **_order(message, subscription.endpoint)})
     _tell(tx, topic, subscription, message.id, text, put_in, request_id)
     if not isinstance(put_in, Failure):

@@ -18,6 +18,7 @@ _MAIL: dict[str, Any] = {"minDelayTarget": 10, "maxDelayTarget": 600, "numRetrie
          "numNoDelayRetries": 0, "numMinDelayRetries": 2, "backoffFunction": "exponential"}
 _NUMBERS = {"minDelayTarget": (1, 3600), "maxDelayTarget": (1, 3600), "numRetries": (0, 100),
             "numMaxDelayRetries": (0, 100), "numNoDelayRetries": (0, 100), "numMinDelayRetries": (0, 100)}
+TOTAL_S_MAX = 3600  # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 CONTENT_TYPE = "text/plain; charset=UTF-8"
 _TYPES = re.compile(r"(text/(css|csv|html|plain|xml)|application/(atom\+xml|json|octet-stream|soap\+xml"
                     r"|x-www-form-urlencoded|xhtml\+xml|xml))(; ?charset=(UTF-8|utf-8|ISO-8859-1|iso-8859-1))?")
@@ -72,6 +73,9 @@ def _check_retries(retries: Any, where: str) -> None:
             whole["numRetries"]):
         raise invalid(f"{where}DeliveryPolicy: healthyRetryPolicy.numRetries must be greater than or equal to the"
                       " retries of its phases")
+    if sum(_delays_s(whole)) > TOTAL_S_MAX:
+        raise invalid(f"{where}DeliveryPolicy: healthyRetryPolicy: the total retry time must not exceed {TOTAL_S_MAX}"
+                      " seconds")
 
 
 def _of(topic: Topic, subscription: Subscription, name: str) -> dict[str, Any]:
@@ -96,11 +100,14 @@ def pause_s(topic: Topic, subscription: Subscription) -> float:
 
 
 def delays_s(topic: Topic, subscription: Subscription) -> list[float]:
-    """How long to wait before each further attempt: at once, then at the shortest interval, then at growing ones, then
-    at the longest."""
-    policy = {**_DEFAULT, **_of(topic, subscription, "healthyRetryPolicy")}
+    """How long to wait before each further attempt."""
     if subscription.protocol.startswith("email"):
-        policy = _MAIL
+        return _delays_s(_MAIL)
+    return _delays_s({**_DEFAULT, **_of(topic, subscription, "healthyRetryPolicy")})
+
+
+def _delays_s(policy: dict[str, Any]) -> list[float]:
+    """At once, then at the shortest interval, then at growing ones, then at the longest."""
     low, high = float(policy["minDelayTarget"]), float(policy["maxDelayTarget"])
     before, after = (0.0,) * policy["numNoDelayRetries"] + (low,) * policy["numMinDelayRetries"], (
         (high,) * policy["numMaxDelayRetries"])
@@ -118,6 +125,15 @@ def _between(function: str, low: float, high: float, part: float) -> float:
             return low + (high - low) * part * (part + 1) / 2
         case _:
             return low + (high - low) * part
+
+
+def effective_of(topic: Topic, subscription: Subscription) -> str:
+    """What counts for a subscription of a web server."""
+    throttle, request = (_of(topic, subscription, name) for name in ("throttlePolicy", "requestPolicy"))
+    return json.dumps({
+        "healthyRetryPolicy": {**_DEFAULT, **_of(topic, subscription, "healthyRetryPolicy")},
+        "sicklyRetryPolicy": None, "throttlePolicy": throttle or None,
+        "requestPolicy": {"headerContentType": CONTENT_TYPE, **request}, "guaranteed": False}, separators=(",", ":"))
 
 
 def effective(text: str | None) -> str:

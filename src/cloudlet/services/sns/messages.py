@@ -14,19 +14,24 @@ from cloudlet.services.sns.records import Topic
 from cloudlet.services.sns.service import InvalidParameterValue, invalid
 
 SUBJECT_MAX, NAME_MAX = 100, 256
+# Of the names that AWS has kept for itself, those by which publishers say how text messages and pushes are sent.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html#sns-attrib-mobile-reserved
+RESERVED = ("AWS.SNS.SMS.", "AWS.SNS.MOBILE.", "AWS.MM.SMS.")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_\-.]+")
 _TYPE = re.compile(r"(String|Number|Binary)(\..+)?")
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 _TOKEN = re.compile(r"[!-~]{1,128}")
+TRACE = re.compile(r"[!-~]{1,256}")  # https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 
 Attributes = Mapping[str, Mapping[str, Any]]  # name → DataType and StringValue or BinaryValue
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message on its way. `text` is what queues get; `group` and `token` are those of FIFO topics, "" for none."""
+    """A message on its way. `text` is what queues get; `group` and `token` are those of FIFO topics, "" for none,
+    `trace` is a tracing header."""
 
     id: str
     text: str
@@ -35,6 +40,7 @@ class Message:
     group: str = ""
     token: str = ""
     sequence: str = ""
+    trace: str = ""
 
 
 def size_of(entry: Mapping[str, Any]) -> int:
@@ -76,7 +82,7 @@ def _check_name(name: str) -> None:
     if name.startswith(".") or name.endswith(".") or ".." in name:
         raise InvalidParameterValue(f"The message attribute name '{name}' can not start or end with a '.' character,"
                                     " and can not have successive '.' characters.")
-    if name.lower().startswith(("aws.", "amazon.")):
+    if name.lower().startswith(("aws.", "amazon.")) and not name.startswith(RESERVED):
         raise InvalidParameterValue(f"The message attribute name '{name}' can not start with 'AWS.' or 'Amazon.'.")
 
 

@@ -11,7 +11,7 @@ from cloudlet.kernel.batches import each
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sns import delivering, endpoints, mailbox, messages, order
+from cloudlet.services.sns import delivering, endpoints, messages, order, texts
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Topic, require
 from cloudlet.services.sns.service import (
@@ -29,7 +29,6 @@ from cloudlet.services.sns.service import (
 from cloudlet.store.db import Tx
 
 ENTRIES_MAX = 10
-TEXT_MAX = 1600  # characters of a text message
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -49,9 +48,9 @@ def _target_arns(call: Call, request: Input) -> list[str]:
 def publish(call: Call, tx: Tx, request: Input) -> Output:
     """Sends a message to a topic, or a text to a telephone. Every queue that wants it has it when this is answered."""
     if request.get("PhoneNumber"):
-        return _text(tx, request)
+        return _text(call, tx, request)
     topic = require(call, tx, *_target(request))
-    return put(tx, topic, request, call.endpoint, call.request_id)
+    return put(tx, topic, request, call.endpoint, call.request_id, call.trace)
 
 
 @sns.write(resources=topic_arns, action="sns:Publish", durable=True)
@@ -68,29 +67,33 @@ def publish_batch(call: Call, tx: Tx, request: Input) -> Output:
         raise BatchEntryIdsNotDistinct()
     if sum(map(messages.size_of, entries)) > topic.bytes_max:
         raise BatchRequestTooLong()
-    return each(entries, lambda entry: put(tx, topic, entry, call.endpoint, call.request_id))
+    return each(entries, lambda entry: put(tx, topic, entry, call.endpoint, call.request_id, call.trace))
 
 
-def _text(tx: Tx, request: Input) -> Any:
+def _text(call: Call, tx: Tx, request: Input) -> Any:
     """A text message."""
     if request.get("TopicArn") or request.get("TargetArn"):
         raise invalid("Only one of TopicArn, TargetArn and PhoneNumber may be given")
     endpoints.check_number(request["PhoneNumber"], "PhoneNumber Reason: not valid to publish to")
     messages.check_content(request)
     text = messages.texts_of(request, ("sms",))["sms"]
-    if len(text) > TEXT_MAX:
+    attributes = request.get("MessageAttributes") or {}
+    texts.check(attributes)
+    if len(text) > texts.TEXT_MAX:
         raise invalid("Message too long")
-    mailbox.put_text(tx, request["PhoneNumber"], text)
+    texts.send(tx, call.scope, request["PhoneNumber"], text, attributes)
     return {"MessageId": as_uuid(tx.token(32))}
 
 
-def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str) -> dict[str, str]:
+def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str,
+        trace: str = "") -> dict[str, str]:
     """Publishes one message; what is answered of it. Raises AWS's errors, and then nobody got anything.
 
     A FIFO topic that had it in the last five minutes answers as it did then.
     """
     messages.check(topic, entry)
-    texts = messages.texts_of(entry, endpoints.DELIVERED)
+    texts.check(entry.get("MessageAttributes") or {})
+    said = messages.texts_of(entry, endpoints.DELIVERED)
     group, token = messages.order(topic, entry)
     scoped = f"{group}\n{token}" if topic.attributes.get("FifoThroughputScope") == "MessageGroup" else token
     known = order.find_duplicate(tx, topic.key, scoped) if topic.fifo else None
@@ -99,6 +102,6 @@ def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_i
     name = as_uuid(tx.token(32))
     sequence = order.remember(tx, topic.key, scoped, name) if topic.fifo else ""
     delivering.fan_out(tx, topic, Message(
-        name, texts["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token, sequence),
-        texts, endpoint, request_id)
+        name, said["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token, sequence,
+        trace if messages.TRACE.fullmatch(trace) else ""), said, endpoint, request_id)
     return {"MessageId": name, **({"SequenceNumber": sequence} if sequence else {})}

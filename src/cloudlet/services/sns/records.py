@@ -32,6 +32,11 @@ class Topic:
         return self.key.partition("/")[0]
 
     @property
+    def scope(self) -> str:
+        """`ACCOUNT/REGION`."""
+        return self.key.rpartition("/")[0]
+
+    @property
     def arn(self) -> str:
         """`arn:aws:sns:REGION:ACCOUNT:NAME`."""
         return arn_of_key(self.key)

@@ -89,15 +89,17 @@ def _check_redrive(topic_key: str, text: str, where: str) -> None:
         raise invalid(f"{where}RedrivePolicy: must use a standard queue as DLQ for a standard topic")
 
 
-def view(subscription: Subscription) -> dict[str, str]:
+def view(tx: Tx, subscription: Subscription) -> dict[str, str]:
     """All that a subscription says of itself."""
-    topic = subscription.arn.rpartition(":")[0]
+    topic, effective = subscription.arn.rpartition(":")[0], {}
+    if subscription.protocol in ("http", "https") and (found := tx.get(Topic, subscription.topic)) is not None:
+        effective["EffectiveDeliveryPolicy"] = delivery_policies.effective_of(found, subscription)
     return {
         "SubscriptionArn": subscription.arn, "TopicArn": topic, "Owner": subscription.owner,
         "Protocol": subscription.protocol, "Endpoint": subscription.endpoint, "RawMessageDelivery": "false",
         "PendingConfirmation": "true" if subscription.token else "false",
         "ConfirmationWasAuthenticated": "true" if not subscription.token and subscription.secure else "false",
-        "SubscriptionPrincipal": subscription.principal, **subscription.attributes}
+        "SubscriptionPrincipal": subscription.principal, **effective, **subscription.attributes}
 
 
 def require(call: Call, tx: Tx, arn: str) -> Subscription:
@@ -118,7 +120,7 @@ def check_owner(call: Call, subscription: Subscription) -> None:
 @sns.read(resources=any_resource)
 def get_subscription_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """What a subscription is like."""
-    return {"Attributes": view(require(call, tx, request["SubscriptionArn"]))}
+    return {"Attributes": view(tx, require(call, tx, request["SubscriptionArn"]))}
 
 
 @sns.write(resources=any_resource, durable=True)

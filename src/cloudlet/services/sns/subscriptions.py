@@ -76,7 +76,7 @@ def _check_limits(tx: Tx, topic: Topic) -> None:
 
 def _known(tx: Tx, request: Input, known: Subscription, asked: dict[str, str]) -> Any:
     """The answer for an endpoint that is subscribed already."""
-    shown = subscription_attributes.view(known)
+    shown = subscription_attributes.view(tx, known)
     wanted = subscription_attributes.merged(tx, known.topic, known.protocol, known.attributes, asked,
                                             "Attributes Reason: ")
     if any(shown.get(name) != wanted.get(name) for name in asked):
