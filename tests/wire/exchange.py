@@ -70,7 +70,8 @@ def request_of(method: str, url: str, headers: Mapping[str, str], *parts: bytes,
     _, _, path, query, _ = urlsplit(url)
     size = sum(map(len, parts)) if length == -1 else length
     given = {name.lower(): value for name, value in headers.items()}
-    return Request(method, path or "/", query, {"host": HOST, **given}, Body(once(*parts), size))
+    sized = {} if size is None or method == "GET" else {"content-length": str(size)}
+    return Request(method, path or "/", query, {"host": HOST, **sized, **given}, Body(once(*parts), size))
 
 
 def signed(service: str, body: bytes = b"", *, method: str = "POST", url: str = f"http://{HOST}/",

@@ -39,7 +39,25 @@ def put(body: bytes, headers: dict[str, str] | None = None) -> Request:
 def test_a_body_that_is_not_what_was_signed(gateway: Gateway) -> None:
     request = put(b"right")
     wrong = request_of("PUT", S3_URL, dict(request.headers), b"wrong")
+    response = answer(gateway, wrong)
+    assert code_of(response) == "XAmzContentSHA256Mismatch"
+    for said, body in (("ClientComputed", b"right"), ("S3Computed", b"wrong")):
+        assert f"<{said}ContentSHA256>{hashlib.sha256(body).hexdigest()}</{said}ContentSHA256>" in text_of(response)
+
+
+def test_its_signed_digest_is_looked_at_first(gateway: Gateway) -> None:
+    md5 = {"Content-MD5": base64.b64encode(hashlib.md5(b"other").digest()).decode(), "x-amz-checksum-crc32": "AAAAAA=="}
+    request = put(b"right", md5)
+    wrong = request_of("PUT", S3_URL, dict(request.headers), b"wrong")
     assert code_of(answer(gateway, wrong)) == "XAmzContentSHA256Mismatch"
+    assert code_of(answer(gateway, request)) == "BadDigest"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_comes_with_a_question_is_not_read(gateway: Gateway, method: str) -> None:
+    request = signed("s3", b"said", method=method, url=S3_URL, headers={"Content-MD5": "x"})
+    other = request_of(method, S3_URL, dict(request.headers), b"")
+    assert code_of(answer(gateway, other)) not in ("XAmzContentSHA256Mismatch", "InvalidDigest")
 
 
 @pytest.mark.parametrize("algorithm", digests.ALGORITHMS)
@@ -65,7 +83,9 @@ def test_crcs(algorithm: str, expected: int) -> None:
 def test_content_md5(gateway: Gateway) -> None:
     md5 = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
     assert answer(gateway, put(b"hello", {"Content-MD5": md5})).status == 200
-    assert code_of(answer(gateway, put(b"hallo", {"Content-MD5": md5}))) == "BadDigest"
+    response = answer(gateway, put(b"hallo", {"Content-MD5": md5}))
+    assert code_of(response) == "BadDigest"
+    assert f"<ExpectedDigest>{hashlib.md5(b'hello').hexdigest()}</ExpectedDigest>" in text_of(response)
     assert code_of(answer(gateway, put(b"hello", {"Content-MD5": "x"}))) == "InvalidDigest"
 
 
@@ -132,7 +152,7 @@ def signing(kind: str, headers: dict[str, str], secret: str) -> Request:
     return request_of("PUT", S3_URL, dict(request.headers.items()))
 
 
-CHUNKS = [b"hello ", b"w" * 70_000, b"orld"]
+CHUNKS = [b"hello " * 2000, b"w" * 70_000, b"orld"]
 CRC32 = {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(b"".join(CHUNKS)).to_bytes(4, "big")).decode()}
 KINDS = {"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": None, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": CRC32,
          "STREAMING-UNSIGNED-PAYLOAD-TRAILER": CRC32}
@@ -156,22 +176,64 @@ def test_chunks_as_botocore_makes_them(gateway: Gateway) -> None:
 @pytest.mark.parametrize(("tamper", "code"), [
     (lambda raw: raw.replace(b"hello", b"hallo"), ("SignatureDoesNotMatch", "BadDigest")),
     (lambda raw: raw[:200], ("IncompleteBody",)),
-    (lambda raw: raw[:-80_000] if len(raw) > 80_000 else raw[:3], ("IncompleteBody", "InvalidChunkSizeError")),
-    (lambda raw: b"zz" + raw, ("InvalidChunkSizeError",)),
-    (lambda raw: b"7" + raw[1:], ("InvalidChunkSizeError", "SignatureDoesNotMatch")),
-    (lambda raw: b"f" * 5000, ("InvalidChunkSizeError",)),
-    (lambda raw: b"", ("InvalidChunkSizeError", "IncompleteBody"))])
+    (lambda raw: raw[:-80_000] if len(raw) > 80_000 else raw[:3], ("IncompleteBody",)),
+    (lambda raw: b"zz" + raw, ("IncompleteBody",)),
+    (lambda raw: b"7" + raw[1:], ("IncompleteBody", "SignatureDoesNotMatch")),
+    (lambda raw: b"f" * 5000, ("IncompleteBody",)),
+    (lambda raw: b"", ("IncompleteBody",))])
 def test_chunks_gone_wrong(gateway: Gateway, kind: str, tamper: Any, code: tuple[str, ...]) -> None:
     response = answer(gateway, chunked(kind, CHUNKS, KINDS[kind], tamper=tamper))
     assert (response.status // 100, code_of(response) in code) == (4, True), text_of(response)
 
 
 def test_chunks_must_come_to_the_announced_length(gateway: Gateway) -> None:
-    for length in ("70009", "70011"):
+    for length in ("82003", "82005"):
         request = chunked(next(iter(KINDS)), CHUNKS, headers={"X-Amz-Decoded-Content-Length": length})
-        assert code_of(answer(gateway, request)) == "IncompleteBody"
+        response = answer(gateway, request)
+        assert code_of(response) == "IncompleteBody"
+        assert f"<NumberBytesExpected>{length}</NumberBytesExpected>" in text_of(response)
+        assert "<NumberBytesProvided>82004</NumberBytesProvided>" in text_of(response)
     request = chunked(next(iter(KINDS)), CHUNKS, headers={"X-Amz-Decoded-Content-Length": "many"})
     assert code_of(answer(gateway, request)) == "MissingContentLength"
+
+
+def test_signed_chunks_are_large_but_for_the_last(gateway: Gateway) -> None:
+    for kind in KINDS:
+        response = answer(gateway, chunked(kind, [b"x" * 1024, b"y" * 9000], KINDS[kind] and {
+            "x-amz-checksum-crc32": base64.b64encode(zlib.crc32(b"x" * 1024 + b"y" * 9000).to_bytes(4)).decode()}))
+        if kind.startswith("STREAMING-UNSIGNED"):
+            assert response.status == 200
+        else:
+            assert (response.status, code_of(response)) == (403, "InvalidChunkSizeError")
+            assert "<Chunk>2</Chunk><BadChunkSize>1024</BadChunkSize>" in text_of(response)
+
+
+@pytest.mark.parametrize(("tamper", "code"), [  # what S3 makes of the line before a chunk
+    (lambda raw: raw.replace(b";chunk-signature=", b" ; chunk-signature = "), ""),
+    (lambda raw: raw.replace(b";chunk-signature", b";a=b;chunk-signature"), "SignatureDoesNotMatch"),
+    (lambda raw: raw.replace(b"\r\nhello", b";a=b\r\nhello"), "IncompleteBody"),
+    (lambda raw: raw.replace(b";chunk-signature", b";"), "SignatureDoesNotMatch"),
+    (lambda raw: raw.replace(b";chunk-signature=", b";chunk-signature=;"), "IncompleteBody")])
+def test_the_parameters_of_a_chunk(gateway: Gateway, tamper: Any, code: str) -> None:
+    response = answer(gateway, chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", CHUNKS, tamper=tamper))
+    assert (response.status == 200, code_of(response) if code else "") == (not code, code), text_of(response)
+    assert ("<StringToSign>AWS4-HMAC-SHA256-PAYLOAD" in text_of(response)) == (code == "SignatureDoesNotMatch")
+
+
+@pytest.mark.parametrize(("trailer", "right"), [
+    ("x-amz-checksum-crc32,", True), ("x-amz-checksum-crc32, ", True), ("x-amz-checksum-crc32,,", True),
+    (", x-amz-checksum-crc32", False), ("x-amz-checksum-crc32, ,", False), ("x-amz-checksum-crc16", False),
+    ("x-amz-checksum-crc32,x-amz-meta-a", False), ("content-md5", False)])
+def test_which_trailers_there_are(gateway: Gateway, trailer: str, right: bool) -> None:
+    kind = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+    response = answer(gateway, chunked(kind, CHUNKS, CRC32, headers={"X-Amz-Trailer": trailer}))
+    assert response.status == (200 if right else 400)
+    assert right or "The value specified in the x-amz-trailer header is not supported" in text_of(response)
+
+
+def test_a_trailer_needs_chunks(gateway: Gateway) -> None:
+    request = put(b"hello", {"x-amz-trailer": "x-amz-checksum-crc32"})
+    assert code_of(answer(gateway, request)) == "MalformedTrailerError"
 
 
 def test_trailers_must_be_those_announced(gateway: Gateway) -> None:

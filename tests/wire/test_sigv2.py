@@ -188,7 +188,8 @@ def test_links_that_cannot_be_right(gateway: Gateway, old: str, new: str, messag
     ({"authorization": "AWS test"}, "InvalidArgument"), ({"authorization": "AWS :c2ln"}, "InvalidArgument"),
     ({"authorization": "AWS "}, "InvalidArgument"), ({"date": ""}, "AccessDenied"), ({"date": "soon"}, "AccessDenied"),
     ({"date": formatdate(NOW - 1000, usegmt=True)}, "RequestTimeTooSkewed"),
-    ({"x-amz-date": "20010101T000000Z"}, "RequestTimeTooSkewed")])
+    ({"x-amz-date": "20010101T000000Z"}, "RequestTimeTooSkewed"),
+    ({"x-amz-date": "", "date": formatdate(NOW, usegmt=True)}, "AccessDenied")])
 def test_headers_that_cannot_be_right(gateway: Gateway, headers: dict[str, str], code: str) -> None:
     good = by_header()
     assert answer(gateway, good).status == 200

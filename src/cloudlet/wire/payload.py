@@ -17,7 +17,7 @@ from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, upd
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
-from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed
+from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed, is_digest, mismatched
 
 SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -26,6 +26,7 @@ UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 CHOSEN = "x-amz-sdk-checksum-algorithm"
 
 LINE_MAX = 4096  # bytes of a chunk's header or a trailer
+CHUNK_BYTES_MIN = 8192  # of each signed chunk but the last
 TRAILERS_MAX = 16
 
 BadDigest = declare("BadDigest")
@@ -33,7 +34,8 @@ InvalidDigest = declare("InvalidDigest", "The Content-MD5 you specified was inva
 InvalidRequest = declare("InvalidRequest")
 IncompleteBody = declare(
     "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
-InvalidChunk = declare("InvalidChunkSizeError", "The chunk is not as aws-chunked requires")
+InvalidChunk = declare("InvalidChunkSizeError", "Only the last chunk is allowed to have a size less than"
+                       f" {CHUNK_BYTES_MIN} bytes", status=403)
 MalformedTrailer = declare(
     "MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our"
     " published schema.")
@@ -55,22 +57,54 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str], faults: Faults, limit: int, *,
                          says_checksums: bool = True) -> bytes:
     """The same for a body that was read whole."""
-    body = verified(Body(_once(data), len(data)), signed, headers, faults, says_checksums=says_checksums)
+    body = verified(Body(_once(data), len(data)), signed, headers, faults, says_checksums=says_checksums, streams=False)
     return await body.read(limit)
 
 
 def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Faults, *,
-             says_checksums: bool = True) -> Body:
+             says_checksums: bool = True, streams: bool = True) -> Body:
     """The body that the customer meant, verified as it is read. Raises AwsError for what can be seen beforehand.
 
     `says_checksums`: whether x-amz-checksum-… headers speak of the body; those of CompleteMultipartUpload do not.
+    `streams`: it is an object's; of others S3 says an MD5 in another way.
     """
-    claims, said = _announced(headers, says_checksums), signed.payload
-    if said is not None and said.startswith(STREAMING):
+    claims, said = _announced(headers, says_checksums, streams), signed.payload
+    if said is not None and said.startswith(STREAMING) and signed.may_sign_chunks:
         return _Chunks(body, signed, headers, faults, claims)
-    if said is not None and said != UNSIGNED:
-        claims.append(_Claim("sha256", bytes.fromhex(said), faults.body_mismatch or faults.mismatch))
+    if streams and body.length == 0 and not ("content-length" in headers or "transfer-encoding" in headers):
+        raise MissingContentLength()
+    if _late(headers):
+        raise MalformedTrailer()  # nothing comes after such a body
+    if said is not None and said != UNSIGNED:  # what is no digest is another one
+        _check_decoded_length(body, said, headers)
+        claims.insert(0, _Claim("sha256", bytes.fromhex(said) if is_digest(said) else b"", _other_body(faults, said)))
     return _Plain(body, claims)
+
+
+def _check_decoded_length(body: Body, said: str, headers: Mapping[str, str]) -> None:
+    """Raises where a body that may not come in chunks has another length than its chunks are said to have."""
+    if not said.startswith(STREAMING):
+        return
+    length = _decoded_length(headers)
+    if body.length is not None and length != body.length:
+        raise _other_length(length, body.length)
+
+
+def _decoded_length(headers: Mapping[str, str]) -> int:
+    """The length of what comes in chunks. Raises MissingContentLength."""
+    length = headers.get("x-amz-decoded-content-length", "")
+    if not (length.isascii() and length.isdigit() and len(length) < 19):
+        raise MissingContentLength()
+    return int(length)
+
+
+def _other_length(expected: int, came: int) -> AwsError:
+    return IncompleteBody(NumberBytesExpected=str(expected), NumberBytesProvided=str(came))
+
+
+def _terminated() -> AwsError:
+    """What S3 says of chunks that end too early or are not written as they should be."""
+    return IncompleteBody("The request body terminated unexpectedly")
 
 
 def require_checksum(headers: Mapping[str, str]) -> None:
@@ -82,14 +116,14 @@ def require_checksum(headers: Mapping[str, str]) -> None:
 class _Claim:
     """What a client says that a digest comes to (None: not known yet, a trailer says it)."""
 
-    def __init__(self, algorithm: str, expected: bytes | None, error: Callable[[], AwsError],
+    def __init__(self, algorithm: str, expected: bytes | None, differs: Callable[[bytes], AwsError],
                  is_checksum: bool = False) -> None:
-        self.algorithm, self.expected, self._error, self.is_checksum = algorithm, expected, error, is_checksum
+        self.algorithm, self.expected, self._differs, self.is_checksum = algorithm, expected, differs, is_checksum
 
     def settle(self, actual: bytes) -> None:
         """Raises unless the bytes came to what was announced."""
         if self.expected is not None and not hmac.compare_digest(actual, self.expected):
-            raise self._error()
+            raise self._differs(actual)
 
 
 def _said(headers: Mapping[str, str]) -> list[str]:
@@ -99,24 +133,29 @@ def _said(headers: Mapping[str, str]) -> list[str]:
 
 
 def _late(headers: Mapping[str, str]) -> list[str]:
-    """The same of the checksums that a trailer will say."""
-    return [name.removeprefix(HEADER) for name in _trailers(headers) if name.startswith(HEADER)]
+    """The same of the checksums that a trailer will say. Raises for a trailer that is none; commas may follow."""
+    if "x-amz-trailer" not in headers:
+        return []
+    names = [name.strip().lower() for name in headers["x-amz-trailer"].strip().rstrip(",").split(",")]
+    found = [name.removeprefix(HEADER) for name in names if name.startswith(HEADER)]
+    if len(found) < len(names) or not ALGORITHMS.keys() >= set(found):
+        raise InvalidRequest("The value specified in the x-amz-trailer header is not supported")
+    return found
 
 
-def _trailers(headers: Mapping[str, str]) -> set[str]:
-    return {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",") if name.strip()}
-
-
-def _announced(headers: Mapping[str, str], says_checksums: bool) -> list["_Claim"]:
+def _announced(headers: Mapping[str, str], says_checksums: bool, streams: bool) -> list["_Claim"]:
     claims = []
     if says_checksums:
         said, late = _said(headers), _late(headers)
-        claims = [_claim_of(name, headers[HEADER + name]) for name in said]
-        if len(said) + len(late) > 1:
+        if len(said) > 1 or len(late) > 1:
             raise InvalidRequest(f"Expecting a single {HEADER} header. Multiple checksum Types are not allowed.")
+        if said and late:
+            raise InvalidRequest(f"Expecting a single {HEADER} header")
+        claims = [_claim_of(name, headers[HEADER + name]) for name in said]
         _check_chosen(headers, said or late)
     if "content-md5" in headers:
-        claims.append(_Claim("md5", _decoded(headers["content-md5"], "md5"), _md5_differs))
+        expected = _decoded(headers["content-md5"], "md5")
+        claims.append(_Claim("md5", expected, _other_md5(expected.hex() if streams else headers["content-md5"])))
     return claims
 
 
@@ -128,7 +167,7 @@ def _check_chosen(headers: Mapping[str, str], said: list[str]) -> None:
     if chosen not in ALGORITHMS:
         raise InvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid"
                              f" types: [{', '.join(ALGORITHMS).upper()}]")
-    if not said and "content-md5" not in headers:
+    if not said:
         raise InvalidRequest(f"{CHOSEN} specified, but no corresponding {HEADER}* or x-amz-trailer headers were found.")
     if said and said != [chosen]:
         raise InvalidRequest(f"Value for {CHOSEN} header is invalid.")
@@ -141,12 +180,18 @@ def _claim_of(algorithm: str, value: str | None) -> _Claim:
     return _Claim(algorithm, expected, _bad_digest(algorithm.upper()), is_checksum=True)
 
 
-def _bad_digest(what: str) -> Callable[[], AwsError]:
-    return lambda: BadDigest(f"The {what} you specified did not match the calculated checksum.")
+def _bad_digest(what: str) -> Callable[[bytes], AwsError]:
+    return lambda _: BadDigest(f"The {what} you specified did not match the calculated checksum.")
 
 
-def _md5_differs() -> AwsError:
-    return BadDigest("The Content-MD5 you specified did not match what we received.")
+def _other_md5(expected: str) -> Callable[[bytes], AwsError]:
+    return lambda actual: BadDigest("The Content-MD5 you specified did not match what we received.",
+                                    ExpectedDigest=expected, CalculatedDigest=base64.b64encode(actual).decode())
+
+
+def _other_body(faults: Faults, said: str) -> Callable[[bytes], AwsError]:
+    return lambda actual: (faults.body_mismatch or faults.mismatch)(
+        ClientComputedContentSHA256=said[:256], S3ComputedContentSHA256=actual.hex())
 
 
 def _decoded(value: str, algorithm: str, place: str = "") -> bytes:
@@ -154,7 +199,7 @@ def _decoded(value: str, algorithm: str, place: str = "") -> bytes:
         found = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         found = b""
-    if len(found) != len(ALGORITHMS[algorithm]().digest()):
+    if len(found) != len(ALGORITHMS[algorithm]().digest()) or base64.b64encode(found) != value.encode():
         raise InvalidRequest(f"Value for {place} is invalid.") if place else InvalidDigest()
     return found
 
@@ -263,7 +308,7 @@ class _Signatures:
         text = f"{kind}\n{signed.stamp}\n{signed.scope.text}\n{self._previous}\n{rest}"
         expected = hmac.digest(signed.key, text.encode(), "sha256").hex()
         if not hmac.compare_digest(expected.encode(), signature.encode()):
-            raise self._faults.mismatch()
+            raise self._faults.mismatch(**mismatched(signed.scope.access_key_id, text, signature, rest))
         self._previous = expected
 
 
@@ -274,16 +319,13 @@ class _Chunks(_Verified):
                  claims: list[_Claim]) -> None:
         if signed.payload not in (SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER):
             raise InvalidRequest(f"The value of x-amz-content-sha256 header is invalid: {(signed.payload or '')[:64]}")
-        length = headers.get("x-amz-decoded-content-length", "")
-        if not (length.isascii() and length.isdigit() and len(length) < 19):
-            raise MissingContentLength()
-        self._trailers = _trailers(headers)
-        self._late = {name: _claim_of(name, None) for name in _late(headers)}
-        super().__init__(self._unchunked(), int(length), [*claims, *self._late.values()])
+        self._late = {HEADER + name: _claim_of(name, None) for name in _late(headers)}
+        super().__init__(self._unchunked(), _decoded_length(headers), [*claims, *self._late.values()])
         self._source, self._data, self._at = aiter(source), b"", 0  # what came last, and how far it was read
         self._has_trailers = signed.payload != SIGNED_CHUNKS
         self._signatures = None if signed.payload == UNSIGNED_CHUNKS_TRAILER else _Signatures(signed, faults)
         self._trailer = ""  # those that came, as they are signed
+        self._count = self._small = 0  # signed chunks so far; the size of the last one where it is less than usual
         if self._signatures:
             self._wanted["signatures"] = self._signatures
 
@@ -295,14 +337,11 @@ class _Chunks(_Verified):
             self._signatures.verify("AWS4-HMAC-SHA256-TRAILER", digest, self._trailer_signature)
 
     async def _unchunked(self) -> AsyncIterator[bytes]:
-        left = self.length or 0
-        while True:
-            size = self._header(await self._line())
+        left = length = self.length or 0
+        while size := self._header(await self._line()):
             left -= size
             if left < 0:
-                raise IncompleteBody()
-            if not size:
-                break
+                raise _other_length(length, length - left)
             while size:
                 if self._at == len(self._data):
                     await self._more()
@@ -311,26 +350,27 @@ class _Chunks(_Verified):
                 size -= len(piece)
                 yield piece
             if await self._line() != b"":
-                raise InvalidChunk()
-        if left:
-            raise IncompleteBody()
+                raise _terminated()
         await self._read_trailers()
-        await self._read_end()
-
-    async def _read_end(self) -> None:
-        """Raises where more comes than the empty line at the end."""
-        rest = self._data[self._at:]
-        while len(rest) <= 2 and (more := await anext(self._source, b"")):
-            rest += more
-        if rest not in (b"", b"\r\n"):
-            raise InvalidChunk()
+        if left:
+            raise _other_length(length, length - left)
+        async for _ in self._source:  # S3 minds nothing that comes after the end
+            pass
 
     def _header(self, line: bytes) -> int:
-        digits, _, signature = line.partition(b";chunk-signature=")
-        if not _SIZE.fullmatch(digits) or bool(self._signatures) != bool(signature):
-            raise InvalidChunk()
+        digits, _, parameter = line.partition(b";")
+        name, _, value = parameter.partition(b"=")
+        is_named = name.strip() == b"chunk-signature"
+        signature = value.strip() if is_named else parameter
+        if not _SIZE.fullmatch(digits.rstrip()) or bool(self._signatures) != bool(signature) or (
+                is_named and b";" in signature):
+            raise _terminated()
         size = int(digits, 16)
         if self._signatures:
+            self._count += 1
+            if size and self._small:  # S3 says the number of the chunk where it saw that
+                raise InvalidChunk(Chunk=str(self._count), BadChunkSize=str(self._small))
+            self._small = size if size < CHUNK_BYTES_MIN else 0
             self._signatures.expect(size, signature.decode("latin-1"))
         return size
 
@@ -343,22 +383,24 @@ class _Chunks(_Verified):
                 break
             name, _, value = line.partition(":")
             name = name.strip().lower()
-            if name in found or len(found) == TRAILERS_MAX:
-                raise MalformedTrailer()
             if name == "x-amz-trailer-signature":
                 self._trailer_signature = value.strip()
             else:
-                found[name] = value.strip()
-        if found.keys() != self._trailers:
+                found[name] = value.strip()  # the last one counts
+            if len(found) > TRAILERS_MAX:
+                raise MalformedTrailer()
+        if self._signatures and self._has_trailers and not self._trailer_signature:
+            raise _terminated()
+        if found.keys() != self._late.keys():
             raise MalformedTrailer()
         self._trailer = "".join(f"{name}:{value}\n" for name, value in sorted(found.items()))
         for name, claim in self._late.items():
-            claim.expected = _decoded(found[HEADER + name], name, f"{HEADER}{name} trailing header")
+            claim.expected = _decoded(found[name], claim.algorithm, f"{name} trailing header")
 
     async def _more(self) -> None:
         self._data, self._at = await anext(self._source, b""), 0
         if not self._data:
-            raise IncompleteBody()
+            raise _terminated()
 
     async def _line(self, at_end: bool = False) -> bytes:
         """The next line; an empty one also where the body ends, if it may."""
@@ -367,14 +409,14 @@ class _Chunks(_Verified):
             end = self._data.find(b"\n", self._at, self._at + LINE_MAX)
             line += self._data[self._at:end + 1 if end >= 0 else self._at + LINE_MAX + 1]
             if len(line) > LINE_MAX:
-                raise InvalidChunk()
+                raise _terminated()
             if end >= 0:
                 self._at = end + 1
                 if not line.endswith(b"\r\n"):
-                    raise InvalidChunk()
+                    raise _terminated()
                 return line[:-2]
             self._data, self._at = await anext(self._source, b""), 0
             if not self._data:
                 if at_end and not line:
                     return b""
-                raise IncompleteBody()
+                raise _terminated()

@@ -1,6 +1,7 @@
 """What only S3 does: virtual hosts, errors without an envelope, roots and headers of its own."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -9,7 +10,7 @@ from botocore.model import OperationModel, StructureShape
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire import s3_forms, s3_signatures, scalars, xml
+from cloudlet.wire import s3_forms, s3_signatures, scalars, sigv4, xml
 from cloudlet.wire.protocol import Message, Parse, Print
 from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
@@ -36,6 +37,7 @@ _ROOTS = {
     "GetObjectAttributes": "GetObjectAttributesResponse",
 }
 InvalidArgument = declare("InvalidArgument")
+MissingRequestBody = declare("MissingRequestBodyError", "Request Body is empty")
 _WHOLE, _OF_PARTS = ("PutObject", "CopyObject"), {"partNumber": "uploadId", "uploadId": "partNumber"}
 _HOSTS = (".s3.", ".s3-")
 
@@ -68,6 +70,19 @@ def _refuse_half_of_a_part(message: Message) -> None:
             other = _OF_PARTS[name]
             raise InvalidArgument(f"This operation does not accept {name} without {other}", ArgumentName=name,
                                   ArgumentValue=value[:1024])
+
+
+def _typed(response: Response, content_type: str) -> Response:
+    return replace(response, headers={**response.headers, "content-type": content_type})
+
+
+@lru_cache(maxsize=256)
+def _needs_body(operation: OperationModel) -> bool:
+    """Whether a request is a document, which no header stands for."""
+    shape, name = operation.input_shape, operation.name
+    payload = shape.serialization.get("payload") if shape else None
+    return bool(payload) and shape.members[payload].type_name == "structure" and (
+        name.startswith("Put") and not name.endswith("Acl"))
 
 
 class S3(RestXml):
@@ -108,6 +123,12 @@ class S3(RestXml):
         """See RestXml."""
         return _ROOTS.get(operation.name) or super().root(shape, operation, payload)
 
+    def parse(self, operation: OperationModel, message: Message) -> dict[str, Any]:
+        """See Protocol. A document that is missing is told from one that is wrong."""
+        if not message.whole and _needs_body(operation):
+            raise MissingRequestBody()
+        return super().parse(operation, message)
+
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol. How a body was sent in chunks is no part of what was meant."""
         parse, is_whole = super().compile_parser(operation), operation.name in _WHOLE
@@ -116,13 +137,17 @@ class S3(RestXml):
             if is_whole:
                 _refuse_half_of_a_part(message)
             out, headers = parse(message), message.request.headers
+            if "ChecksumAlgorithm" in out:  # S3 takes it in any case
+                out["ChecksumAlgorithm"] = out["ChecksumAlgorithm"].upper()
+            if not headers.get("x-amz-content-sha256", "").startswith(sigv4.STREAMING):
+                return out
             length = headers.get("x-amz-decoded-content-length")
             if length is not None and "ContentLength" in out:
                 out["ContentLength"] = scalars.long(length)
             if "aws-chunked" in out.get("ContentEncoding", ""):
                 kept = [part.strip() for part in out.pop("ContentEncoding").split(",") if part.strip() != "aws-chunked"]
                 if kept:
-                    out["ContentEncoding"] = ",".join(kept)
+                    out["ContentEncoding"] = ", ".join(kept)
             return out
         return parse_unchunked
 
@@ -142,6 +167,8 @@ class S3(RestXml):
                 response = whole(output, request_id)
                 return response if "content-range" not in response.headers else replace(response, status=206)
             return print_object
+        if operation.name == "HeadBucket":  # it has a document's type, as its errors do
+            return lambda output, request_id: _typed(whole(output, request_id), self.content_type)
         if operation.name != "GetBucketLocation":
             return whole
 

@@ -56,7 +56,7 @@ def read(request: Request, now: float) -> Signed:
         if not (found and key_id and signature):
             raise InvalidArgument("AWS authorization header is invalid.  Expected AwsAccessKeyId:signature",
                                   ArgumentName="Authorization", ArgumentValue=headers["authorization"][:256])
-        _check_date(headers.get("x-amz-date") or headers.get("date", ""), now)
+        _check_date(headers.get("x-amz-date", headers.get("date", "")), now)
         return Signed(_scope(key_id), headers.get("date", ""), (), signature, headers.get("x-amz-security-token"),
                       payload)
     given = dict(parameters(request))

@@ -30,7 +30,7 @@ _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
 _SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
 _SIGNATURE = "Signature="
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
-_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _SIGNATURES = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId", "Signature"})
 
 MissingDigest = declare("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
@@ -67,6 +67,12 @@ class Signed:
     payload: str | None
     expires_s: int | None = None
     key: bytes = b""
+
+    @property
+    def may_sign_chunks(self) -> bool:
+        """Whether the body may come in chunks: not where the query or Version 2 signs, for which S3 takes a marker of
+        chunks for a digest."""
+        return bool(self.headers) == bool(self.scope.access_key_id) and self.expires_s is None
 
     def verified(self, key: bytes) -> "Signed":
         """The same with its key."""
@@ -113,10 +119,15 @@ def is_unsigned(request: Request) -> bool:
         key in _SIGNATURES for key, _ in _pairs(request.query))
 
 
+def is_digest(said: str) -> bool:
+    """Whether a text is a SHA-256 in hexadecimal digits."""
+    return _HEX.fullmatch(said) is not None
+
+
 def unsigned(request: Request, faults: Faults) -> Signed:
     """What stands for the signature of such a request while its body is verified. Raises for a digest that is none."""
     said = request.headers.get("x-amz-content-sha256")
-    if said is not None and said != UNSIGNED and not said.startswith(STREAMING) and not _HEX.fullmatch(said):
+    if said is not None and said != UNSIGNED and not said.startswith(STREAMING) and not is_digest(said):
         raise faults.incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value or a sha256.")
     return Signed(_NOBODY, "", (), "", None, said)
 
@@ -315,10 +326,15 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
 
 def _explained(signed: Signed, canonical: str) -> dict[str, str]:
     """What we signed, for who looks for the difference; S3 says it as text and in hexadecimal digits."""
-    text = string_to_sign(signed, canonical)
-    return {"AWSAccessKeyId": signed.scope.access_key_id, "StringToSign": text.decode(),
-            "SignatureProvided": signed.signature, "StringToSignBytes": text.hex(" "),
-            "CanonicalRequest": canonical, "CanonicalRequestBytes": canonical.encode().hex(" ")}
+    return mismatched(signed.scope.access_key_id, string_to_sign(signed, canonical).decode(), signed.signature,
+                      canonical)
+
+
+def mismatched(access_key_id: str, text: str, signature: str, canonical: str) -> dict[str, str]:
+    """The members of the error: what was signed, by which key, and the signature that came instead."""
+    return {"AWSAccessKeyId": access_key_id, "StringToSign": text, "SignatureProvided": signature[:256],
+            "StringToSignBytes": text.encode().hex(" "), "CanonicalRequest": canonical,
+            "CanonicalRequestBytes": canonical.encode().hex(" ")}
 
 
 def payload_of(signed: Signed, body: bytes | None, unsigned_allowed: bool, faults: Faults) -> str:
@@ -333,11 +349,9 @@ def payload_of(signed: Signed, body: bytes | None, unsigned_allowed: bool, fault
     if said is None:
         if signed.expires_s is not None:
             return UNSIGNED
-        if body is None:
-            raise MissingDigest()
-        return sha256(body).hexdigest()
+        raise MissingDigest()
     if "x-amz-content-sha256" not in signed.headers and signed.expires_s is None:
         raise faults.mismatch("The header x-amz-content-sha256 must be signed.")
-    if said != UNSIGNED and not said.startswith(STREAMING) and not _HEX.fullmatch(said):
+    if signed.expires_s is None and said != UNSIGNED and not said.startswith(STREAMING) and not is_digest(said):
         raise InvalidDigest(ArgumentName="x-amz-content-sha256", ArgumentValue=said[:256])
     return said

@@ -22,6 +22,16 @@ def test_a_bucket_is_made_found_listed_and_deleted(counter: Counter) -> None:
     assert counter.ask("DELETE", "/made").code == "NoSuchBucket"
 
 
+def test_what_is_said_of_a_bucket_has_a_document_s_type(counter: Counter) -> None:
+    assert counter.ask("HEAD", "/bkt").headers["content-type"] == "application/xml"
+
+
+@pytest.mark.parametrize("kind", ["versioning", "object-lock", "lifecycle", "publicAccessBlock", "tagging"])
+def test_a_document_that_is_missing(counter: Counter, kind: str) -> None:
+    answer = counter.ask("PUT", "/bkt", headers={"content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, **{kind: ""})
+    assert (answer.status, answer.code) == (400, "MissingRequestBodyError")
+
+
 def test_a_bucket_of_another_region_says_so(counter: Counter) -> None:
     body = b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
     assert counter.ask("PUT", "/far", body, region="eu-north-1").code == "IllegalLocationConstraintException"
@@ -30,6 +40,8 @@ def test_a_bucket_of_another_region_says_so(counter: Counter) -> None:
     assert (nowhere.code, nowhere.xml.findtext("Region")) == ("AuthorizationHeaderMalformed", "us-east-1")
     for wrong in (b"nowhere", b"us-east-1"):
         assert counter.ask("PUT", "/far", body.replace(b"eu-west-1", wrong)).code == "InvalidLocationConstraint"
+        elsewhere = counter.ask("PUT", "/far", body.replace(b"eu-west-1", wrong), region="eu-west-1")
+        assert elsewhere.code == "IllegalLocationConstraintException"
     assert counter.ask("PUT", "/far", body, region="eu-west-1").status == 200
     assert counter.ask("GET", "/far", location="").xml.text == "eu-west-1"  # whichever region is asked
     for region in ("us-east-1", "eu-west-1"):

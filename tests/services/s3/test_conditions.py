@@ -101,3 +101,9 @@ def test_ranges_of_a_source(header: str | None, expected: Any) -> None:
         assert refused.value.code == "InvalidArgument"
     else:
         assert conditions.copy_range(header, 10) == (expected and Range(*expected))
+
+
+@pytest.mark.parametrize("tag", ['"abc"', "abc", 'abc"', '"abc', ' "abc" '])
+def test_quotes_are_not_needed(tag: str) -> None:
+    assert conditions.matches(tag, "abc")
+    assert not conditions.matches(tag, "ab")

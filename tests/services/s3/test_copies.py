@@ -8,6 +8,7 @@ import pytest
 from cloudlet.services.s3.contents import INLINE_BYTES
 from tests.services.s3.counter import Answer, Counter
 from tests.services.s3.test_encryption import KEY, OTHER, headers
+from tests.services.s3.test_versions import set_versioning
 
 COPY_KEY = "x-amz-copy-source-server-side-encryption-customer-"
 
@@ -58,6 +59,25 @@ def test_a_copy_onto_itself_must_change_something(counter: Counter) -> None:
     got = counter.ask("GET", "/bkt/key")
     assert (got.body, got.headers["x-amz-meta-b"], got.headers["x-amz-storage-class"]) == (b"x", "2", "STANDARD_IA")
     assert counter.rows("s3_content") == 1
+
+
+def test_a_version_becomes_the_newest_by_a_copy_onto_itself(counter: Counter) -> None:
+    set_versioning(counter, "Enabled")
+    one = counter.ask("PUT", "/bkt/key", b"one").headers["x-amz-version-id"]
+    counter.ask("PUT", "/bkt/key", b"two")
+    assert copy(counter, "/bkt/key").code == "InvalidRequest"
+    again = copy(counter, "/bkt/key", f"/bkt/key?versionId={one}")
+    assert (again.status, counter.ask("GET", "/bkt/key").body) == (200, b"one")
+    newest = again.headers["x-amz-version-id"]
+    assert copy(counter, "/bkt/key", f"/bkt/key?versionId={newest}").status == 200  # also of what is there now
+
+
+def test_a_default_encryption_that_was_chosen_lets_a_copy_be_made_onto_itself(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"x")
+    counter.ask("PUT", "/bkt", b"<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>"
+                b"<SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>"
+                b"</ServerSideEncryptionConfiguration>", encryption="")
+    assert copy(counter, "/bkt/key").status == 200
 
 
 @pytest.mark.parametrize(("source", "code"), [

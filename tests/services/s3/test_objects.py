@@ -236,3 +236,18 @@ def test_a_full_disk_loses_nothing(counter: Counter, monkeypatch: pytest.MonkeyP
     assert (answer.status, answer.code) == (503, "ServiceUnavailable")
     assert (counter.ask("GET", "/bkt/key").body, counter.files()) == (b"old", [])
     assert counter.ask("PUT", "/bkt/key", bytes(INLINE_BYTES + 1)).status == 200
+
+
+def test_a_body_says_its_length(counter: Counter) -> None:
+    request = counter.signed("PUT", "/bkt/key")
+    del request.headers["content-length"]
+    answer = asyncio.run(counter.answer(request))
+    assert (answer.status, answer.code) == (411, "MissingContentLength")
+
+
+@pytest.mark.parametrize("version", ["bogus", "x" * 31, "x" * 33, "+" * 32, ""])
+def test_what_is_no_version_s_id(counter: Counter, version: str) -> None:
+    counter.ask("PUT", "/bkt/key", b"x")
+    answer = counter.ask("GET", "/bkt/key", versionId=version)
+    assert (answer.status, answer.xml.findtext("Message")) == (400, "Invalid version id specified")
+    assert counter.ask("GET", "/bkt/key", versionId="x" * 32).code == "NoSuchVersion"

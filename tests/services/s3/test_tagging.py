@@ -39,6 +39,22 @@ def test_each_version_has_its_own(counter: Counter) -> None:
     assert (tags_of(counter, versionId=one), tags_of(counter)) == ({"a": "1"}, {})
 
 
+def test_the_tags_of_what_was_deleted(counter: Counter) -> None:
+    enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    counter.ask("PUT", "/bkt", enabled, versioning="")
+    counter.ask("PUT", "/bkt/key", b"x")
+    marker = counter.ask("DELETE", "/bkt/key").headers["x-amz-version-id"]
+    for method, body in (("PUT", document([("a", "1")])), ("GET", b""), ("DELETE", b"")):
+        answer = counter.ask(method, "/bkt/key", body, tagging="", versionId=marker)
+        assert (answer.status, answer.xml.findtext("Method"), answer.xml.findtext("ResourceType")) == (
+            405, method, "DeleteMarker")
+
+
+def test_tags_of_the_system_are_refused_in_other_words(counter: Counter) -> None:
+    answer = counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": "aws:a=1"})
+    assert (answer.code, answer.xml.findtext("Message")) == ("InvalidTag", "Your TagKey cannot be prefixed with aws:")
+
+
 @pytest.mark.parametrize(("tags", "code"), [
     ([("a", "1"), ("a", "2")], "InvalidTag"), ([("aws:x", "1")], "InvalidTag"), ([("k" * 129, "1")], "InvalidTag"),
     ([("k", "v" * 257)], "InvalidTag"), ([("k", "a;b")], "InvalidTag"),

@@ -132,6 +132,23 @@ def test_a_bucket_is_deleted_with_its_uploads(counter: Counter) -> None:
     assert ([counter.rows(table) for table in ("s3_content", "s3_part", "s3_upload")], counter.files()) == ([0] * 3, [])
 
 
+def test_an_object_s_parts_are_counted_without_gaps(counter: Counter) -> None:
+    upload = begin(counter, headers={"x-amz-checksum-algorithm": "SHA256"})
+    said = []
+    for number, data in ((3, BIG), (700, b"end")):
+        digest = sum_of("sha256", data)
+        part = send(counter, upload, number, data, headers={"x-amz-checksum-sha256": digest})
+        said.append((number, part.headers["etag"], f"<ChecksumSHA256>{digest}</ChecksumSHA256>"))
+    assert complete(counter, upload, said).status == 200
+    second = counter.ask("GET", "/bkt/key", partNumber="2", headers={"x-amz-checksum-mode": "ENABLED"})
+    assert (second.status, second.body) == (206, b"end")
+    assert second.headers["x-amz-checksum-sha256"] == sum_of("sha256", b"end")
+    assert counter.ask("GET", "/bkt/key", partNumber="3").code == "InvalidPartNumber"
+    whole = counter.ask("HEAD", "/bkt/key", headers={"x-amz-checksum-mode": "ENABLED"}).headers["x-amz-checksum-sha256"]
+    told = counter.ask("GET", "/bkt/key", attributes="", headers={"x-amz-object-attributes": "Checksum"})
+    assert (whole[-2:], told.xml.findtext("Checksum/ChecksumSHA256")) == ("-2", whole[:-2])  # as AWS says it
+
+
 @pytest.mark.parametrize("number", ["0", "10001", "-1", "x"])
 def test_numbers_that_no_part_has(counter: Counter, number: str) -> None:
     answer = counter.ask("PUT", "/bkt/key", b"x", partNumber=number, uploadId=begin(counter))

@@ -12,7 +12,7 @@ from cloudlet.services.s3 import checksums, encryption
 from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
-from cloudlet.services.s3.records import decode_about
+from cloudlet.services.s3.records import About, decode_about
 from cloudlet.services.s3.service import InvalidArgument, by_version, object_arns, s3
 from cloudlet.services.s3.versions import Version
 from cloudlet.store.db import Tx
@@ -38,11 +38,16 @@ def get_object_attributes(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
     version = present(tx, call, bucket, require_key(request), request.get("VersionId"))
     about = version.about
     encryption.check_key(about, customer)
-    known = {"ETag": version.etag, "Checksum": checksums.members(about) or None,
+    known = {"ETag": version.etag, "Checksum": _checksum(about),
              "ObjectParts": _parts(tx, version, request) if "ObjectParts" in wanted and version.upload else None,
              "StorageClass": version.storage_class, "ObjectSize": version.size}
     return {"LastModified": version.modified_ms // 1000, "VersionId": version.version if bucket.versioning else None,
             **{name: known[name] for name in ATTRIBUTES if name in wanted}}
+
+
+def _checksum(about: About) -> dict[str, str] | None:
+    """The checksum; of how many parts it is made is told by `ObjectParts` here."""
+    return {member: value.partition("-")[0] for member, value in checksums.members(about).items()} or None
 
 
 def _parts(tx: Tx, version: Version, request: Input) -> dict[str, Any]:

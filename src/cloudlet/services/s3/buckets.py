@@ -88,9 +88,9 @@ def _region(call: Call, constraint: str) -> str:
         raise AuthorizationHeaderMalformed(
             f"The authorization header is malformed; the region '{call.region}' is wrong; expecting 'us-east-1'",
             Region="us-east-1")
-    if region and (region == "us-east-1" or region not in regions):
-        raise InvalidLocationConstraint(LocationConstraint=constraint)
     if call.region == "us-east-1":
+        if region == "us-east-1" or (region and region not in regions):
+            raise InvalidLocationConstraint(LocationConstraint=constraint)
         return region or call.region
     if region != call.region:
         raise IllegalLocationConstraint(

@@ -66,8 +66,8 @@ def _failed(request: Mapping[str, Any], prefix: str, etag: str, modified_s: floa
 
 
 def matches(tags: str, etag: str, weakly: bool = False) -> bool:
-    """Whether an entity tag is among those of a header, quoted or not; `*` stands for any."""
-    if tags.strip() == "*":
+    """Whether an entity tag is among those of a header, quoted, half or not at all; `*` stands for any."""
+    if tags.strip() == "*" or tags.strip().strip('"') == etag:
         return True
     return any((quoted or plain) == etag and (weakly or not weak) for weak, quoted, plain in _TAG.findall(tags))
 

@@ -34,6 +34,7 @@ from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import admit
 from cloudlet.services.s3.records import About, Bucket
 from cloudlet.services.s3.service import InvalidArgument, InvalidRequest, bucket_arn, object_arns, s3
+from cloudlet.services.s3.settings import kept
 from cloudlet.services.s3.versions import Draft, Version
 from cloudlet.store.db import Store, Tx
 
@@ -48,6 +49,7 @@ class Source(NamedTuple):
     version: Version
     about: About
     key: CustomerKey | None
+    is_named: bool  # by its version
 
 
 def find_source(call: Call, tx: Tx, request: Input) -> Source:
@@ -68,7 +70,7 @@ def find_source(call: Call, tx: Tx, request: Input) -> Source:
     encryption.check_key(about, customer)
     conditions.check_copy(request, version.etag, version.modified)
     restoring.require_readable(version, about, tx.now, "Operation is not valid for the source object's storage class")
-    return Source(bucket, version, about, customer)
+    return Source(bucket, version, about, customer, version_id is not None)
 
 
 @s3.wait(resources=needs.of_copy, action="s3:PutObject", context=creates)
@@ -78,7 +80,7 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
     with store.tx() as tx:
         source = find_source(call, tx, request)
         bucket = admit(call, tx, request, key)
-        _check_change(source, bucket, key, request)
+        _check_change(tx, source, bucket, key, request)
         algorithm = (request.get("ChecksumAlgorithm") or next(iter(source.about.checksums), checksums.DEFAULT)).lower()
         if source.version.size > SOURCE_BYTES_MAX:
             raise InvalidRequest("The specified copy source is larger than the maximum allowable size for a copy"
@@ -120,9 +122,12 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def _check_change(source: Source, bucket: Bucket, key: str, request: Input) -> None:
-    """Raises where an object would become what it is."""
-    if (bucket.name, key) != (source.bucket.name, source.version.key) or not source.version.current:
+def _check_change(tx: Tx, source: Source, bucket: Bucket, key: str, request: Input) -> None:
+    """Raises where an object would become what it is; not where a version is named, or the default encryption is, which
+    might have been another one before."""
+    if (bucket.name, key) != (source.bucket.name, source.version.key) or source.is_named:
+        return
+    if kept.get(tx, bucket, kept.ENCRYPTION) is not None or source.about.restored_until:
         return
     if request.get("MetadataDirective") != "REPLACE" and not any(request.get(member) for member in _CHANGES):
         raise InvalidRequest("This copy request is illegal because it is trying to copy an object to itself without"

@@ -15,6 +15,7 @@ from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import Bucket, decode_about
 from cloudlet.services.s3.restoring import ARCHIVED
 from cloudlet.services.s3.service import InvalidArgument, bucket_arns, s3
+from cloudlet.services.s3.versions import check_id
 from cloudlet.services.s3.walking import Asked, Row, asked, name_of, page
 from cloudlet.store.db import Tx
 
@@ -74,7 +75,9 @@ def list_object_versions(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
     """The versions and delete markers in a bucket, a key's newest first."""
     bucket, want = require_bucket(tx, call, request), asked(request, "MaxKeys", "max-keys")
     marker, version_marker = request.get("KeyMarker", ""), request.get("VersionIdMarker", "")
-    if version_marker and not marker:
+    if version_marker:
+        check_id(version_marker, "version-id-marker")
+    if version_marker and "KeyMarker" not in request:
         raise InvalidArgument("A version-id marker cannot be specified without a key marker.",
                               ArgumentName="version-id-marker", ArgumentValue=version_marker)
 

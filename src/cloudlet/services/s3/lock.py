@@ -192,7 +192,7 @@ def get_object_lock_configuration(call: Call, tx: Tx, request: dict[str, Any]) -
 @s3.write(resources=object_arns, durable=True)
 def put_object_retention(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Retains a version until a date: later ones always, earlier ones and others only past governance."""
-    bucket, version = _find(call, tx, request)
+    bucket, version = _find(call, tx, request, "PUT")
     wanted = request.get("Retention") or {}
     if "EventHold" in wanted or "EventHoldDuration" in wanted:
         raise NotImplementedHere("Cloudlet has no event holds")
@@ -231,7 +231,7 @@ def get_object_retention(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
 def put_object_legal_hold(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Puts a legal hold on a version, or takes it off."""
     status = (request.get("LegalHold") or {}).get("Status")
-    bucket, version = _find(call, tx, request)
+    bucket, version = _find(call, tx, request, "PUT")
     if status not in _HOLDS:
         raise MalformedXml()
     tx.execute("update s3_version set legal_hold=? where id=?", (_HOLDS[status], version.id))
@@ -248,11 +248,11 @@ def get_object_legal_hold(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
     return {"LegalHold": {"Status": "ON" if version.legal_hold == ON else "OFF"}}
 
 
-def _find(call: Call, tx: Tx, request: Input) -> tuple[Bucket, Version]:
+def _find(call: Call, tx: Tx, request: Input, method: str = "GET") -> tuple[Bucket, Version]:
     bucket = require_bucket(tx, call, request)
     if not bucket.lock_enabled:
         raise InvalidRequest("Bucket is missing Object Lock Configuration")
-    return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"))
+    return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"), method)
 
 
 def _check_future(tx: Tx, until: float, name: str) -> None:

@@ -41,6 +41,7 @@ from cloudlet.services.s3.versions import Draft, Version
 from cloudlet.store.db import Store, Tx
 
 PARTS_MAX = 10_000
+_NTH_PART = "from s3_part where upload=? order by number limit 1 offset ?"  # an object's parts count without gaps
 
 
 @s3.wait(resources=of_new_object, context=creates)
@@ -141,8 +142,7 @@ def _part_of(tx: Tx, version: Version, request: Input) -> Range | None:
                               ArgumentName="partNumber", ArgumentValue=str(number))
     found: Any = (0, version.size) if number == 1 else None
     if version.upload is not None:
-        found = tx.execute("select start, size from s3_part where upload=? and number=?",
-                           (version.upload, number)).fetchone()
+        found = tx.execute(f"select start, size {_NTH_PART}", (version.upload, number - 1)).fetchone()
     if found is None:
         raise InvalidPartNumber(PartNumberRequested=str(number), ActualPartCount=str(version.about.parts or 1))
     return Range(*found) if found[1] else None
@@ -152,8 +152,7 @@ def _sums_of_part(tx: Tx, version: Version, about: About, number: int) -> dict[s
     """The checksums of one of the parts of an object, as an answer has them."""
     if version.upload is None:
         return checksums.members(about)
-    row: Any = tx.execute("select about from s3_part where upload=? and number=?",
-                          (version.upload, number)).fetchone()
+    row: Any = tx.execute(f"select about {_NTH_PART}", (version.upload, number - 1)).fetchone()
     found = checksums.of_part(decode_about(row[0]).checksums)
     return {**found, "ChecksumType": about.checksum_type} if found else {}
 

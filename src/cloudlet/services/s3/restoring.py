@@ -36,7 +36,7 @@ def restore_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
     if "Type" in said or "SelectParameters" in said or "OutputLocation" in said:
         raise NotImplementedHere("Cloudlet has no S3 Select")
     bucket = require_bucket(tx, call, request)
-    version = present(tx, call, bucket, require_key(request), request.get("VersionId"))
+    version = present(tx, call, bucket, require_key(request), request.get("VersionId"), "POST")
     if version.storage_class not in ARCHIVED:
         raise InvalidObjectState("Restore is not allowed for the object's current storage class",
                                  StorageClass=version.storage_class)

@@ -22,7 +22,7 @@ from cloudlet.store.db import Tx
 def put_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives a version of an object its tags, in the place of those it had."""
     tags = checked((tag["Key"], tag["Value"]) for tag in request["Tagging"].get("TagSet") or ())
-    return _set(call, tx, *_find(call, tx, request), tags)
+    return _set(call, tx, *_find(call, tx, request, "PUT"), tags)
 
 
 @s3.read(resources=object_arns, action=by_version("s3:GetObjectTagging", "s3:GetObjectVersionTagging"))
@@ -37,12 +37,12 @@ def get_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str,
           durable=True)
 def delete_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Takes all tags of a version of an object away."""
-    return _set(call, tx, *_find(call, tx, request), {})
+    return _set(call, tx, *_find(call, tx, request, "DELETE"), {})
 
 
-def _find(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]:
+def _find(call: Call, tx: Tx, request: dict[str, Any], method: str = "GET") -> tuple[Bucket, Version]:
     bucket = require_bucket(tx, call, request)
-    return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"))
+    return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"), method)
 
 
 def _set(call: Call, tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:

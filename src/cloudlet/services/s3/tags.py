@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 from cloudlet.services.s3.service import BadRequest, InvalidArgument, InvalidTag
 
 BUCKET_TAGS_MAX, OBJECT_TAGS_MAX = 50, 10
+_RESERVED = {"Bucket": "System tags cannot be added/updated by requester",
+             "Object": "Your TagKey cannot be prefixed with aws:"}
 _ALLOWED = re.compile(r"[\w\s.:/=+\-@]*")
 
 
@@ -21,7 +23,7 @@ def checked(tags: Iterable[tuple[str, str]], most: int = OBJECT_TAGS_MAX, of: st
         if key in found:
             raise InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key)
         if key.lower().startswith("aws:"):
-            raise InvalidTag("System tags cannot be added/updated by requester", TagKey=key)
+            raise InvalidTag(_RESERVED[of], TagKey=key)
         if not 0 < len(key) <= 128 or not _ALLOWED.fullmatch(key):
             raise InvalidTag("The TagKey you have provided is invalid", TagKey=key)
         if len(value) > 256 or not _ALLOWED.fullmatch(value):

@@ -12,6 +12,7 @@ from cloudlet.services.s3.records import About, Bucket, decode_about, encode_abo
 from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion
 from cloudlet.store.db import Tx
 
+ID_LENGTH = 32  # of the id of every other version
 NULL = "null"  # the version of what was put while versioning was not enabled
 COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, storage_class, owner, content, upload,"
            " mode, retain_until_ms, legal_hold, about, checksum")
@@ -75,11 +76,16 @@ def current(tx: Tx, bucket: Bucket, key: str) -> Version | None:
 
 def find(tx: Tx, bucket: Bucket, key: str, version_id: str) -> Version | None:
     """One version, perhaps a marker. Raises InvalidArgument for what can be no version's id."""
-    if not version_id or len(version_id) > 1024 or not _ID.issuperset(version_id):
-        raise InvalidArgument("Invalid version id specified", ArgumentName="versionId", ArgumentValue=version_id)
+    check_id(version_id, "versionId")
     row = tx.execute(f"select {COLUMNS} from s3_version where bucket=? and key=? and version=?",
                      (bucket.id, key, version_id)).fetchone()
     return Version(*row) if row else None
+
+
+def check_id(version_id: str, argument: str) -> None:
+    """Raises InvalidArgument for what can be no version's id."""
+    if version_id != NULL and (len(version_id) != ID_LENGTH or not _ID.issuperset(version_id)):
+        raise InvalidArgument("Invalid version id specified", ArgumentName=argument, ArgumentValue=version_id[:1024])
 
 
 def of_upload(tx: Tx, bucket: Bucket, key: str, upload: str) -> Version | None:
@@ -89,8 +95,8 @@ def of_upload(tx: Tx, bucket: Bucket, key: str, upload: str) -> Version | None:
     return Version(*row) if row else None
 
 
-def require(tx: Tx, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
-    """The version that a request for its bytes means. Raises NoSuchKey, NoSuchVersion, MethodNotAllowed for a marker.
+def require(tx: Tx, bucket: Bucket, key: str, version_id: str | None = None, method: str = "GET") -> Version:
+    """The version that a request means. Raises NoSuchKey, NoSuchVersion, MethodNotAllowed for a marker.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html
     """
@@ -99,7 +105,7 @@ def require(tx: Tx, bucket: Bucket, key: str, version_id: str | None = None) -> 
         if found is None:
             raise NoSuchVersion(Key=key, VersionId=version_id)
         if found.marker:
-            raise MethodNotAllowed(Method="GET", ResourceType="DeleteMarker").with_headers(
+            raise MethodNotAllowed(Method=method, ResourceType="DeleteMarker").with_headers(
                 {**found.marks, "allow": "DELETE", "last-modified": formatdate(found.modified, usegmt=True)})
         return found
     found = current(tx, bucket, key)
@@ -149,7 +155,7 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
         _drop_null(tx, bucket, key)
     if bucket.versioning:
         tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
-    name = draft.version or tx.token(32) if bucket.versioning == "Enabled" else NULL
+    name = draft.version or tx.token(ID_LENGTH) if bucket.versioning == "Enabled" else NULL
     kept = bucket.id, key, name, 1, draft.marker
     tx.execute(f"insert into s3_version ({_KEPT}, {_SAID}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (*kept, *said))
     return Version(tx.last_id(), *kept, *said)

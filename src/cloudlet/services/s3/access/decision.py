@@ -114,14 +114,15 @@ def check_allowed(tx: Tx, call: Call, action: str, arn: str, keys: RequestKeys) 
         raise AccessDenied(refusal.message)
 
 
-def present(tx: Tx, call: Call, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+def present(tx: Tx, call: Call, bucket: Bucket, key: str, version_id: str | None = None,
+            method: str = "GET") -> Version:
     """The version that a request means. Raises NoSuchVersion, and NoSuchKey where the caller may list the bucket, since
     nobody else may know that: they get AccessDenied.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
     try:
-        return versions.require(tx, bucket, key, version_id)
+        return versions.require(tx, bucket, key, version_id, method)
     except NoSuchKey:
         if is_allowed(tx, call, "s3:ListBucket", bucket.arn):
             raise

@@ -42,7 +42,7 @@ def get_bucket_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
 @s3.write(resources=object_arns, action=by_version("s3:PutObjectAcl", "s3:PutObjectVersionAcl"), durable=True)
 def put_object_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives a version of an object its list."""
-    bucket, version = _object(call, tx, request)
+    bucket, version = _object(call, tx, request, "PUT")
     acl = _demanded(request, bucket, version.owner)
     about = version.about
     changed = about.replace(acl=grants.dump(acl, version.owner))
@@ -73,7 +73,7 @@ def _demanded(request: dict[str, Any], bucket: Bucket, owner: str) -> grants.Acl
     return acl
 
 
-def _object(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]:
+def _object(call: Call, tx: Tx, request: dict[str, Any], method: str = "GET") -> tuple[Bucket, Version]:
     bucket = require_bucket(tx, call, request)
-    version = present(tx, call, bucket, request["Key"], request.get("VersionId"))
+    version = present(tx, call, bucket, request["Key"], request.get("VersionId"), method)
     return bucket, version
