@@ -5,6 +5,7 @@ import http.server
 import json
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -136,6 +137,27 @@ def test_other_accounts_need_the_topics_leave(cloudlet: Cloudlet) -> None:
     sns.publish(PhoneNumber="+4915112345", Message="ring")
     with urllib.request.urlopen(f"{cloudlet.url}/_cloudlet/mail") as page:
         assert json.load(page)["mail"][-1]["text"] == "ring"
+
+
+def test_deliveries_are_logged(cloudlet: Cloudlet) -> None:
+    sns, iam, logs = cloudlet.client("sns"), cloudlet.client("iam"), cloudlet.client("logs")
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+                                                     "Principal": {"Service": "sns.amazonaws.com"}}]}
+    may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]}
+    role = iam.create_role(RoleName="SNSSuccessFeedback", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="SNSSuccessFeedback", PolicyName="logs", PolicyDocument=json.dumps(may))
+    topic = sns.create_topic(Name="logged", Attributes={
+        "SQSSuccessFeedbackRoleArn": role, "SQSFailureFeedbackRoleArn": role, "SQSSuccessFeedbackSampleRate": "100"})[
+        "TopicArn"]
+    subscribed(cloudlet, topic, "logged")
+    sent = sns.publish(TopicArn=topic, Message="x")
+    group, deadline = f"sns/us-east-1/{topic.split(':')[4]}/logged", time.monotonic() + 30
+    while not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (event,) = logs.filter_log_events(logGroupName=group)["events"]
+    line = json.loads(event["message"])
+    assert (line["status"], line["notification"]["messageId"]) == ("SUCCESS", sent["MessageId"])
 
 
 def test_pages_and_the_cli(cloudlet: Cloudlet) -> None:
