@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.http import Body
 from cloudlet.services.s3 import contents, delivered, inventory_lines, lifecycle, lifecycle_rules
 from cloudlet.services.s3.inventory_lines import EXPIRY, Said
@@ -74,12 +75,12 @@ class Lister:
         """Delivers a list, if it is due. Cut off at any point, it begins again: none of it is seen before its end."""
         with self._store.tx() as tx:
             asked = _due(tx, key)
-            shut = asked is not None and not _is_let(tx, asked, [asked.key("data/")])
+            shut = asked is not None and not _is_let(tx, asked, [asked.key("data/x.csv.gz")])
         if asked is None:
             return Done()
         if shut:
             return Again(SHUT_RETRY_S, f"the policy of {asked.target} does not let its inventory in")
-        made_at, unique = self._store.clock.now(), self._store.clock.token(32)
+        made_at, unique = self._store.clock.now(), as_uuid(self._store.clock.token(32))
         async with AsyncExitStack() as stack:
             lines = await stack.enter_async_context(contents.receive(self._store, Body(self._lines(asked), None)))
             data = asked.key(f"data/{unique}.csv.gz")

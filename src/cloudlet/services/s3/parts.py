@@ -32,7 +32,7 @@ def forget(tx: Tx, upload: str, numbers: Iterable[int]) -> None:
 
 def drop(tx: Tx, upload: str) -> None:
     """Has the parts of an upload forgotten that nothing names any more, soon: there may be thousands."""
-    tx.execute("insert into s3_gone values (?)", (upload,))
+    tx.execute("insert into s3_gone values (?) on conflict do nothing", (upload,))
     tx.enqueue(contents.GARBAGE, "files")
 
 
@@ -44,7 +44,7 @@ def drop_upload(tx: Tx, upload: str) -> None:
 
 def drop_uploads(tx: Tx, bucket: int) -> None:
     """The same of all uploads to a bucket."""
-    tx.execute("insert into s3_gone select id from s3_upload where bucket=?", (bucket,))
+    tx.execute("insert into s3_gone select id from s3_upload where bucket=? on conflict do nothing", (bucket,))
     tx.execute("delete from s3_upload where bucket=?", (bucket,))
     tx.enqueue(contents.GARBAGE, "files")
 
