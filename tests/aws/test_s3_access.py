@@ -118,6 +118,10 @@ def test_users_roles_and_other_accounts(cloudlet: Cloudlet) -> None:
         assert code(error) == "AccessDenied"
     rule({"Action": "s3:PutObject", "Resource": "*"},
          {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::shared/red/*"})
+    with pytest.raises(ClientError, match="s3:GetObjectTagging"):  # it has tags, which come along
+        user.copy_object(Bucket="shared", Key="red/c", CopySource="shared/red/a")
+    rule({"Action": ["s3:PutObject", "s3:PutObjectTagging"], "Resource": "*"},
+         {"Action": ["s3:GetObject", "s3:GetObjectTagging"], "Resource": "arn:aws:s3:::shared/red/*"})
     user.copy_object(Bucket="shared", Key="red/c", CopySource="shared/red/a")
     with pytest.raises(ClientError) as error:
         user.copy_object(Bucket="shared", Key="red/d", CopySource="shared/blue/b")
