@@ -162,12 +162,14 @@ class Tx:
 
     def clear(self) -> None:
         """Deletes every record that is not lasting, and every row of the services' tables; the loops then remove what
-        they stood for. What was to be asked later is asked now: it is about records that are gone."""
+        they stood for. What was to be asked later is asked now: it is about records that are gone. Numbers that were
+        given by `autoincrement` are not given again, since work and customers may still name them."""
         self.enqueue_all()
         self._db.execute("update work set due=min(due,?), asked=asked+1", (self.now,))
         lasting = [_kind(cls) for cls in kinds() if cls.LASTING]  # type: ignore[attr-defined]
         spared = f"where kind not in ({', '.join('?' * len(lasting))})"
-        for (table,) in self._db.execute("select name from sqlite_schema where type='table'").fetchall():
+        for (table,) in self._db.execute("select name from sqlite_schema where type='table'"
+                                         " and name not like 'sqlite!_%' escape '!'").fetchall():
             if table in ("record", "record_index"):
                 self._db.execute(f"delete from {table} {spared}", lasting)
             elif table == "broken" or table not in schema.OURS:

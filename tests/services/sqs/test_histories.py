@@ -2,9 +2,11 @@
 queues may say."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tests.powercut import LOSSES, Recorder, Told, after_power_cut
 from tests.services.desk import ACCOUNT
 from tests.services.sqs.clerk import Clerk
 from tests.services.sqs.ledger import Kind, Ledger, Step, Wrong, require
+from tests.store.test_faults import small_disk  # noqa: F401
 
 KINDS = {
     "dead": Kind(), "dead.fifo": Kind(delay_s=3), "late": Kind(5, delay_s=3),
@@ -263,6 +266,29 @@ def test_what_is_wrong_shows(plant: Callable[[pytest.MonkeyPatch], None], found:
 
 def test_clients_are_told_what_is_so(tmp_path: Path) -> None:
     tell(tmp_path, 18, 14)
+
+
+@pytest.mark.root
+def test_what_a_full_disk_refuses_was_not_done(small_disk: Path) -> None:  # noqa: F811
+    """Be it found full by a statement, or by the commit that several share."""
+    clerk = Clerk(small_disk)
+    clerk.store._db.pragma("cache_size", 8)  # pages, so that some write before they commit
+    make(clerk)
+    clients = Clients(clerk, lambda: (0, lambda: 0), random.Random(5))
+    for fill in (True, False) * 3:
+        with contextlib.suppress(OSError):
+            (small_disk / "ballast").write_bytes(bytes(fill << 21))
+        asyncio.run(clients.live(5, 12))
+        clerk.store.checkpoint()
+    refused = [step for step in clients.steps if step.answer.get("") == "ServiceUnavailable"]
+    assert len(refused) > 20
+    assert {"SendMessage", "ReceiveMessage", "DeleteMessage"} <= {step.operation for step in refused}
+    lasting = [step for step in clients.steps if step.lasts]  # others may have seen what was then taken back
+    clients.steps.clear()
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    asyncio.run(clients.drain())
+    assert not replay([*lasting, *clients.steps]).left()
+    clerk.store.close()
 
 
 @pytest.mark.slow

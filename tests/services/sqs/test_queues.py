@@ -86,6 +86,23 @@ def test_a_purged_queue_is_empty_once_a_minute(clerk: Clerk) -> None:
     assert clerk.store._db.execute("select count(*) from sqs_body").fetchone() == (0,)
 
 
+def test_after_a_reset_nothing_is_taken_for_what_was_before(clerk: Clerk) -> None:
+    clerk.queue("q")
+    clerk.send("q", "x", MessageGroupId="a")
+    (old,) = clerk.receive("q")
+    clerk.at("q", "DeleteQueue")
+    with clerk.store.tx() as tx:
+        tx.clear()
+    clerk.clock.time -= 1
+    clerk.queue("q")
+    clerk.send("q", "y", MessageGroupId="a")
+    assert clerk.bodies("q", VisibilityTimeout=0) == ["y"]
+    assert clerk.refused("q", "DeleteMessage", ReceiptHandle=old["ReceiptHandle"]) == "ReceiptHandleIsInvalid"
+    for (key,) in clerk.store._db.execute("select key from work where kind='sqs.drop'").fetchall():
+        asyncio.run(Expiry(clerk.store).drop(key))  # of the queue that was deleted before
+    assert clerk.bodies("q") == ["y"]
+
+
 def test_tags(clerk: Clerk) -> None:
     clerk(sqs, "CreateQueue", QueueName="q", tags={"a": "1"})
     clerk.at("q", "TagQueue", Tags={"b": "2"})
