@@ -107,11 +107,11 @@ class Cloudlet:
             self.process = None
 
     def client(self, service: str, *, region: str = "us-east-1", key: str = "test", secret: str = "test",
-               token: str | None = None) -> Any:
-        """A boto3 client that never retries, so that a fault shows."""
+               token: str | None = None, validate: bool = True) -> Any:
+        """A boto3 client that never retries, so that a fault shows. `validate`: whether it checks parameters itself."""
         return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id=key,
                             aws_secret_access_key=secret, aws_session_token=token,
-                            config=Config(retries={"max_attempts": 0}, proxies={}))
+                            config=Config(retries={"max_attempts": 0}, proxies={}, parameter_validation=validate))
 
     @property
     def environment(self) -> dict[str, str]:

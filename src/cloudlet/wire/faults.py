@@ -200,6 +200,16 @@ _SQS_INVALID = _first(
 _SQS_MISMATCH = declare("SignatureDoesNotMatch", MISMATCH, status=403, shape_name="InvalidSignatureException")
 _SQS_STRANGER = declare("InvalidClientTokenId", INVALID_TOKEN, status=403, shape_name="UnrecognizedClientException")
 _INVALID_PARAMETER = declare("InvalidParameterException")
+_SNS_NESTED = _coral(declare("ValidationError"))
+_SNS_OWN = _first(declare("InvalidParameter"), declare("InvalidParameter"),
+                  "Invalid parameter: {member} Reason: no value for required parameter",
+                  "Invalid parameter: {member} Reason: {reason}")
+
+
+def _sns_invalid(violations: list[Violation]) -> AwsError:
+    """Of a request's own members SNS speaks itself; of what is in them, the framework that it is built on."""
+    return _SNS_NESTED(violations) if "." in violations[0].path else _SNS_OWN(violations)
+
 
 _SERVICES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("ecs", "json"): {
@@ -239,9 +249,7 @@ _SERVICES: Mapping[tuple[str, str], Mapping[str, object]] = {
         "bad_page": declare("InvalidNextToken", "The token is not valid.")},
     ("sns", "query"): {
         "denied": declare("AuthorizationError", status=403),
-        "invalid": _first(declare("InvalidParameter"), declare("InvalidParameter"),
-                          "Invalid parameter: {member} Reason: no value for required parameter",
-                          "Invalid parameter: {member} Reason: {reason}"),
+        "invalid": _sns_invalid,
         "bad_page": declare("InvalidParameter", "Invalid parameter: NextToken")},
     ("rds", "query"): {
         "invalid": _first(declare("MissingParameter"), declare("InvalidParameterValue"),

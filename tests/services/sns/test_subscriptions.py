@@ -47,7 +47,8 @@ def test_subscriptions_go_with_their_topic(room: Newsroom) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "endpoint", "says"), [
-    ("pigeon", "x", "Does not support this protocol string"), ("http", "https://x", "must match the specified"),
+    ("pigeon", "x", "Amazon SNS does not support this protocol string"),
+    ("http", "https://x", "must match the specified"),
     ("https", "https://", "Endpoint"), ("http", "http://x/\u00e9", "Endpoint"), ("sms", "me", "Invalid SMS endpoint"),
     ("lambda", "arn:aws:lambda:us-east-1:1:function:f", "lambda is not available"), ("email", "a b@c", "Email address"),
     ("sqs", "x", "SQS endpoint ARN"), ("sqs", "", "SQS endpoint ARN"),

@@ -117,7 +117,7 @@ def _tell(tx: Tx, topic: Topic, subscription: Subscription, message_id: str, tex
 def _order(message: Message, queue_arn: str) -> dict[str, str]:
     if queue_arn.endswith(".fifo"):
         return {"MessageGroupId": message.group, "MessageDeduplicationId": message.token}
-    return {"MessageGroupId": message.group} if message.group else {}
+    return {"MessageGroupId": message.group} if message.group and not message.sequence else {}  # of a FIFO topic none
 
 
 def set_aside(tx: Tx, topic: Topic, subscription: Subscription, message_id: str, entry: Mapping[str, Any],

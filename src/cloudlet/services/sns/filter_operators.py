@@ -11,6 +11,7 @@ from typing import Any
 
 NUMBER_MAX, DIGITS = 10**9, 5  # of numbers, and after their point
 WILDCARDS_MAX = 3  # in one pattern
+_MEMBER = "Invalid member in numeric match"
 NAMES = frozenset({"anything-but", "prefix", "suffix", "equals-ignore-case", "wildcard", "numeric", "cidr", "exists"})
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, "=": operator.eq, ">": operator.gt, ">=": operator.ge}
@@ -143,17 +144,19 @@ def _numeric(expression: Any) -> Test:
     bounds: list[tuple[str, float]] = []
     for at in range(0, max(len(expression), 1), 2):
         name = expression[at] if expression else "]"
+        if len(bounds) > 1:
+            raise BadFilter("FilterPolicy: Too many terms in numeric range expression")
+        if bounds and bounds[0][0] not in (">", ">="):
+            raise BadFilter("FilterPolicy: Too many elements in numeric expression")
         if not isinstance(name, str) or name == "]":
-            raise BadFilter(f"FilterPolicy: Invalid member in numeric match: {name}")
+            raise BadFilter(f"FilterPolicy: {'Bad value in numeric range' if bounds else _MEMBER}: {name}")
+        if bounds and name not in ("<", "<="):
+            raise BadFilter(f"FilterPolicy: Bad numeric range operator: {name}")
         if name not in _COMPARE:
             raise BadFilter(f"FilterPolicy: Unrecognized numeric range operator: {name}")
         number = expression[at + 1] if at + 1 < len(expression) else None
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise BadFilter(f"FilterPolicy: Value of {name} must be numeric")
-        if bounds and (bounds[0][0] not in (">", ">=") or len(bounds) > 1):
-            raise BadFilter("FilterPolicy: Too many elements in numeric expression")
-        if bounds and name not in ("<", "<="):
-            raise BadFilter(f"FilterPolicy: Bad numeric range operator: {name}")
+            raise BadFilter(f"FilterPolicy: Value of {'equals' if name == '=' else name} must be numeric")
         bounds.append((name, limited(number)[1]))
     if len(bounds) == 2 and bounds[1][1] <= bounds[0][1]:
         raise BadFilter("FilterPolicy: Bottom must be less than top")

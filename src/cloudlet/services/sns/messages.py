@@ -19,7 +19,7 @@ SUBJECT_MAX, NAME_MAX = 100, 256
 RESERVED = ("AWS.SNS.SMS.", "AWS.SNS.MOBILE.", "AWS.MM.SMS.")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NAME = re.compile(r"[A-Za-z0-9_\-.]+")
+_STRANGE = re.compile(r"[^A-Za-z0-9_\-.]")  # in an attribute's name
 _TYPE = re.compile(r"(String|Number|Binary)(\..+)?")
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 _TOKEN = re.compile(r"[!-~]{1,128}")
@@ -76,12 +76,18 @@ def check_content(entry: Mapping[str, Any]) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not name or len(name) > NAME_MAX or not _NAME.fullmatch(name):
-        raise InvalidParameterValue(f"The message attribute name '{name[:NAME_MAX]}' is invalid. It must be 1 to"
-                                    f" {NAME_MAX} of A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.).")
-    if name.startswith(".") or name.endswith(".") or ".." in name:
-        raise InvalidParameterValue(f"The message attribute name '{name}' can not start or end with a '.' character,"
-                                    " and can not have successive '.' characters.")
+    if not 1 <= len(name) <= NAME_MAX:
+        raise InvalidParameterValue("Length of message attribute name must be less than 256 bytes.")
+    strange = _STRANGE.search(name)
+    if strange:
+        raise InvalidParameterValue(f"Invalid non-alphanumeric character '#x{ord(strange[0]):X}' was found in the"
+                                    " message attribute name. Can only include alphanumeric characters, hyphens,"
+                                    " underscores, or dots.")
+    for where, found in (("starting", name.startswith(".")), ("ending", name.endswith("."))):
+        if found:
+            raise InvalidParameterValue(f"Invalid message attribute name {where} with character '.' was found.")
+    if ".." in name:
+        raise InvalidParameterValue("Message attribute name can not have successive '.' character.")
     if name.lower().startswith(("aws.", "amazon.")) and not name.startswith(RESERVED):
         raise InvalidParameterValue(f"The message attribute name '{name}' can not start with 'AWS.' or 'Amazon.'.")
 
@@ -93,7 +99,10 @@ def _check_value(name: str, value: Mapping[str, Any]) -> None:
     if not _TYPE.fullmatch(kind) or len(kind) > NAME_MAX:
         raise InvalidParameterValue(f"The message attribute '{name}' has an invalid message attribute type, the set of"
                                     " supported type prefixes is Binary, Number, and String.")
-    wanted = "BinaryValue" if kind.startswith("Binary") else "StringValue"
+    wanted, other = ("BinaryValue", "StringValue") if kind.startswith("Binary") else ("StringValue", "BinaryValue")
+    if value.get(other) and not value.get(wanted):
+        raise InvalidParameterValue(f"The message attribute '{name}' with type '{kind.partition('.')[0]}' must use"
+                                    f" field '{wanted.removesuffix('Value')}'.")
     if not value.get(wanted):
         raise InvalidParameterValue(f"The message attribute '{name}' must contain non-empty message attribute value for"
                                     f" message attribute type '{kind.partition('.')[0]}'.")
@@ -114,20 +123,13 @@ def texts_of(entry: Mapping[str, Any], protocols: Iterable[str]) -> dict[str, st
     if structure != "json":
         raise invalid("MessageStructure")
     try:
-        content = json.loads(text, object_pairs_hook=_once)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise invalid("Message Structure - JSON message body failed to parse") from None
     if not isinstance(content, dict) or not isinstance(content.get("default"), str):
         raise invalid("Message Structure - No default entry in JSON message body")
     own = {protocol: content.get(protocol) for protocol in protocols}
     return {protocol: text if isinstance(text, str) else content["default"] for protocol, text in own.items()}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key comes twice")
-    return content
 
 
 def order(topic: Topic, entry: Mapping[str, Any]) -> tuple[str, str]:

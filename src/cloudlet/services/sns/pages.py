@@ -10,7 +10,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request, Response
 from cloudlet.services.sns import signing, subscriptions
 from cloudlet.services.sns.records import Subscription, Topic
-from cloudlet.services.sns.service import AuthorizationError, NotFound, invalid
+from cloudlet.services.sns.service import AuthorizationError, invalid
 from cloudlet.store.db import Store, Tx
 
 PREFIX = "/SimpleNotificationService-"
@@ -59,10 +59,10 @@ def _key(arn: str, parts: int, parameter: str) -> str:
 
 
 def _confirm(tx: Tx, asked: dict[str, str]) -> str:
-    topic = tx.get(Topic, _key(asked.get("TopicArn", ""), 6, "TopicArn"))
+    topic = tx.get(Topic, _key(asked.get("TopicArn", ""), 6, "Topic"))
     if topic is None:
-        raise NotFound("Topic does not exist")
-    return subscriptions.confirm(tx, topic, asked.get("Token", ""), secure=False).arn
+        raise invalid("Topic")
+    return subscriptions.confirm(tx, topic.key, asked.get("Token", ""), secure=False).arn
 
 
 def _unsubscribe(tx: Tx, asked: dict[str, str], endpoint: str) -> str:

@@ -34,10 +34,12 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 def _target(request: Input) -> tuple[str, str]:
     """The topic's ARN, and the name of the parameter that says it."""
-    name = "TopicArn" if request.get("TopicArn") else "TargetArn"
-    if not request.get(name):
-        raise invalid("TopicArn or TargetArn Reason: no value for required parameter")
-    return request[name], name
+    for name in ("TopicArn", "TargetArn"):
+        if name in request:
+            if request[name].partition(":endpoint/")[1]:
+                raise invalid(f"{name} Reason: No endpoint found for the target arn specified")
+            return request[name], name
+    raise invalid("TopicArn or TargetArn Reason: no value for required parameter")
 
 
 def _target_arns(call: Call, request: Input) -> list[str]:
@@ -67,6 +69,8 @@ def publish_batch(call: Call, tx: Tx, request: Input) -> Output:
         raise BatchEntryIdsNotDistinct()
     if sum(map(messages.size_of, entries)) > topic.bytes_max:
         raise BatchRequestTooLong()
+    for entry in entries:  # for one that nobody takes AWS refuses all
+        _check(topic, entry)
     return each(entries, lambda entry: put(tx, topic, entry, call.endpoint, call.request_id, call.trace))
 
 
@@ -74,7 +78,8 @@ def _text(call: Call, tx: Tx, request: Input) -> Any:
     """A text message."""
     if request.get("TopicArn") or request.get("TargetArn"):
         raise invalid("Only one of TopicArn, TargetArn and PhoneNumber may be given")
-    endpoints.check_number(request["PhoneNumber"], "PhoneNumber Reason: not valid to publish to")
+    if not endpoints.is_number(request["PhoneNumber"]):
+        raise invalid(f"PhoneNumber Reason: {request['PhoneNumber'][:64]} is not valid to publish to")
     messages.check_content(request)
     text = messages.texts_of(request, ("sms",))["sms"]
     attributes = request.get("MessageAttributes") or {}
@@ -85,16 +90,21 @@ def _text(call: Call, tx: Tx, request: Input) -> Any:
     return {"MessageId": as_uuid(tx.token(32))}
 
 
+def _check(topic: Topic, entry: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, str]]:
+    """What a message says by protocol, and its group and deduplication id. Raises for one that the topic does not
+    take."""
+    messages.check(topic, entry)
+    texts.check(entry.get("MessageAttributes") or {})
+    return messages.texts_of(entry, endpoints.DELIVERED), messages.order(topic, entry)
+
+
 def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_id: str,
         trace: str = "") -> dict[str, str]:
     """Publishes one message; what is answered of it. Raises AWS's errors, and then nobody got anything.
 
     A FIFO topic that had it in the last five minutes answers as it did then.
     """
-    messages.check(topic, entry)
-    texts.check(entry.get("MessageAttributes") or {})
-    said = messages.texts_of(entry, endpoints.DELIVERED)
-    group, token = messages.order(topic, entry)
+    said, (group, token) = _check(topic, entry)
     scoped = f"{group}\n{token}" if topic.attributes.get("FifoThroughputScope") == "MessageGroup" else token
     known = order.find_duplicate(tx, topic.key, scoped) if topic.fifo else None
     if known is not None:

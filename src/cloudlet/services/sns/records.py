@@ -125,6 +125,8 @@ def find_by_arn(tx: Tx, arn: str) -> Topic | None:
 def find_subscription(call: Call, tx: Tx, arn: str) -> Subscription | None:
     """The subscription of an ARN, or None. Raises InvalidParameter for what is no such ARN."""
     parts = arn.split(":")
+    if not arn:
+        raise invalid("SubscriptionArn Reason: no value for required parameter")
     if len(parts) < 6:
         raise invalid(f"SubscriptionArn Reason: An ARN must have at least 6 elements, not {len(parts)}")
     if len(parts) != 7 or parts[:4] != ["arn", "aws", "sns", call.region] or "/" in arn:

@@ -29,10 +29,10 @@ _RAW = ("sqs", "http", "https")
 _REMOVABLE = ("DeliveryPolicy", "FilterPolicy", "RedrivePolicy")
 
 
-def merged(tx: Tx, topic_key: str, protocol: str, have: Mapping[str, str], asked: Mapping[str, str],
+def merged(tx: Tx, topic_key: str, protocol: str, endpoint: str, have: Mapping[str, str], asked: Mapping[str, str],
            where: str = "") -> dict[str, str]:
-    """Attributes after a change; an empty value takes one away. Raises InvalidParameter, its sentence beginning with
-    `where`."""
+    """The attributes of an endpoint's subscription after a change; an empty value takes one away. Raises
+    InvalidParameter, its sentence beginning with `where`."""
     changed = dict(have)
     for name, value in asked.items():
         if name in _ABSENT:
@@ -44,7 +44,7 @@ def merged(tx: Tx, topic_key: str, protocol: str, have: Mapping[str, str], asked
         if value == "" and name in _REMOVABLE:
             changed.pop(name, None)
             continue
-        _check(topic_key, name, value, where)
+        _check(topic_key, name, value, where, topic_key.endswith(".fifo") and endpoint.endswith(".fifo"))
         changed[name] = value
     policy = changed.get("FilterPolicy")
     if policy is None:
@@ -58,7 +58,7 @@ def merged(tx: Tx, topic_key: str, protocol: str, have: Mapping[str, str], asked
     return changed
 
 
-def _check(topic_key: str, name: str, value: str, where: str) -> None:
+def _check(topic_key: str, name: str, value: str, where: str, is_ordered: bool) -> None:
     match name:
         case "RawMessageDelivery":
             if value not in ("true", "false"):
@@ -70,10 +70,10 @@ def _check(topic_key: str, name: str, value: str, where: str) -> None:
         case "DeliveryPolicy":
             delivery_policies.checked(value, where, of_topic=False)
         case "RedrivePolicy":
-            _check_redrive(topic_key, value, where)
+            _check_redrive(topic_key, value, where, is_ordered)
 
 
-def _check_redrive(topic_key: str, text: str, where: str) -> None:
+def _check_redrive(topic_key: str, text: str, where: str, is_ordered: bool) -> None:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -85,6 +85,8 @@ def _check_redrive(topic_key: str, text: str, where: str) -> None:
         raise invalid(f"{where}RedrivePolicy: deadLetterTargetArn is an invalid arn")
     if target.split(":")[3] != parts[1]:
         raise invalid(f"{where}RedrivePolicy: deadLetterTargetArn must be of the topic's region")
+    if is_ordered and not target.endswith(".fifo"):
+        raise invalid(f"{where}RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.")
     if target.endswith(".fifo") and not topic_key.endswith(".fifo"):
         raise invalid(f"{where}RedrivePolicy: must use a standard queue as DLQ for a standard topic")
 
@@ -94,12 +96,14 @@ def view(tx: Tx, subscription: Subscription) -> dict[str, str]:
     topic, effective = subscription.arn.rpartition(":")[0], {}
     if subscription.protocol in ("http", "https") and (found := tx.get(Topic, subscription.topic)) is not None:
         effective["EffectiveDeliveryPolicy"] = delivery_policies.effective_of(found, subscription)
+    shown = {name: value for name, value in subscription.attributes.items()
+             if name != "FilterPolicyScope" or "FilterPolicy" in subscription.attributes}
     return {
         "SubscriptionArn": subscription.arn, "TopicArn": topic, "Owner": subscription.owner,
         "Protocol": subscription.protocol, "Endpoint": subscription.endpoint, "RawMessageDelivery": "false",
         "PendingConfirmation": "true" if subscription.token else "false",
         "ConfirmationWasAuthenticated": "true" if not subscription.token and subscription.secure else "false",
-        "SubscriptionPrincipal": subscription.principal, **effective, **subscription.attributes}
+        "SubscriptionPrincipal": subscription.principal, **effective, **shown}
 
 
 def require(call: Call, tx: Tx, arn: str) -> Subscription:
@@ -128,5 +132,5 @@ def set_subscription_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """Changes one attribute."""
     found = require(call, tx, request["SubscriptionArn"])
     asked = {request["AttributeName"]: request.get("AttributeValue") or ""}
-    tx.put(dataclasses.replace(found, attributes=merged(tx, found.topic, found.protocol, found.attributes,
-                                                        asked)))
+    tx.put(dataclasses.replace(found, attributes=merged(tx, found.topic, found.protocol, found.endpoint,
+                                                        found.attributes, asked)))

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 """
 
 import dataclasses
+import re
 from typing import Any
 
 from cloudlet.control.outcome import Again, Done, Outcome
@@ -12,7 +13,14 @@ from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.sns import delivering, endpoints, envelopes, pending, subscription_attributes
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
-from cloudlet.services.sns.service import SubscriptionLimitExceeded, invalid, sns, topic_arns
+from cloudlet.services.sns.service import (
+    InvalidParameter,
+    SubscriptionLimitExceeded,
+    invalid,
+    key_of_arn,
+    sns,
+    topic_arns,
+)
 from cloudlet.services.sns.topic_attributes import LARGE_SUBSCRIPTIONS_MAX
 from cloudlet.store.db import Store, Tx
 
@@ -36,7 +44,8 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
         there = _begin(call, tx, topic, known[0], owner) if known[0].token else known[0]
         return _known(tx, request, there, asked)
     _check_limits(tx, topic)
-    attributes = subscription_attributes.merged(tx, topic.key, protocol, {}, asked, "Attributes Reason: ")
+    attributes = subscription_attributes.merged(tx, topic.key, protocol, endpoint or "", {}, asked,
+                                                "Attributes Reason: ")
     made = Subscription(f"{topic.key}/{as_uuid(tx.token(32))}", call.account, call.principal.arn, protocol,
                         endpoint or "", tx.token(_TOKEN), attributes=attributes)
     return _named(request, _begin(call, tx, topic, made, owner))
@@ -77,7 +86,7 @@ def _check_limits(tx: Tx, topic: Topic) -> None:
 def _known(tx: Tx, request: Input, known: Subscription, asked: dict[str, str]) -> Any:
     """The answer for an endpoint that is subscribed already."""
     shown = subscription_attributes.view(tx, known)
-    wanted = subscription_attributes.merged(tx, known.topic, known.protocol, known.attributes, asked,
+    wanted = subscription_attributes.merged(tx, known.topic, known.protocol, known.endpoint, known.attributes, asked,
                                             "Attributes Reason: ")
     if any(shown.get(name) != wanted.get(name) for name in asked):
         raise invalid("Attributes Reason: Subscription already exists with different attributes")
@@ -93,15 +102,16 @@ def _named(request: Input, subscription: Subscription) -> Any:
 @sns.write(resources=topic_arns, durable=True)
 def confirm_subscription(call: Call, tx: Tx, request: Input) -> Output:
     """Confirms a subscription by the token that its endpoint was sent."""
-    topic = require(call, tx, request["TopicArn"])
+    if not re.fullmatch("[0-9a-f]+", request["Token"]):
+        raise InvalidParameter("Invalid token")
     secure = request.get("AuthenticateOnUnsubscribe") == "true"
-    return {"SubscriptionArn": confirm(tx, topic, request["Token"], secure=secure).arn}
+    return {"SubscriptionArn": confirm(tx, key_of_arn(call, request["TopicArn"]), request["Token"], secure=secure).arn}
 
 
-def confirm(tx: Tx, topic: Topic, token: str, *, secure: bool) -> Subscription:
-    """The subscription that the token confirms. `secure`: the link in its messages does not end it. Raises
-    InvalidParameter."""
-    found = [each for each in tx.find(Subscription, token=token) if each.topic == topic.key] if token else []
+def confirm(tx: Tx, topic: str, token: str, *, secure: bool) -> Subscription:
+    """The subscription, of the topic of that key, that the token confirms. `secure`: the link in its messages does not
+    end it. Raises InvalidParameter."""
+    found = [each for each in tx.find(Subscription, token=token) if each.topic == topic] if token else []
     if not found:
         raise invalid("Token")
     if not found[0].token:
