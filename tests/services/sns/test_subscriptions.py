@@ -134,6 +134,17 @@ def test_the_queue_of_another_account_confirms(room: Newsroom) -> None:
     assert json.loads(room.bodies("q")[0])["Message"] == "now" and arn.startswith(topic)
 
 
+def test_passwords_are_not_shown(room: Newsroom) -> None:
+    asked = {"TopicArn": room.topic("t"), "Protocol": "https", "Endpoint": "https://me:se:cret@localhost/a:b@c"}
+    arn = room.sns("Subscribe", **asked, ReturnSubscriptionArn=True)["SubscriptionArn"]
+    assert room.sns("Subscribe", **asked, ReturnSubscriptionArn=True)["SubscriptionArn"] == arn
+    shown = "https://me:****@localhost/a:b@c"
+    assert room.sns("GetSubscriptionAttributes", SubscriptionArn=arn)["Attributes"]["Endpoint"] == shown
+    assert room.sns("ListSubscriptions")["Subscriptions"][0]["Endpoint"] == shown
+    for url in ("https://localhost/a:b@c", "https://me@localhost/", "http://localhost:80/?x=a:b@c"):
+        assert Subscription("k", "", "", "https", url).shown_endpoint == url
+
+
 def test_the_topics_owner_ends_a_foreign_subscription(room: Newsroom) -> None:
     topic = room.topic("t")
     room.queue("q", Policy=open_policy(queue_arn("q"), topic))

@@ -126,7 +126,7 @@ def set_aside(tx: Tx, topic: Topic, subscription: Subscription, message_id: str,
     one whose order a queue keeps."""
     redrive = subscription.attributes.get("RedrivePolicy")
     if redrive is None:
-        log.info("%s did not get message %s: %s", subscription.endpoint, message_id, failure.message)
+        log.info("%s did not get message %s: %s", subscription.shown_endpoint, message_id, failure.message)
         return
     target = json.loads(redrive)["deadLetterTargetArn"]
     why = {name: {"DataType": "String", "StringValue": value} for name, value in (
@@ -134,7 +134,8 @@ def set_aside(tx: Tx, topic: Topic, subscription: Subscription, message_id: str,
     again = put(tx, topic, target, {**entry, "MessageAttributes": {**entry.get("MessageAttributes", {}), **why},
                                     **(_order(message, target) if message is not None else {})})
     if isinstance(again, Failure):
-        log.warning("neither %s nor %s got message %s: %s", subscription.endpoint, target, message_id, again.message)
+        log.warning("neither %s nor %s got message %s: %s", subscription.shown_endpoint, target, message_id,
+                    again.message)
 
 
 def put(tx: Tx, topic: Topic, queue_arn: str, entry: Mapping[str, Any]) -> Failure | str:

@@ -1,5 +1,6 @@
 """What SNS keeps as records: topics and who is subscribed to them."""
 
+import re
 from dataclasses import field
 
 from cloudlet.kernel.call import Call
@@ -7,6 +8,7 @@ from cloudlet.services.sns.service import NotFound, arn_of_key, invalid, key_of_
 from cloudlet.store.db import Tx
 from cloudlet.store.records import record
 
+_PASSWORD = re.compile(r"^(https?://[^/?#@:]*):[^/?#@]*@")
 BYTES = 256 * 1024  # of a message, where its topic says nothing
 
 
@@ -101,6 +103,11 @@ class Subscription:
     def arn(self) -> str:
         """Its topic's ARN, `:` and its own name."""
         return arn_of_key(self.key)
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint without the password that its URL may have."""
+        return _PASSWORD.sub(r"\1:****@", self.endpoint, count=1)
 
     @property
     def raw(self) -> bool:

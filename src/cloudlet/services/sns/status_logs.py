@@ -76,7 +76,7 @@ def _line(tx: Tx, topic: Topic, subscription: Subscription, told: Told, *, faile
         "messageMD5Sum": hashlib.md5(told.text.encode(), usedforsecurity=False).hexdigest()}
     notification |= {"messageId": told.message_id, "topicArn": topic.arn,
                      "timestamp": f"{datetime.fromtimestamp(told.at, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]}
-    delivery: dict[str, Any] = {"deliveryId": as_uuid(tx.token(32)), "destination": subscription.endpoint}
+    delivery: dict[str, Any] = {"deliveryId": as_uuid(tx.token(32)), "destination": subscription.shown_endpoint}
     if failed and "RedrivePolicy" in subscription.attributes:
         delivery["redrivePolicy"] = subscription.attributes["RedrivePolicy"]
     if told.response:

@@ -100,7 +100,7 @@ def view(tx: Tx, subscription: Subscription) -> dict[str, str]:
              if name != "FilterPolicyScope" or "FilterPolicy" in subscription.attributes}
     return {
         "SubscriptionArn": subscription.arn, "TopicArn": topic, "Owner": subscription.owner,
-        "Protocol": subscription.protocol, "Endpoint": subscription.endpoint, "RawMessageDelivery": "false",
+        "Protocol": subscription.protocol, "Endpoint": subscription.shown_endpoint, "RawMessageDelivery": "false",
         "PendingConfirmation": "true" if subscription.token else "false",
         "ConfirmationWasAuthenticated": "true" if not subscription.token and subscription.secure else "false",
         "SubscriptionPrincipal": subscription.principal, **effective, **shown}

@@ -181,5 +181,5 @@ def list_subscriptions_by_topic(call: Call, tx: Tx, request: Input) -> Output:
 def _line(subscription: Subscription) -> dict[str, str]:
     return {"SubscriptionArn": "Deleted" if subscription.ended else
             "PendingConfirmation" if subscription.token else subscription.arn,
-            "Owner": subscription.owner, "Protocol": subscription.protocol, "Endpoint": subscription.endpoint,
+            "Owner": subscription.owner, "Protocol": subscription.protocol, "Endpoint": subscription.shown_endpoint,
             "TopicArn": subscription.arn.rpartition(":")[0]}
