@@ -156,21 +156,24 @@ def measure_rates() -> None:
     spent: dict[tuple[str, str], list[float]] = {}
     disk: list[float] = []
 
+    def measure_one(server: str, peer: Peer, name: str, url: str) -> None:
+        load, batch = MEASURED[name]
+        before = cpu_s(peer.pid)
+        result = load(peer.port, url, batch)
+        found.setdefault((server, name), []).append(result)
+        spent.setdefault((server, name), []).append((cpu_s(peer.pid) - before) / (result.rate * SECONDS) * 1e6)
+
     def measure(server: str, peer: Peer) -> None:
         sqs = client_of("sqs", peer.port)
-        for name, (load, batch) in MEASURED.items():
-            url = sqs.create_queue(QueueName=f"bench-{batch}-{load.__name__}")["QueueUrl"]
-            before = cpu_s(peer.pid)
-            result = load(peer.port, url, batch)
-            found.setdefault((server, name), []).append(result)
-            spent.setdefault((server, name), []).append((cpu_s(peer.pid) - before) / (result.rate * SECONDS) * 1e6)
+        for number, name in enumerate(MEASURED):
+            measure_one(server, peer, name, sqs.create_queue(QueueName=f"bench-{number}")["QueueUrl"])
 
     for _ in range(ROUNDS):
         with ours() as (cloudlet, peer):
             disk.append(syncs(cloudlet.data_dir))
             measure("cloudlet", peer)
         with echo() as peer:
-            found.setdefault(("echo", "SendMessage"), []).append(sends(peer.port, "http://127.0.0.1/0/bench", 1))
+            measure_one("echo", peer, "SendMessage", "http://127.0.0.1/000000000000/bench")
         with peers.ministack(SERVER_CPU) as peer:
             measure("ministack", peer)
         with peers.moto(SERVER_CPU) as peer:
@@ -182,7 +185,7 @@ def measure_rates() -> None:
     for name in MEASURED:
         print(f"{name}: {rate('cloudlet', name) / rate('ministack', name):.1f} × MiniStack,"
               f" {rate('cloudlet', name) / rate('moto', name):.1f} × moto (3 and 20 wanted)")
-        for server in ("cloudlet", "ministack", "moto"):
+        for server in ("cloudlet", "ministack", "moto", "echo")[:4 if name == "SendMessage" else 3]:
             load = sorted(found[server, name])[ROUNDS // 2]
             print(f"    {server:9} {load.rate:6,.0f}/s, p50 {load.p50_ms:.1f} ms, p99 {load.p99_ms:.1f} ms,"
                   f" {statistics.median(spent[server, name]):,.0f} µs of processor each", flush=True)
