@@ -337,9 +337,10 @@ def counts(tx: Tx, queue: Queue) -> dict[str, int]:
     """How many messages of a queue can be received, are in flight, and are delayed. Reads those in flight and delayed,
     not those that can be received."""
     total = _row(tx, "select messages from sqs_store where id=?", queue.store)[0]
-    later = dict(_rows(tx, "select receives>0, count(*) from sqs_message where store=? and visible_ms>? group by 1",
-                       queue.store, now_ms(tx)))
-    more = tenants.later(tx, queue.store, now_ms(tx)) if queue.fair else {}
-    flying, delayed = (later.get(each, 0) + more.get(each, 0) for each in (1, 0))
-    return {"ApproximateNumberOfMessages": total - flying - delayed,
-            "ApproximateNumberOfMessagesNotVisible": flying, "ApproximateNumberOfMessagesDelayed": delayed}
+    hidden, flying = _row(tx, "select count(*), count(*) filter (where receives>0) from sqs_message where store=?"
+                              " and visible_ms>?", queue.store, now_ms(tx))
+    if queue.fair:
+        more = tenants.later(tx, queue.store, now_ms(tx))
+        hidden, flying = hidden + more[0], flying + more[1]
+    return {"ApproximateNumberOfMessages": total - hidden, "ApproximateNumberOfMessagesNotVisible": flying,
+            "ApproximateNumberOfMessagesDelayed": hidden - flying}
