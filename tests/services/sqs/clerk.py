@@ -31,10 +31,14 @@ class Clerk(Desk):
 
     async def ask(self, name: str, operation: str, principal: Principal | None = None, **request: Any) -> Any:
         """Runs an operation on a queue, whichever its mode."""
-        declared = sqs.operations[operation]
+        declared, asked = sqs.operations[operation], {"QueueUrl": self.url(name), **request}
         if declared.mode == "wait":
-            return await declared.run(self.call(principal), self.store, {"QueueUrl": self.url(name), **request})
-        return self(sqs, operation, principal, **{"QueueUrl": self.url(name), **request})
+            return await declared.run(self.call(principal), self.store, asked)
+        with self.store.tx(shared=declared.durable) as tx:
+            answer = declared.run(self.call(principal), tx, asked)
+        if declared.durable:
+            await self.store.flush(tx)
+        return answer
 
     def at(self, name: str, operation: str, **request: Any) -> Any:
         """The same from outside an event loop."""

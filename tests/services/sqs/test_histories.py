@@ -57,8 +57,6 @@ class Clients:
         try:
             asked = {name: value for name, value in request.items() if name != "Id"}
             answer: dict[str, Any] = await self._clerk.ask(queue, operation, **asked) or {}
-            if operation == "PurgeQueue":
-                await self._clerk.store.flush()  # which for this operation the gateway does
         except AwsError as error:
             answer = {"": error.code}
         self.steps[place] = Step(operation, queue, request, now, answer, start, told())

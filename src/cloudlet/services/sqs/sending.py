@@ -21,25 +21,23 @@ from cloudlet.services.sqs.service import (
     queue_arns,
     sqs,
 )
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import Tx
 
 BYTES_MAX = 1 << 20  # of a message, and of all messages of a batch
 DELAY_S_MAX = 900
 
 
-@sqs.wait(resources=queue_arns)
-async def send_message(call: Call, store: Store, request: Input) -> Output:
+@sqs.write(resources=queue_arns, durable=True)
+def send_message(call: Call, tx: Tx, request: Input) -> Output:
     """Puts a message in; it is on the disk when this is answered."""
-    with store.tx(shared=True) as tx:
-        queue = require(call, tx, request["QueueUrl"])
-        answer = send(tx, queue, call.principal.user_id, request)
-        messages.arouse(tx, queue)
-    await store.flush(tx)
+    queue = require(call, tx, request["QueueUrl"])
+    answer = send(tx, queue, call.principal.user_id, request)
+    messages.arouse(tx, queue)
     return answer
 
 
-@sqs.wait(resources=queue_arns, action="sqs:SendMessage")
-async def send_message_batch(call: Call, store: Store, request: Input) -> Output:
+@sqs.write(resources=queue_arns, action="sqs:SendMessage", durable=True)
+def send_message_batch(call: Call, tx: Tx, request: Input) -> Output:
     """Up to ten messages, each of which succeeds or fails by itself."""
     entries = request["Entries"]
     batches.check(entries, "SendMessageBatchRequestEntry")
@@ -47,13 +45,11 @@ async def send_message_batch(call: Call, store: Store, request: Input) -> Output
     if size > BYTES_MAX:
         raise BatchRequestTooLong(
             f"Batch requests cannot be longer than {BYTES_MAX} bytes. You have sent {size} bytes.")
-    with store.tx(shared=True) as tx:
-        queue = require(call, tx, request["QueueUrl"])
-        for entry in entries:  # where one says too little of its order, AWS refuses all
-            _demand_order(queue, entry, InvalidParameterValue)
-        answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
-        messages.arouse(tx, queue)
-    await store.flush(tx)
+    queue = require(call, tx, request["QueueUrl"])
+    for entry in entries:  # where one says too little of its order, AWS refuses all
+        _demand_order(queue, entry, InvalidParameterValue)
+    answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
+    messages.arouse(tx, queue)
     return answer
 
 

@@ -12,49 +12,37 @@ from cloudlet.services.sqs import batches, messages, receipts
 from cloudlet.services.sqs.receiving import VISIBILITY_S_MAX
 from cloudlet.services.sqs.records import Queue, require
 from cloudlet.services.sqs.service import InvalidParameterValue, ReceiptHandleIsInvalid, invalid, queue_arns, sqs
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import Tx
 
 EXPIRED = "The receipt handle has expired."
 
 
-@sqs.wait(resources=queue_arns)
-async def delete_message(call: Call, store: Store, request: Input) -> Output:
+@sqs.write(resources=queue_arns, durable=True)
+def delete_message(call: Call, tx: Tx, request: Input) -> Output:
     """A message was dealt with; what is gone already is no error."""
-    with store.tx(shared=True) as tx:
-        queue = require(call, tx, request["QueueUrl"])
-        delete(tx, queue, request["ReceiptHandle"])
-    await store.flush(tx)
+    delete(tx, require(call, tx, request["QueueUrl"]), request["ReceiptHandle"])
 
 
-@sqs.wait(resources=queue_arns, action="sqs:DeleteMessage")
-async def delete_message_batch(call: Call, store: Store, request: Input) -> Output:
+@sqs.write(resources=queue_arns, action="sqs:DeleteMessage", durable=True)
+def delete_message_batch(call: Call, tx: Tx, request: Input) -> Output:
     """Up to ten messages."""
     batches.check(request["Entries"], "DeleteMessageBatchRequestEntry")
-    with store.tx(shared=True) as tx:
-        queue = require(call, tx, request["QueueUrl"])
-        answer = each(request["Entries"], lambda entry: _delete_entry(tx, queue, entry["ReceiptHandle"]))
-    await store.flush(tx)
-    return answer
+    queue = require(call, tx, request["QueueUrl"])
+    return each(request["Entries"], lambda entry: _delete_entry(tx, queue, entry["ReceiptHandle"]))
 
 
-@sqs.wait(resources=queue_arns)
-async def change_message_visibility(call: Call, store: Store, request: Input) -> Output:
+@sqs.write(resources=queue_arns, durable=True)
+def change_message_visibility(call: Call, tx: Tx, request: Input) -> Output:
     """Keeps a message from others for so many seconds from now; 0 gives it back."""
-    with store.tx(shared=True) as tx:
-        queue = require(call, tx, request["QueueUrl"])
-        change(tx, queue, request)
-    await store.flush(tx)
+    change(tx, require(call, tx, request["QueueUrl"]), request)
 
 
-@sqs.wait(resources=queue_arns, action="sqs:ChangeMessageVisibility")
-async def change_message_visibility_batch(call: Call, store: Store, request: Input) -> Output:
+@sqs.write(resources=queue_arns, action="sqs:ChangeMessageVisibility", durable=True)
+def change_message_visibility_batch(call: Call, tx: Tx, request: Input) -> Output:
     """Up to ten messages."""
     batches.check(request["Entries"], "ChangeMessageVisibilityBatchRequestEntry")
-    with store.tx(shared=True) as tx:
-        queue = require(call, tx, request["QueueUrl"])
-        answer = each(request["Entries"], lambda entry: change(tx, queue, entry))
-    await store.flush(tx)
-    return answer
+    queue = require(call, tx, request["QueueUrl"])
+    return each(request["Entries"], lambda entry: change(tx, queue, entry))
 
 
 def _delete_entry(tx: Tx, queue: Queue, handle: str) -> dict[str, Any]:
