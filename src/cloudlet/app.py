@@ -84,6 +84,7 @@ def assemble(store: Store, files: Files, clock: Clock, engines: Engines, site: S
     for tables in TABLES:
         store.create_tables(tables)
     s3.set_object_ownership(store, site)
+    sqs.set_keeping_of_names(store, site)
     identities = iam.identities(site, SERVICES)
     controllers = (iam.controller(store, engines, site), ec2.controller(store, engines, site),
                    ecr.controller(store, files.layers, engines), logs.controller(store, engines, site),
@@ -162,7 +163,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     clock = SystemClock()
     site = Site(directory.installation, config.data_dir, config.port, config.public_cidr,
                 instance_memory_bytes=host_memory.for_machines(), object_ownership=config.object_ownership,
-                mail_server=config.mail_server)
+                mail_server=config.mail_server, keep_queue_names=config.keep_queue_names)
     store = Store(str(config.database), clock)
     files = Files.under(config.data_dir)
     handlers: dict[str, Handler] = {}

@@ -29,7 +29,7 @@ class BadSetting(Exception):
 class Config:
     """One installation's settings. `public_cidr` is where public addresses come from; `object_ownership` who owns what
     is put into S3 buckets that are made from now on, unless their makers say it; `smtp` and `mail_from` are what
-    `mail_server` was made of."""
+    `mail_server` was made of; `keep_queue_names`: the name of a deleted queue is not free at once."""
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -40,6 +40,7 @@ class Config:
     smtp: str = ""
     mail_from: str = ""
     mail_server: MailServer | None = None
+    keep_queue_names: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -172,4 +173,5 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None)
         smtp=smtp,
         mail_from=mail_from,
         mail_server=_mail_server(smtp, mail_from, _password(environment) if smtp else ""),
+        keep_queue_names=_flag("CLOUDLET_KEEP_QUEUE_NAMES", setting("keep_queue_names", "")),
     )

@@ -41,3 +41,11 @@ def test_senders_and_password_files() -> None:
             load({"smtp": "smtp://mail.example", "mail_from": sender}, {})
     with pytest.raises(BadSetting, match="password"):
         load({"smtp": "smtp://mail.example", "mail_from": "a@b.c"}, {"CLOUDLET_SMTP_PASSWORD_FILE": "/nowhere"})
+
+
+def test_names_of_queues_are_kept_where_that_is_asked_for() -> None:
+    assert not load({}, {}).keep_queue_names
+    assert load({"keep_queue_names": "1"}, {}).keep_queue_names
+    assert load({}, {"CLOUDLET_KEEP_QUEUE_NAMES": "yes"}).keep_queue_names
+    with pytest.raises(BadSetting, match="CLOUDLET_KEEP_QUEUE_NAMES must be one of"):
+        load({}, {"CLOUDLET_KEEP_QUEUE_NAMES": "perhaps"})

@@ -30,6 +30,8 @@ def _settings(parser: argparse.ArgumentParser, *, all_of_them: bool) -> None:
                              " the password by CLOUDLET_SMTP_PASSWORD or CLOUDLET_SMTP_PASSWORD_FILE (default: nowhere,"
                              " `cloudlet mail` shows it)")
     parser.add_argument("--mail-from", metavar="ADDRESS", help="the address that such mail is from")
+    parser.add_argument("--keep-queue-names", action="store_const", const="1",
+                        help="for a minute after a queue was deleted, as AWS does: no other may have its name")
     parser.add_argument("--allow-development-key", action="store_const", const="1",
                         help="honour the key test/test even when listening beyond this machine")
 

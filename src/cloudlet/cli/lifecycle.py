@@ -50,6 +50,8 @@ def _detached(config: Config) -> int:
                "--object-ownership", config.object_ownership]
     if config.smtp:
         command += ["--smtp", config.smtp, "--mail-from", config.mail_from]
+    if config.keep_queue_names:
+        command.append("--keep-queue-names")
     if config.allow_development_key:
         command.append("--allow-development-key")
     try:

@@ -25,7 +25,8 @@ class Site:
     """`port` of the endpoint; `public_cidr` from which public addresses come; `egress`: workloads may reach the
     internet; `development_key`: the well-known key `test`/`test` is honoured; `instance_memory_bytes`: how much of the
     host's memory virtual machines may have together, as measured at the start (None: nobody counts);
-    `object_ownership`: that of new S3 buckets; `mail_server` (None: mail stays in the built-in mailbox)."""
+    `object_ownership`: that of new S3 buckets; `mail_server` (None: mail stays in the built-in mailbox);
+    `keep_queue_names`: that of a deleted queue is not free at once."""
 
     installation: Installation
     data_dir: Path
@@ -36,3 +37,4 @@ class Site:
     instance_memory_bytes: int | None = None
     object_ownership: str = "BucketOwnerEnforced"
     mail_server: MailServer | None = None
+    keep_queue_names: bool = False

@@ -1,15 +1,17 @@
 """Queues themselves: CreateQueue, GetQueueUrl, ListQueues, DeleteQueue, PurgeQueue, attributes, tags, permissions."""
 
 import asyncio
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from cloudlet.control.outcome import Done
-from cloudlet.services.sqs import sqs
+from cloudlet.services.sqs import set_keeping_of_names, sqs
 from cloudlet.services.sqs.expiry import Expiry
 from cloudlet.services.sqs.moves import Moving
+from cloudlet.services.sqs.records import Deleted
 from tests.services.desk import ACCOUNT, root
 from tests.services.sqs.clerk import Clerk
 
@@ -22,6 +24,24 @@ def test_made_again_as_it_is_or_refused(clerk: Clerk) -> None:
     assert clerk.at("q", "GetQueueUrl", QueueName="q") == {"QueueUrl": url}
     clerk.at("q", "DeleteQueue")
     assert clerk.refused("q", "GetQueueUrl", QueueName="q") == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def test_names_of_deleted_queues_may_be_kept_for_a_minute(clerk: Clerk) -> None:
+    for kept in (True, False):
+        set_keeping_of_names(clerk.store, dataclasses.replace(clerk.site, keep_queue_names=kept))
+        clerk.queue("q")
+        clerk.at("q", "DeleteQueue")
+        clerk.clock.time += 59
+        if kept:
+            assert clerk.refused("q", "CreateQueue", QueueName="q") == "AWS.SimpleQueueService.QueueDeletedRecently"
+            clerk.queue("other")
+            clerk.clock.time += 1
+        clerk.queue("q")
+        clerk.at("q", "DeleteQueue")
+        clerk.clock.time += 60
+    asyncio.run(Expiry(clerk.store).look())
+    with clerk.store.tx() as tx:
+        assert tx.find(Deleted) == []
 
 
 @pytest.mark.parametrize(("name", "attributes", "code"), [

@@ -1,7 +1,7 @@
 """The loops that make space: messages past their retention, those of queues that are gone, and old tokens."""
 
 from cloudlet.control.outcome import Again, Done, Outcome
-from cloudlet.services.sqs import fifo, messages
+from cloudlet.services.sqs import fifo, messages, queues
 from cloudlet.services.sqs.records import Queue
 from cloudlet.store.db import Store
 
@@ -32,20 +32,20 @@ class Expiry:
         left = True
         while left:
             with self._store.tx() as tx:
-                left = fifo.forget_old(tx, SLICE)
+                left = fifo.forget_old(tx, SLICE) or queues.release_names(tx, SLICE)
             await self._store.clock.sleep(0)
         after = ""
         while True:
             with self._store.tx() as tx:
-                queues = tx.find(Queue, after=after, limit=SLICE)
-                full = [queue for queue in queues if messages.expire(tx, queue, SLICE)]
+                found = tx.find(Queue, after=after, limit=SLICE)
+                full = [queue for queue in found if messages.expire(tx, queue, SLICE)]
             for queue in full:
                 while True:
                     await self._store.clock.sleep(0)
                     with self._store.tx() as tx:
                         if not messages.expire(tx, queue, SLICE):
                             break
-            if len(queues) < SLICE:
+            if len(found) < SLICE:
                 return
-            after = queues[-1].key
+            after = found[-1].key
             await self._store.clock.sleep(0)

@@ -7,14 +7,16 @@ import dataclasses
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
+from cloudlet.kernel.site import Site
 from cloudlet.services.sqs import attributes, messages
 from cloudlet.services.sqs.messages import new_store
-from cloudlet.services.sqs.records import Queue, require
+from cloudlet.services.sqs.records import Deleted, Names, Queue, require
 from cloudlet.services.sqs.service import (
     NAME,
     InvalidParameterValue,
     MissingParameter,
     PurgeQueueInProgress,
+    QueueDeletedRecently,
     QueueDoesNotExist,
     QueueNameExists,
     named_arns,
@@ -22,9 +24,10 @@ from cloudlet.services.sqs.service import (
     sqs,
 )
 from cloudlet.services.sqs.tags import check_tags
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
 DROP = "sqs.drop"  # kind of work: messages stored under a number that no queue has any more
+NAME_KEPT_S = 60.0  # after a queue was deleted, where names are kept
 PURGE_S = 60.0  # between two purges of a queue
 PAGE_MAX = 1000
 
@@ -52,6 +55,8 @@ def create_queue(call: Call, tx: Tx, request: Input) -> Output:
                 raise QueueNameExists("A queue already exists with the same name and a different value for attribute"
                                       f" {attribute}")
         return {"QueueUrl": found.url(call.endpoint)}
+    if _was_deleted_recently(tx, key):
+        raise QueueDeletedRecently()
     tags = check_tags(request.get("tags") or {})
     made = Queue(key, new_store(tx), new_store(tx), tx.now, tx.now, tags=tags)
     made = dataclasses.replace(made, attributes=attributes.merged(made, kept))
@@ -65,8 +70,35 @@ def delete_queue(call: Call, tx: Tx, request: Input) -> Output:
     """A queue and all its messages are gone; whoever waits for one is told."""
     queue = require(call, tx, request["QueueUrl"])
     tx.delete(Queue, queue.key)
+    if _keeps_names(tx):
+        tx.put(Deleted(queue.key, tx.now))
     tx.enqueue(DROP, str(queue.store))
     _tell_all(tx, queue)
+
+
+def set_keeping_of_names(store: Store, site: Site) -> None:
+    """Keeps the installation's setting where operations find it."""
+    with store.tx() as tx:
+        if _keeps_names(tx) != site.keep_queue_names:
+            tx.put(Names("", site.keep_queue_names))
+
+
+def _keeps_names(tx: Tx) -> bool:
+    return (tx.get(Names, "") or Names()).kept
+
+
+def _was_deleted_recently(tx: Tx, key: str) -> bool:
+    found = tx.get(Deleted, key)
+    return found is not None and tx.now < found.at + NAME_KEPT_S and _keeps_names(tx)
+
+
+def release_names(tx: Tx, limit: int) -> bool:
+    """Forgets queues that were deleted long enough ago; whether there may be others."""
+    found = tx.find(Deleted, limit=limit)
+    old = [each for each in found if tx.now >= each.at + NAME_KEPT_S]
+    for each in old:
+        tx.delete(Deleted, each.key)
+    return len(old) == limit
 
 
 @sqs.write(resources=queue_arns, durable=True)

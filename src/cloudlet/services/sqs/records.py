@@ -76,6 +76,22 @@ class Queue:
         return f"{endpoint}/{self.account}/{self.name}"
 
 
+@record("sqs.deleted")
+class Deleted:
+    """A queue that was deleted at that time, where names are kept for a while; its key is the queue's."""
+
+    key: str
+    at: float
+
+
+@record("sqs.names", lasting=True)
+class Names:
+    """Whether names are kept for a while once their queues are deleted. There is one at most, whose key is empty."""
+
+    key: str = ""
+    kept: bool = False
+
+
 def require(call: Call, tx: Tx, url: str) -> Queue:
     """The queue that a URL means. Raises InvalidAddress, QueueDoesNotExist."""
     found = tx.get(Queue, key_of_url(call, url))
