@@ -95,6 +95,9 @@ resource "aws_s3_bucket_replication_configuration" "east_to_west" {
     status   = "Enabled"
     filter { prefix = "foo" }
     delete_marker_replication { status = "%(markers)s" }
+    source_selection_criteria {
+      replica_modifications { status = "Enabled" }
+    }
     destination {
       bucket        = aws_s3_bucket.west.arn
       storage_class = "STANDARD_IA"

@@ -137,6 +137,32 @@ def test_what_changes_is_copied_again(pair: Counter) -> None:
     assert (status(pair), pair.rows("s3_version")) == ("COMPLETED", 2)
 
 
+CHANGES = ("<SourceSelectionCriteria><ReplicaModifications><Status>{}</Status></ReplicaModifications>"
+           "</SourceSelectionCriteria>")
+
+
+@pytest.mark.parametrize("status_of_changes", ["Enabled", "Disabled"])
+def test_what_changes_of_a_replica_is_copied_back_where_a_rule_says_so(pair: Counter, status_of_changes: str) -> None:
+    replicate(pair, rule())
+    replicate(pair, rule(to="bkt", more=CHANGES.format(status_of_changes)), bucket="dst")
+    version = put(pair)
+    copy(pair)
+    pair.ask("PUT", "/dst/key", TAGGING, tagging="")
+    pair.ask("PUT", "/dst/new", b"of its own")
+    for _ in range(2):  # back, and no further
+        copy(pair, "dst")
+        copy(pair)
+        assert pair.rows("s3_replication") == 0
+    expected = "v" if status_of_changes == "Enabled" else None
+    assert pair.ask("GET", "/bkt/key", tagging="", versionId=version).xml.findtext("TagSet/Tag/Value") == expected
+    assert [status(pair, bucket) for bucket in ("bkt", "dst")] == ["COMPLETED", "REPLICA"]
+    assert [status(pair, bucket, "new") for bucket in ("bkt", "dst")] == ["REPLICA", "COMPLETED"]
+    pair.ask("DELETE", "/bkt/key", versionId=version)
+    pair.ask("DELETE", "/dst/key", tagging="")
+    copy(pair, "dst")
+    assert pair.ask("GET", "/bkt/key").status == 404, "a change is none of the bytes"
+
+
 def test_locks_go_along(counter: Counter, pair: Counter) -> None:
     for name in ("lck", "far"):
         pair.ask("PUT", f"/{name}", headers={"x-amz-bucket-object-lock-enabled": "true"})
@@ -258,5 +284,11 @@ def test_what_comes_late_is_told_where_a_rule_promises_otherwise(pair: Counter) 
     put(pair)
     pair.desk.clock.time += 901
     copy(pair)
-    assert [message["Records"][0]["eventName"] for message in told(pair, "q")] == [
-        "Replication:OperationMissedThreshold", "Replication:OperationReplicatedAfterThreshold"]
+    assert told_names(pair) == ["Replication:OperationMissedThreshold", "Replication:OperationReplicatedAfterThreshold"]
+    pair.ask("PUT", "/bkt/key", TAGGING, tagging="")  # which takes no time, however old its version is
+    copy(pair)
+    assert (status(pair), told_names(pair)) == ("COMPLETED", [])
+
+
+def told_names(counter: Counter) -> list[str]:
+    return [message["Records"][0]["eventName"] for message in told(counter, "q")]

@@ -60,14 +60,11 @@ def _slice(tx: Tx, bucket: Bucket) -> bool:
     for (number,) in waiting:
         row = tx.execute(f"select {COLUMNS} from s3_version where id=? and bucket=?", (number, bucket.id)).fetchone()
         version = Version(*row) if row else None
-        if version is not None and version.about.replication == PENDING:
-            about = version.about
-            wanted = rules_for(rules, version, about)
-            failures = [_copy(tx, call, bucket, version, about, rule) for rule in wanted]
-            for rule, why in zip(wanted, failures, strict=True):
-                _tell(tx, bucket, version, rule, why)
-            status = COMPLETED if failures and not any(failures) else FAILED
-            versions.set_about(tx, version, about.replace(replication=status))
+        if version is not None and (about := version.about).replication in (PENDING, REPLICA):
+            failures = [_copy(tx, call, bucket, version, about, rule) for rule in rules_for(rules, version, about)]
+            if about.replication == PENDING:
+                status = COMPLETED if failures and not any(failures) else FAILED
+                versions.set_about(tx, version, about.replace(replication=status))
         tx.execute("delete from s3_replication where id=?", (number,))
     return bool(waiting)
 
@@ -82,20 +79,26 @@ def _call(tx: Tx, bucket: Bucket, role: str) -> Call | None:
 
 
 def _copy(tx: Tx, call: Call | None, bucket: Bucket, version: Version, about: About, rule: Rule) -> str:
-    """Makes the replica that a rule wants; why it cannot be made, "" where it was."""
+    """Makes the replica that a rule wants, or what is there as it is here, and tells of it; why it cannot be made, ""
+    where it was."""
     target = tx.get(Bucket, rule["Destination"]["Bucket"].rpartition(":")[2])
+    there = versions.find(tx, target, version.key, version.version) if target is not None else None
+    why = _obstacle(tx, call, bucket, target, version, about, rule)
+    if not why and about.replication == REPLICA and there is None:
+        why = "DstVersionNotFound"
+    if not why and call is not None and target is not None:
+        _put(tx, call, target, there, version, about, rule)
+    _tell(tx, bucket, version, rule, why, is_new=there is None)
+    return why
+
+
+def _obstacle(tx: Tx, call: Call | None, bucket: Bucket, target: Bucket | None, version: Version, about: About,
+              rule: Rule) -> str:
+    """Why a bucket does not take a replica, or the role may not make it; "" for nothing."""
     if call is None:
         return "AssumeRoleNotPermitted"
     if target is None:
         return "DstBucketNotFound"
-    why = _obstacle(tx, call, bucket, target, version, about, rule)
-    if not why:
-        _put(tx, call, target, version, about, rule)
-    return why
-
-
-def _obstacle(tx: Tx, call: Call, bucket: Bucket, target: Bucket, version: Version, about: About, rule: Rule) -> str:
-    """Why a bucket does not take a replica, or the role may not make it; "" for nothing."""
     if target.versioning != "Enabled":
         return "DstBucketUnversioned"
     if bucket.lock_enabled and not target.lock_enabled:
@@ -112,15 +115,14 @@ def _obstacle(tx: Tx, call: Call, bucket: Bucket, target: Bucket, version: Versi
     return next((why for action, arn, why in needed if not is_allowed(tx, call, action, arn)), "")
 
 
-def _put(tx: Tx, call: Call, target: Bucket, version: Version, about: About, rule: Rule) -> None:
+def _put(tx: Tx, call: Call, target: Bucket, there: Version | None, version: Version, about: About, rule: Rule) -> None:
     wanted: Mapping[str, Any] = rule["Destination"]
     taken = target.ownership == ENFORCED or bool(wanted.get("AccessControlTranslation"))
-    there = versions.find(tx, target, version.key, version.version)
     kept_about = about.replace(replication=REPLICA, acl="" if taken else about.acl, restored_until=0)
     retained = lock.of_new(tx, target, lock.Lock(version.mode, version.retain_until_ms, version.legal_hold)) if (
         target.lock_enabled and not version.marker) else {}
     if there is not None:  # what has changed is what is known of it, never its bytes
-        versions.set_about(tx, there, kept_about)
+        versions.set_about(tx, there, kept_about.replace(replication=there.about.replication))
         if retained:
             tx.execute("update s3_version set mode=?, retain_until_ms=?, legal_hold=? where id=?",
                        (*retained.values(), there.id))
@@ -135,13 +137,13 @@ def _put(tx: Tx, call: Call, target: Bucket, version: Version, about: About, rul
                            version.marker else "ObjectCreated:Put", replica)
 
 
-def _tell(tx: Tx, bucket: Bucket, version: Version, rule: Rule, why: str) -> None:
-    """Tells of a copy that failed, or came late, whoever wants to know, where the rule asks for that.
+def _tell(tx: Tx, bucket: Bucket, version: Version, rule: Rule, why: str, *, is_new: bool) -> None:
+    """Tells of a copy that failed, or of a new one that came late, whoever wants to know, where the rule asks for that.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html
     """
     events = ["OperationFailedReplication"] if why and is_measured(rule) else []
-    if is_timed(rule) and tx.now - version.modified > THRESHOLD_S:
+    if is_new and is_timed(rule) and tx.now - version.modified > THRESHOLD_S:
         events = ["OperationMissedThreshold", *(events if why else ["OperationReplicatedAfterThreshold"])]
     data = {"replicationRuleId": rule["ID"], "destinationBucket": rule["Destination"]["Bucket"],
             "s3Operation": "OBJECT_DELETE" if version.marker else "OBJECT_PUT",

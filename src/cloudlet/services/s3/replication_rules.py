@@ -21,13 +21,14 @@ Rule = Mapping[str, Any]
 
 
 def enqueue(tx: Tx, bucket: Bucket, version: Version) -> None:
-    """Has a version copied that is new, or has changed, where a rule of its bucket wants that. Replicas never are."""
+    """Has a version copied that is new, or has changed, where a rule of its bucket wants that."""
     if REPLICATION not in bucket.acts:
         return
     about = version.about
-    if about.replication == REPLICA or not rules_for(rules_of(tx, bucket), version, about):
+    if not rules_for(rules_of(tx, bucket), version, about):
         return
-    versions.set_about(tx, version, about.replace(replication=PENDING))
+    if about.replication != REPLICA:
+        versions.set_about(tx, version, about.replace(replication=PENDING))
     tx.execute("insert into s3_replication (id, bucket) values (?,?) on conflict do nothing", (version.id, bucket.id))
     tx.enqueue(WORK, bucket.name)
 
@@ -39,11 +40,16 @@ def rules_of(tx: Tx, bucket: Bucket) -> list[Rule]:
 
 
 def rules_for(rules: list[Rule], version: Version, about: About) -> list[Rule]:
-    """The rules by which a version is copied: of those that fit, for each destination the one of highest priority."""
+    """The rules by which a version is copied: of those that fit, for each destination the one of highest priority.
+    Of replicas only changes are, by rules that say so.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-for-metadata-changes.html
+    """
     chosen: dict[str, Rule] = {}
     for rule in sorted(rules, key=lambda rule: -rule.get("Priority", 0)):
         if rule["Status"] == "Enabled" and fits(rule, version.key, about.tags) and (
-                not version.marker or copies_markers(rule)):
+                not version.marker or copies_markers(rule)) and (
+                about.replication != REPLICA or copies_changes(rule)):
             chosen.setdefault(rule["Destination"]["Bucket"], rule)
     return list(chosen.values())
 
@@ -55,6 +61,12 @@ def fits(rule: Rule, key: str, tags: Mapping[str, str]) -> bool:
     wanted = both.get("Tags") or ([only["Tag"]] if "Tag" in only else [])
     prefix: str = rule.get("Prefix") or only.get("Prefix") or both.get("Prefix") or ""
     return key.startswith(prefix) and all(tags.get(tag["Key"]) == tag["Value"] for tag in wanted)
+
+
+def copies_changes(rule: Rule) -> bool:
+    """Whether it copies what changes of replicas, back to what they are one of."""
+    said = (rule.get("SourceSelectionCriteria") or {}).get("ReplicaModifications") or {}
+    return bool(said.get("Status") == "Enabled")
 
 
 def is_measured(rule: Rule) -> bool:

@@ -84,7 +84,7 @@ TAG = "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>"
     ((rule(destination=f"{TIMED}<Metrics><Status>Enabled</Status></Metrics>"),), "InvalidRequest"),
     ((rule(destination=f"{TIMED.replace('15', '30')}{MEASURED}"),), "InvalidArgument"),
     ((f"<Rule><ID>r</ID><Prefix/><Status>Enabled</Status>{TO.format(MEASURED)}</Rule>",), "InvalidRequest"),
-    ((rule(more="<SourceSelectionCriteria><ReplicaModifications><Status>Enabled</Status></ReplicaModifications>"
+    ((rule(more="<SourceSelectionCriteria><SseKmsEncryptedObjects><Status>Enabled</Status></SseKmsEncryptedObjects>"
                 "</SourceSelectionCriteria>"),), "NotImplemented")])
 def test_what_is_no_replication(pair: Counter, rules: tuple[str, ...], code: str) -> None:
     pair.ask("PUT", "/plain")

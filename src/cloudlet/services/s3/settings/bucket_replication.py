@@ -98,7 +98,6 @@ def _check(rule: Mapping[str, Any]) -> None:
         raise InvalidRequest(f"ReplicationTime and Metrics are not supported without a Filter. {_GUIDE}")
     criteria: Mapping[str, Any] = rule.get("SourceSelectionCriteria") or {}
     for name, part in (("ExistingObjectReplication", rule.get("ExistingObjectReplication")),
-                       ("ReplicaModifications", criteria.get("ReplicaModifications")),
                        ("SseKmsEncryptedObjects", criteria.get("SseKmsEncryptedObjects"))):
         if (part or {}).get("Status") == "Enabled":
             raise NotImplementedHere(f"Cloudlet has no {name}")
