@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (s3), and wh
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from cloudlet.kernel.digests import ALGORITHMS
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.wire.validate import Demands, Violation
 
@@ -146,11 +147,28 @@ _S3_MALFORMED = declare("MalformedXML", "The XML you provided was not well-forme
                         " published schema")
 _S3_ARGUMENT = declare("InvalidArgument")
 _S3_STORAGE_CLASS = declare("InvalidStorageClass", "The storage class you specified is not valid")
+_S3_REQUEST = declare("InvalidRequest")
+_S3_HEADERS = {
+    "aCL": ("x-amz-acl", ""), "objectLockMode": ("x-amz-object-lock-mode", "Unknown wormMode directive."),
+    "objectLockLegalHoldStatus": ("x-amz-object-lock-legal-hold", "Legal Hold must be either of 'ON' or 'OFF'"),
+    "metadataDirective": ("x-amz-metadata-directive", "Unknown metadata directive."),
+    "taggingDirective": ("x-amz-tagging-directive", "Unknown tagging directive."),
+    "objectOwnership": ("x-amz-object-ownership", "Invalid x-amz-object-ownership header: {}"),
+    "encodingType": ("encoding-type", "Invalid Encoding Method specified in Request")}
+_S3_CHECKSUMS = {
+    "checksumType": "Value for x-amz-checksum-type header is invalid.",
+    "checksumAlgorithm": "Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
+                         f" [{', '.join(ALGORITHMS).upper()}]"}
 
 
 def _s3_invalid(violations: list[Violation]) -> AwsError:
     """Of a document S3 says no more than that it is wrong; of a header or parameter, what."""
     first = violations[0]
+    if first.member in _S3_CHECKSUMS:
+        return _S3_REQUEST(_S3_CHECKSUMS[first.member])
+    if first.member in _S3_HEADERS:
+        header, sentence = _S3_HEADERS[first.member]
+        return _S3_ARGUMENT(sentence.format(first.shown), ArgumentName=header, ArgumentValue=first.shown)
     if "." in first.path and not first.path.startswith(("objectAttributes.", "optionalObjectAttributes.")):  # headers
         return _S3_MALFORMED()
     if first.member == "storageClass":

@@ -39,6 +39,7 @@ _ROOTS = {
 InvalidArgument = declare("InvalidArgument")
 MissingRequestBody = declare("MissingRequestBodyError", "Request Body is empty")
 _WHOLE, _OF_PARTS = ("PutObject", "CopyObject"), {"partNumber": "uploadId", "uploadId": "partNumber"}
+_READ, _ENCRYPTION = ("GetObject", "HeadObject"), "x-amz-server-side-encryption"
 _HOSTS = (".s3.", ".s3-")
 
 
@@ -132,11 +133,15 @@ class S3(RestXml):
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol. How a body was sent in chunks is no part of what was meant."""
         parse, is_whole = super().compile_parser(operation), operation.name in _WHOLE
+        only_reads = operation.name in _READ
 
         def parse_unchunked(message: Message) -> dict[str, Any]:
             if is_whole:
                 _refuse_half_of_a_part(message)
             out, headers = parse(message), message.request.headers
+            if only_reads and _ENCRYPTION in headers:
+                raise InvalidArgument(f"{_ENCRYPTION} header is not supported for this operation.",
+                                      ArgumentName=_ENCRYPTION, ArgumentValue=headers[_ENCRYPTION][:1024])
             if "ChecksumAlgorithm" in out:  # S3 takes it in any case
                 out["ChecksumAlgorithm"] = out["ChecksumAlgorithm"].upper()
             if not headers.get("x-amz-content-sha256", "").startswith(sigv4.STREAMING):
@@ -162,7 +167,7 @@ class S3(RestXml):
         """See Protocol. GetBucketLocation alone has its value in the root itself; a part of an object says that it is
         one."""
         whole = super().compile_printer(operation)
-        if operation.name in ("GetObject", "HeadObject"):
+        if operation.name in _READ:
             def print_object(output: Any, request_id: str) -> Response:
                 response = whole(output, request_id)
                 return response if "content-range" not in response.headers else replace(response, status=206)

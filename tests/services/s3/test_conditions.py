@@ -69,12 +69,13 @@ def test_deleting_what_a_marker_covers() -> None:
 
 @pytest.mark.parametrize(("header", "size", "expected"), [
     (None, 10, None), ("bytes=0-0", 10, (0, 1)), ("bytes=2-4", 10, (2, 3)), ("bytes=2-", 10, (2, 8)),
-    ("bytes=-3", 10, (7, 3)), ("bytes=-30", 10, (0, 10)), ("bytes=5-99", 10, (5, 5)), ("Bytes = 1 - 2", 10, (1, 2)),
+    ("bytes=-3", 10, (7, 3)), ("bytes=-30", 10, (0, 10)), ("bytes=5-99", 10, (5, 5)), ("Bytes=1-2", 10, (1, 2)),
     ("bytes=9-9", 10, (9, 1)), ("bytes=10-", 10, "416"), ("bytes=10-20", 10, "416"), ("bytes=-0", 10, "416"),
     ("bytes=0-", 0, "416"), ("bytes=-5", 0, "416"),
     # What is no range of bytes, and several at once: the whole object, as S3 does.
     ("bytes=4-2", 10, None), ("bytes=-", 10, None), ("bytes=a-b", 10, None), ("items=0-1", 10, None),
-    ("bytes=0-1,3-4", 10, None), ("bytes=+1-2", 10, None), ("bytes=٣-٤", 10, None), ("", 10, None),
+    ("bytes=0-1,3-4", 10, None), ("bytes=+1-2", 10, None), ("bytes= 1-2", 10, None),
+    ("bytes=٣-٤", 10, None), ("", 10, None),
     (f"bytes=0-{'9' * 5000}", 10, None), (f"bytes=0-{'9' * 19}", 10, (0, 10))])
 def test_ranges(header: str | None, size: int, expected: Any) -> None:
     if expected == "416":

@@ -251,3 +251,19 @@ def test_what_is_no_version_s_id(counter: Counter, version: str) -> None:
     answer = counter.ask("GET", "/bkt/key", versionId=version)
     assert (answer.status, answer.xml.findtext("Message")) == (400, "Invalid version id specified")
     assert counter.ask("GET", "/bkt/key", versionId="x" * 32).code == "NoSuchVersion"
+
+
+@pytest.mark.parametrize(("header", "value", "says"), [
+    ("x-amz-acl", "nobody", "InvalidArgument"), ("x-amz-object-lock-mode", "NEVER", "Unknown wormMode directive."),
+    ("x-amz-object-lock-legal-hold", "MAYBE", "Legal Hold must be either of 'ON' or 'OFF'")])
+def test_headers_with_words_that_there_are_not(counter: Counter, header: str, value: str, says: str) -> None:
+    wrong = counter.ask("PUT", "/bkt/key", b"x", headers={header: value})
+    assert (wrong.status, wrong.code, wrong.xml.findtext("Message")) == (400, "InvalidArgument", says)
+    assert (wrong.xml.findtext("ArgumentName"), wrong.xml.findtext("ArgumentValue")) == (header, value)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_reads_says_nothing_of_encryption(counter: Counter, method: str) -> None:
+    counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-server-side-encryption": "AES256"})
+    assert counter.ask(method, "/bkt/key", headers={"x-amz-server-side-encryption": "AES256"}).status == 400
+    assert counter.ask(method, "/bkt/key").headers["x-amz-server-side-encryption"] == "AES256"

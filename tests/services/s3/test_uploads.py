@@ -273,6 +273,27 @@ def test_uploads_under_way(counter: Counter) -> None:
     assert rest.findtext("CommonPrefixes/Prefix") == "c/"
     assert counter.ask("GET", "/bkt", uploads="", prefix="c/", key_marker="c/d").xml.findtext("Upload/Key") == "c/e"
     assert counter.ask("GET", "/nowhere", uploads="").code == "NoSuchBucket"
+    alone = counter.ask("GET", "/bkt", uploads="", upload_id_marker=ids[1]).xml
+    assert (alone.findtext("UploadIdMarker") or "", len(alone.findall("Upload"))) == ("", 5)
+    wrong = counter.ask("GET", "/bkt", uploads="", key_marker="a", upload_id_marker="x")
+    assert wrong.xml.findtext("Message") == "Invalid uploadId marker"
+
+
+def test_what_is_no_checksum_of_a_part_or_of_the_whole(counter: Counter) -> None:
+    upload = begin(counter, headers={"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"})
+    etag = send(counter, upload, 1, b"x").headers["etag"]
+    crc, sha1 = sum_of("crc32", b"x"), sum_of("sha1", b"x")
+    for said, code in (("<ChecksumCRC32>crc</ChecksumCRC32>", "InvalidArgument"),
+                       (f"<ChecksumCRC32>{crc}</ChecksumCRC32><ChecksumSHA1>{sha1}</ChecksumSHA1>", "InvalidArgument"),
+                       (f"<ChecksumSHA1>{sha1}</ChecksumSHA1>", "BadDigest"),
+                       ("<ChecksumCRC32>AAAAAA==</ChecksumCRC32>", "InvalidPart")):
+        assert complete(counter, upload, [(1, etag, said)]).code == code
+    for headers, code in (({"x-amz-checksum-crc32": "x"}, "InvalidRequest"),
+                          ({"x-amz-checksum-crc32": crc, "x-amz-checksum-sha1": sha1}, "InvalidRequest"),
+                          ({"x-amz-checksum-type": "x"}, "InvalidRequest"),
+                          ({"x-amz-checksum-crc32": "AAAAAA=="}, "BadDigest")):
+        assert complete(counter, upload, [(1, etag)], headers=headers).code == code
+    assert complete(counter, upload, [(1, etag)], headers={"x-amz-checksum-crc32": crc}).status == 200
 
 
 def copy(counter: Counter, upload: str, number: int, source: str, **headers: str) -> Answer:

@@ -5,6 +5,7 @@ their number. https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-obj
 """
 
 import base64
+import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,15 @@ def listed(about: About) -> str:
 def said(request: Mapping[str, Any]) -> dict[str, str]:
     """The checksums that a request's members (of CompleteMultipartUpload, of one of its parts) have, by algorithm."""
     return {name: request[member] for name, member in MEMBERS.items() if member in request}
+
+
+def is_one(algorithm: str, value: str) -> bool:
+    """Whether a text can be the checksum of an algorithm."""
+    try:
+        found = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return len(found) == len(digest_of(algorithm, b""))
 
 
 def multipart_choice(algorithm: str | None, kind: str | None) -> tuple[str, str]:

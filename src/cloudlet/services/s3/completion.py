@@ -137,6 +137,11 @@ def _matched(upload: Upload, came: dict[int, Part], asked: list[dict[str, Any]])
 def _check_part(upload: Upload, part: Part, said: dict[str, str]) -> None:
     """Raises unless what a request says of a part's checksum is so; for a composite it must say it."""
     algorithm = upload.algorithm
+    if len(said) > 1 or not all(checksums.is_one(name, value) for name, value in said.items()):
+        raise InvalidArgument("Invalid Base64 or multiple checksums present in request", ArgumentName="Checksum")
+    for other in said:
+        if algorithm and other != algorithm and upload.about.checksum_type == checksums.FULL_OBJECT:
+            raise BadDigest(f"The {other} you specified for part {part.number} did not match what we received.")
     value = said.get(algorithm or checksums.DEFAULT)
     if value is None:
         if upload.checksum.endswith(checksums.COMPOSITE):
@@ -165,6 +170,11 @@ def _checksum(upload: Upload, found: list[Part], request: dict[str, Any]) -> dic
         raise InvalidRequest(f"The upload was created using the {kind} checksum mode. The complete request must use the"
                              " same checksum mode.")
     name, said = algorithm or checksums.DEFAULT, checksums.said(request)
+    if len(said) > 1:
+        raise InvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+    for other, expected in said.items():
+        if not checksums.is_one(other, expected.partition("-")[0]):
+            raise InvalidRequest(f"Value for x-amz-checksum-{other} header is invalid.")
     value = checksums.of_parts(name, kind, [(part.sum(algorithm), part.size) for part in found])
     for other, expected in said.items():
         if other == name:

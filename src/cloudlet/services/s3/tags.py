@@ -13,6 +13,7 @@ from cloudlet.services.s3.service import BadRequest, InvalidArgument, InvalidTag
 BUCKET_TAGS_MAX, OBJECT_TAGS_MAX = 50, 10
 _RESERVED = {"Bucket": "System tags cannot be added/updated by requester",
              "Object": "Your TagKey cannot be prefixed with aws:"}
+_HALF_ENCODED = re.compile(r"%(?![0-9a-fA-F]{2})")
 _ALLOWED = re.compile(r"[\w\s.:/=+\-@]*")
 
 
@@ -40,10 +41,10 @@ def of_header(request: Mapping[str, Any]) -> dict[str, str]:
     if not header:
         return {}
     try:
-        pairs = parse_qsl(header, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=1000)
+        pairs = parse_qsl(header, keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
-        pairs = []
-    if not pairs or len(dict(pairs)) < len(pairs):
+        pairs = [("", "")]
+    if _HALF_ENCODED.search(header) or "" in dict(pairs) or len(dict(pairs)) < len(pairs):
         raise InvalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query"
                               " parameters without tag name duplicates.", ArgumentName="x-amz-tagging",
                               ArgumentValue=header)

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -35,6 +36,7 @@ from cloudlet.store.db import Store, Tx
 PARTS_MAX = 10_000
 PART_BYTES_MAX = 5 << 30
 _PAGE_MAX = 1000
+_ID = re.compile(r"[0-9a-zA-Z]{64}")
 _COLUMNS = "key, id, bucket, initiated_ms, storage_class, owner, initiator, checksum, about"
 
 
@@ -232,8 +234,12 @@ def list_multipart_uploads(call: Call, tx: Tx, request: dict[str, Any]) -> dict[
     def seek(key: str) -> Iterable[Row]:
         return tx.execute(f"select {_COLUMNS} from s3_upload where bucket=? and key>=? order by key, id",
                           (bucket.id, key))
+    if not marker:  # alone it says nothing, as on AWS
+        id_marker = ""
+    if id_marker and not _ID.fullmatch(id_marker):
+        raise InvalidArgument("Invalid uploadId marker", ArgumentName="upload-id-marker", ArgumentValue=id_marker[:256])
     found = want.walk(seek, marker)
-    if marker and id_marker and marker.startswith(want.prefix) and not want.rolls_up(marker):
+    if id_marker and marker.startswith(want.prefix) and not want.rolls_up(marker):
         rest = tx.execute(f"select {_COLUMNS} from s3_upload where bucket=? and key=? and id>? order by id",
                           (bucket.id, marker, id_marker))
         found = chain(rest, found)

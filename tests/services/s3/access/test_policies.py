@@ -60,6 +60,12 @@ def without(member: str) -> dict[str, Any]:
     (document({**READ, "Principal": {}}), "Invalid principal in policy"),
     (document({**READ, "Action": "ec2:RunInstances"}), "Policy has invalid action"),
     (document({**READ, "Action": []}), "Policy has invalid action"),
+    *((document({**READ, "Action": action}), "Policy has invalid action") for action in (
+        "s3", "s3:", "s3:GetObjects", "s3::GetObject", "s3:GetObject:", "s3:????", "*GetObject", "s3x:GetObject")),
+    *((document({**READ, "Action": action}), "Action does not apply to any resource(s) in statement") for action in (
+        "s3:GetBucket*", "s3:???BucketVersioning", "s3:ListAllMyBuckets")),
+    *((document({**READ, "Resource": BUCKET, "Action": action}),
+       "Action does not apply to any resource(s) in statement") for action in ("s3:Abort*", "s3:GetObjec?")),
     (document({**READ, "Resource": "arn:aws:s3:::other/*"}), "Policy has invalid resource"),
     (document({**READ, "Resource": "bkt"}), "Policy has invalid resource"),
     (document({**READ, "Resource": BUCKET}), "Action does not apply to any resource(s) in statement"),

@@ -29,7 +29,8 @@ def test_rules_come_back_and_go(counter: Counter) -> None:
     ([], "MalformedXML"), ([RULE] * 101, "MalformedXML"), (["<CORSRule></CORSRule>"], "MalformedXML"),
     ([RULE.replace("PUT", "PATCH")], "InvalidRequest"), ([RULE.replace("*.", "*.*.")], "InvalidRequest"),
     ([RULE.replace("x-amz-*", "*-*")], "InvalidRequest"), ([RULE.replace("ETag", "x-*")], "InvalidRequest"),
-    ([RULE.replace("ETag", "ü")], "InvalidRequest")])
+    ([RULE.replace("ETag", "ü")], "InvalidRequest"), ([RULE.replace("ETag", "E Tag")], "InvalidRequest"),
+    ([RULE.replace("x-amz-*", "a(b)")], "InvalidRequest")])
 def test_what_are_no_rules(counter: Counter, rules: list[str], code: str) -> None:
     assert counter.ask("PUT", "/bkt", cors(*rules), cors="").code == code
     assert counter.ask("GET", "/bkt", cors="").code == "NoSuchCORSConfiguration"

@@ -8,6 +8,7 @@ import msgspec
 
 from cloudlet.kernel import policy_grammar
 from cloudlet.kernel.policy import listed
+from cloudlet.services.s3.access.actions import BUCKET, OBJECT, done_to
 from cloudlet.services.s3.owners import account_of
 from cloudlet.services.s3.service import MalformedPolicy, bucket_arn
 
@@ -17,12 +18,6 @@ _IAM = re.compile(r"arn:aws:iam::(\d{12}):(root|user/.+|role/.+)")
 _STS = re.compile(r"arn:aws:sts::(\d{12}):(assumed-role/[^/]+/[^/]+|federated-user/.+)")
 _KEY = re.compile(r"[A-Za-z0-9-]+:\S.*", re.DOTALL)
 _SERVICE = re.compile(r"[a-z0-9.-]+\.amazonaws\.com|s3express|[a-z0-9.-]+\.aws\.internal")
-_OBJECT_ACTION = re.compile(
-    r"s3:(.*object.*|abortmultipartupload|listmultipartuploadparts|replicate(delete|tags)|restore.*|\*)")
-_BUCKET_ONLY = re.compile(r"s3:(putbucket.*|getbucket.*|deletebucket.*|listbucket.*|createbucket|"
-                          r"getlifecycleconfiguration|putlifecycleconfiguration|getencryptionconfiguration|"
-                          r"putencryptionconfiguration|getreplicationconfiguration|putreplicationconfiguration|"
-                          r"getaccelerateconfiguration|putaccelerateconfiguration|.*bucketobjectlockconfiguration)")
 
 Exists = Callable[[str], bool]  # whether an IAM user or role of that ARN is there
 
@@ -77,7 +72,7 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
     actions = _texts(statement, "Action", "Policy has invalid action")
     resources = _texts(statement, "Resource", "Policy has invalid resource")
     for action in actions:
-        if action != "*" and not action.lower().startswith("s3:"):
+        if not done_to(action):
             raise MalformedPolicy("Policy has invalid action")
     arn = bucket_arn(bucket)
     for resource in resources:
@@ -86,12 +81,9 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
     if "Action" in statement and "Resource" in statement:
         of_objects = [resource for resource in resources if "/" in resource or resource.endswith("*")]
         of_bucket = [resource for resource in resources if "/" not in resource]
-        for action in actions:
-            lower = action.lower()
-            if (_BUCKET_ONLY.fullmatch(lower) and not of_bucket) or (
-                    _OBJECT_ACTION.fullmatch(lower) and not _BUCKET_ONLY.fullmatch(lower) and not of_objects
-                    and "*" not in lower):
-                raise MalformedPolicy("Action does not apply to any resource(s) in statement")
+        meant = {kind for kind, names in ((OBJECT, of_objects), (BUCKET, of_bucket)) if names}
+        if not all(done_to(action) & meant for action in actions):
+            raise MalformedPolicy("Action does not apply to any resource(s) in statement")
 
 
 def _texts(statement: Mapping[str, Any], member: str, says: str) -> list[str]:

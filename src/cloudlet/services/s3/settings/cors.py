@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from cloudlet.services.s3.settings.kept import CORS
 from cloudlet.store.db import Tx
 
 RULES_MAX = 100
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]*")
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 VARY = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
 
@@ -54,11 +56,13 @@ def _check(rule: Mapping[str, Any]) -> None:
     for header in rule.get("AllowedHeaders") or ():
         if header.count("*") > 1:
             raise InvalidRequest(f'AllowedHeader "{header}" can not have more than one wildcard.')
+        if not _NAME.fullmatch(header):
+            raise InvalidRequest(f'AllowedHeader "{header}" contains invalid character.')
     for header in rule.get("ExposeHeaders") or ():
         if "*" in header:
             raise InvalidRequest(f'ExposeHeader "{header}" contains wildcard. We currently do not support wildcard for'
                                  " ExposeHeader.")
-        if not (header.isascii() and header.isprintable()):
+        if not _NAME.fullmatch(header):
             raise InvalidRequest(f'ExposeHeader "{header}" contains invalid character.')
     if len(rule.get("ID", "")) > 255:
         raise InvalidRequest("The rule ID must be at most 255 characters long")
