@@ -1,6 +1,7 @@
 """What the installation says of itself over HTTP: health (to a browser as a page), status, mail, reset.
 
-`/_localstack/health` and `/moto-api/reset` are there for tools that were made for those emulators.
+`/_localstack/health`, `/_aws/sqs/messages` and `/moto-api/reset` are there for tools that were made for those
+emulators.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from cloudlet import __version__
-from cloudlet.kernel.http import Request, Response
+from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
 from cloudlet.store import queue
 from cloudlet.store.db import Store, Tx
@@ -24,7 +25,8 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 @dataclass(frozen=True, slots=True)
 class Admin:
     """`engines` maps an engine to what is wrong with it (""; nothing); `reset` empties every account and region;
-    `footprints`: what machines take of the host's memory; `mail`: the newest of the built-in mailbox."""
+    `footprints`: what machines take of the host's memory; `mail`: the newest of the built-in mailbox;
+    `peek` shows what is in a queue."""
 
     store: Store
     site: Site
@@ -34,6 +36,7 @@ class Admin:
     reset: Callable[[], None]
     footprints: Callable[[], Sequence[object]] = tuple
     mail: Callable[[Tx], Sequence[Mapping[str, Any]]] = lambda tx: ()
+    peek: Handler | None = None
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None where the path is not ours."""
@@ -49,6 +52,8 @@ class Admin:
                 return self._guard(request) or _json(200, {"mail": self.mailbox()})
             case "/_cloudlet/reset" | "/moto-api/reset":
                 return self._guard(request, "POST") or await self._reset()
+        if f"{request.path}/".startswith("/_aws/sqs/messages/") and self.peek is not None:
+            return self._guard(request, "GET", "POST") or await self.peek(request)
         if request.path.startswith(("/_cloudlet/", "/_localstack/", "/moto-api/")):
             return _json(404, {"message": f"nothing is at {request.path}"})
         return None
@@ -75,10 +80,12 @@ class Admin:
         with self.store.tx() as tx:
             return self.mail(tx)
 
-    def _guard(self, request: Request, method: str = "GET") -> Response | None:
-        """Only this machine, and no page of another site in its browser, may ask these."""
-        if request.method != method:
-            return _json(405, {"message": f"use {method}"})
+    def _guard(self, request: Request, *methods: str) -> Response | None:
+        """Only this machine, and no page of another site in its browser, may ask these, by GET unless others are
+        named."""
+        methods = methods or ("GET",)
+        if request.method not in methods:
+            return _json(405, {"message": f"use {' or '.join(methods)}"})
         origin = request.headers.get("origin")
         foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
         if request.network or request.source not in _LOOPBACK or foreign:

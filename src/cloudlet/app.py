@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cloudlet.admin import Admin
@@ -176,7 +177,7 @@ async def serve(config: Config, ready: Callable[[str], None]) -> None:
     plane = assemble(store, files, clock, machinery.engines, site)
     health: dict[str, str] = {}
     admin = Admin(store, site, os.getpid(), tuple(sorted(service.name for service in SERVICES)), health,
-                  plane.sweep.reset, machinery.machines.footprints, sns.newest_mail)
+                  plane.sweep.reset, machinery.machines.footprints, sns.newest_mail, partial(sqs.page, store))
     handlers |= {"api": front(plane, admin), "metadata": plane.metadata, "instances": plane.instances}
     await _listen(server, config)
     (config.data_dir / "endpoint").write_text(config.endpoint + "\n")

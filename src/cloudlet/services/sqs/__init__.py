@@ -18,13 +18,14 @@ from cloudlet.services.sqs import (
     tags,
 )
 from cloudlet.services.sqs.expiry import Expiry
+from cloudlet.services.sqs.peeking import page
 from cloudlet.services.sqs.queues import set_keeping_of_names
 from cloudlet.services.sqs.records import Queue, find_by_arn
 from cloudlet.services.sqs.service import sqs
 from cloudlet.store.db import Store, Tx
 
-__all__ = ["TABLES", "Queue", "attributes", "controller", "find_by_arn", "moves", "permissions", "queues", "receiving",
-           "send", "sending", "set_keeping_of_names", "settling", "sqs", "tags"]
+__all__ = ["TABLES", "Queue", "attributes", "controller", "find_by_arn", "moves", "page", "permissions", "queues",
+           "receiving", "send", "sending", "set_keeping_of_names", "settling", "sqs", "tags"]
 
 TABLES = resources.files("cloudlet.services.sqs").joinpath("tables.sql").read_text()
 

@@ -179,10 +179,11 @@ def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int, int]], visibili
         found.append(message)
     for message in found:
         set_visible(tx, queue, message, now + visibility_s * 1000)
-    return [_whole(tx, each.id, each.sent_ms, each.first_received_ms, each.receives) for each in found]
+    return [whole(tx, each.id, each.sent_ms, each.first_received_ms, each.receives) for each in found]
 
 
-def _whole(tx: Tx, number: int, sent_ms: int, first_received_ms: int, receives: int) -> Message:
+def whole(tx: Tx, number: int, sent_ms: int, first_received_ms: int, receives: int) -> Message:
+    """A message with its body, of which the rest is known."""
     message_id, body, raw = _row(tx, "select message_id, body, about from sqs_body where id=?", number)
     return Message(number, message_id, body, _decode(raw), sent_ms, first_received_ms, receives)
 

@@ -50,7 +50,7 @@ def invalid(parameter: str, value: object, reason: str) -> InvalidParameterValue
 def key_of_url(call: Call, url: str) -> str:
     """The key of the queue that a URL means: `…/ACCOUNT/NAME`, whatever the host; or its name, which AWS takes for one
     of the caller's own. Raises InvalidAddress."""
-    found = _account_and_name(url) if len(url) <= URL_MAX else None
+    found = account_and_name(url) if len(url) <= URL_MAX else None
     if found is not None:
         return f"{found[0]}/{call.region}/{found[1]}"
     if NAME.fullmatch(url):
@@ -59,7 +59,8 @@ def key_of_url(call: Call, url: str) -> str:
 
 
 @lru_cache(maxsize=16384)
-def _account_and_name(url: str) -> tuple[str, str] | None:
+def account_and_name(url: str) -> tuple[str, str] | None:
+    """Of what a URL means, which may be no queue."""
     parts = unquote(urlsplit(url).path).strip("/").split("/")
     if len(parts) < 2 or not (len(parts[-2]) == 12 and parts[-2].isdigit()) or not parts[-1]:
         return None
