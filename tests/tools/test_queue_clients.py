@@ -1,0 +1,183 @@
+"""Queues and topics as other people's clients use them: Celery's workers, and AWS's SDK for JavaScript."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.running import Cloudlet
+
+pytestmark = pytest.mark.slow
+WAIT_S = 90.0
+
+# Tasks are acknowledged once they are done; who dies at one leaves it to the next worker.
+JOBS = """
+import os, pathlib, time
+from celery import Celery
+
+app = Celery("jobs", broker=os.environ["BROKER"])
+app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True,
+                broker_transport_options={"is_secure": False, "region": "us-east-1", "visibility_timeout": 5,
+                                          "wait_time_seconds": 2, "polling_interval": 0.1})
+
+
+def note(text):
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(text + "\\n")
+
+
+@app.task
+def add(one, other):
+    note(f"sum {one + other}")
+
+
+@app.task(bind=True, max_retries=3)
+def flaky(self):
+    note(f"attempt {self.request.retries}")
+    if self.request.retries < 2:
+        raise self.retry(countdown=1)
+
+
+@app.task
+def long():
+    note("begun")
+    time.sleep(0 if pathlib.Path(os.environ["NOTES"]).read_text().count("begun") > 1 else 600)
+    note("done")
+"""
+ORDERS = """
+import jobs
+for number in range(5):
+    jobs.add.delay(number, 10)
+jobs.flaky.delay()
+jobs.add.apply_async((40, 2), countdown=2)
+jobs.long.delay()
+"""
+
+
+def until(holds: Callable[[], bool], says: Callable[[], str]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline, says()
+        time.sleep(0.1)
+
+
+class Celery:
+    """Workers and producers, in a virtual environment of their own."""
+
+    def __init__(self, directory: Path, cloudlet: Cloudlet) -> None:
+        self.directory, self.notes, self.log = directory, directory / "notes", directory / "log"
+        self.notes.touch()
+        (directory / "jobs.py").write_text(JOBS)
+        self.environment = {**cloudlet.environment, "NOTES": str(self.notes),
+                            "BROKER": f"sqs://test:test@localhost:{cloudlet.port}//"}
+
+    def run(self, text: str) -> None:
+        subprocess.run([self.directory / "bin/python", "-c", text], cwd=self.directory, env=self.environment,
+                       check=True, timeout=WAIT_S)
+
+    def worker(self) -> "subprocess.Popen[bytes]":
+        with open(self.log, "ab") as log:
+            return subprocess.Popen([self.directory / "bin/celery", "-A", "jobs", "worker", "-c", "2"],
+                                    cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=log, start_new_session=True)
+
+    def wait_for(self, *lines: str) -> None:
+        until(lambda: set(lines) <= set(self.notes.read_text().splitlines()),
+              lambda: f"{self.notes.read_text()}\n{self.log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def celery(cloudlet: Cloudlet, tmp_path_factory: pytest.TempPathFactory) -> Celery:
+    directory = tmp_path_factory.mktemp("celery")
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    done = subprocess.run([directory / "bin/pip", "install", "-q", "celery[sqs]"], capture_output=True, text=True,
+                          check=False, timeout=600)
+    if done.returncode:
+        pytest.skip("Celery cannot be installed here")
+    return Celery(directory, cloudlet)
+
+
+def test_a_celery_worker_runs_tasks(cloudlet: Cloudlet, celery: Celery) -> None:
+    celery.run(ORDERS)
+    first = celery.worker()
+    second = None
+    try:
+        celery.wait_for(*(f"sum {number + 10}" for number in range(5)), "attempt 2", "sum 42", "begun")
+        os.killpg(first.pid, signal.SIGKILL)  # at the long task, which comes back when its message does
+        first.wait()
+        assert "done" not in celery.notes.read_text()
+        second = celery.worker()
+        celery.wait_for("done")
+    finally:
+        for worker in (first, second):
+            if worker is not None and worker.poll() is None:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+    notes = celery.notes.read_text().splitlines()
+    assert notes.count("begun") == 2 and len(notes) == len(set(notes)) + 1  # each other one once
+    assert notes.index("attempt 0") < notes.index("attempt 1") < notes.index("attempt 2")
+
+
+SCRIPT = """
+import * as sqs from "@aws-sdk/client-sqs";
+import * as sns from "@aws-sdk/client-sns";
+import assert from "node:assert/strict";
+
+const config = {endpoint: process.argv[2], region: "us-east-1", maxAttempts: 1,
+                credentials: {accessKeyId: "test", secretAccessKey: "test"}};
+const queues = new sqs.SQSClient(config), topics = new sns.SNSClient(config);
+const {QueueUrl} = await queues.send(new sqs.CreateQueueCommand({QueueName: "js.fifo", Attributes: {
+  FifoQueue: "true", ContentBasedDeduplication: "true"}}));
+const attributes = {kind: {DataType: "String", StringValue: "a"},
+                    raw: {DataType: "Binary", BinaryValue: new Uint8Array([1, 2])}};
+await queues.send(new sqs.SendMessageBatchCommand({QueueUrl, Entries: ["grüße ✓", "two"].map((MessageBody, number) => (
+  {Id: `${number}`, MessageBody, MessageGroupId: "g", MessageAttributes: attributes}))}));  // whose MD5s it checks
+const waiting = new sqs.ReceiveMessageCommand({
+  QueueUrl, MessageAttributeNames: ["All"], MessageSystemAttributeNames: ["All"], WaitTimeSeconds: 5,
+  MaxNumberOfMessages: 10});
+const {Messages} = await queues.send(waiting);
+assert.deepEqual(Messages.map(message => message.Body), ["grüße ✓", "two"]);
+assert.deepEqual(Messages[0].MessageAttributes, attributes);
+assert.equal(Messages[0].Attributes.MessageGroupId, "g");
+await queues.send(new sqs.DeleteMessageBatchCommand({QueueUrl, Entries: Messages.map(({ReceiptHandle}, number) => (
+  {Id: `${number}`, ReceiptHandle}))}));
+await assert.rejects(queues.send(new sqs.GetQueueUrlCommand({QueueName: "none"})), error => (
+  error instanceof sqs.QueueDoesNotExist && error.$metadata.httpStatusCode === 400));
+await assert.rejects(queues.send(new sqs.SendMessageCommand({QueueUrl, MessageBody: "x"})), {name: "MissingParameter"});
+
+const plain = await queues.send(new sqs.CreateQueueCommand({QueueName: "js"}));
+const {Attributes: {QueueArn}} = await queues.send(new sqs.GetQueueAttributesCommand({
+  QueueUrl: plain.QueueUrl, AttributeNames: ["QueueArn"]}));
+const {TopicArn} = await topics.send(new sns.CreateTopicCommand({Name: "js"}));
+await queues.send(new sqs.SetQueueAttributesCommand({QueueUrl: plain.QueueUrl, Attributes: {Policy: JSON.stringify({
+  Version: "2012-10-17", Statement: [{Effect: "Allow", Principal: {Service: "sns.amazonaws.com"},
+  Action: "sqs:SendMessage", Resource: QueueArn, Condition: {ArnEquals: {"aws:SourceArn": TopicArn}}}]})}}));
+await topics.send(new sns.SubscribeCommand({TopicArn, Protocol: "sqs", Endpoint: QueueArn, Attributes: {
+  FilterPolicy: JSON.stringify({kind: ["a"]})}}));
+const polling = queues.send(new sqs.ReceiveMessageCommand({QueueUrl: plain.QueueUrl, WaitTimeSeconds: 20}));
+await topics.send(new sns.PublishCommand({TopicArn, Message: "unwanted"}));
+const {MessageId} = await topics.send(new sns.PublishCommand({TopicArn, Message: "m", MessageAttributes: attributes}));
+const got = JSON.parse((await polling).Messages[0].Body);
+assert.deepEqual([got.MessageId, got.Message, got.MessageAttributes.raw.Value], [MessageId, "m", "AQI="]);
+await assert.rejects(topics.send(new sns.PublishCommand({TopicArn: TopicArn + "x", Message: "m"})), error => (
+  error instanceof sns.NotFoundException));
+console.log("all well");
+"""
+
+
+@pytest.mark.engine("npm")
+def test_the_sdk_for_javascript(cloudlet: Cloudlet, tmp_path: Path) -> None:
+    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "@aws-sdk/client-sqs",
+                           "@aws-sdk/client-sns"], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          timeout=300)
+    if done.returncode:
+        pytest.skip("the SDK cannot be installed here")
+    (tmp_path / "client.mjs").write_text(SCRIPT)
+    done = subprocess.run(["node", "client.mjs", cloudlet.url], cwd=tmp_path, capture_output=True, text=True,
+                          check=False, timeout=120, env=cloudlet.environment)
+    assert done.returncode == 0 and "all well" in done.stdout, done.stdout + done.stderr
