@@ -66,7 +66,7 @@ def test_endpoints_that_are_refused(room: Newsroom, protocol: str, endpoint: str
     ("RedrivePolicy", json.dumps({"deadLetterTargetArn": queue_arn("d.fifo")}), "must use a standard queue"),
     ("RedrivePolicy", '{"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:q"}', "region"),
     ("DeliveryPolicy", '{"healthyRetryPolicy": {"numRetries": -1}}', "numRetries"),
-    ("ReplayPolicy", "{}", "not available"),
+    ("ReplayPolicy", "{}", "no archive"),
 ])
 def test_attributes_that_are_refused(room: Newsroom, name: str, value: str, says: str) -> None:
     topic = room.topic("t")

@@ -57,7 +57,7 @@ def test_many_subscriptions_go_little_by_little(room: Newsroom, monkeypatch: pyt
     ("x", {"FifoTopic": "true"}, "must end with .fifo"), ("x", {"Nonsense": "1"}, "Unknown attribute"),
     ("x", {"ContentBasedDeduplication": "true"}, "only FIFO"), ("x", {"SignatureVersion": "3"}, "Invalid value"),
     ("x", {"MaximumMessageSize": "1023"}, "MaximumMessageSize"), ("x", {"DisplayName": "a\nb"}, "DisplayName"),
-    ("x", {"TracingConfig": "Active"}, "X-Ray"), ("x", {"ArchivePolicy": "{}"}, "not available"),
+    ("x", {"TracingConfig": "Active"}, "X-Ray"), ("x", {"ArchivePolicy": "{}"}, "only FIFO"),
     ("x", {"SQSSuccessFeedbackRoleArn": "arn:x"}, "ARN of a role"), ("x", {"Policy": "{"}, "Policy failed to parse"),
     ("x.fifo", {"FifoTopic": "true", "FifoThroughputScope": "all"}, "Invalid value"),
 ])

@@ -7,8 +7,10 @@ from typing import Any
 from cloudlet.control.controller import Controller
 from cloudlet.kernel.site import Site
 from cloudlet.services.sns import (
+    archive,
     permissions,
     publishing,
+    replays,
     status_logs,
     subscription_attributes,
     subscriptions,
@@ -36,7 +38,8 @@ def controller(store: Store, engines: Any, site: Site) -> Controller:
     """What delivers messages to subscribers and logs how that went, and removes what nobody waits for."""
     return Controller({FORGOTTEN: Forgetting(store).remove, status_logs.KIND: status_logs.StatusLogs(store).write,
                        subscriptions.EXPIRY: subscriptions.Expiry(store).reconcile,
-                       topics.DELETED: topics.Ending(store).reconcile},
+                       topics.DELETED: topics.Ending(store).reconcile, archive.KIND: archive.Expiry(store).reconcile,
+                       replays.KIND: replays.Replays(store).reconcile},
                       workers={"sns.deliveries": Deliveries(store, engines.webhooks, engines.mail).run})
 
 

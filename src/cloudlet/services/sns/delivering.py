@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cloudlet.kernel import policy
+from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sns import filters, pending, status_logs
 from cloudlet.services.sns import texts as text_messages
@@ -67,7 +68,7 @@ def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], en
     subscription does, and for the others it is on record as to be posted. `texts`: what it says, by protocol."""
     forms: dict[str, Form] = {}
     for subscription in tx.find(Subscription, f"{topic.key}/"):
-        if subscription.token:
+        if subscription.token or subscription.held:
             continue
         protocol = subscription.protocol
         form = forms.get(protocol)
@@ -83,6 +84,15 @@ def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], en
         else:
             body = texts[protocol] if subscription.raw else form.enveloped(subscription)
             pending.add(tx, subscription, "Notification", message.id, request_id, body, subscription.raw)
+
+
+def replay(tx: Tx, topic: Topic, subscription: Subscription, message: Message, at: float, endpoint: str) -> None:
+    """Gives a subscriber a message of the archive, published `at`, if it wants that. Its queue may have had it a moment
+    ago, and takes it all the same."""
+    again = dataclasses.replace(message, at=at, replayed=True, token=tx.token(32))
+    form = Form(tx, topic, again, endpoint)
+    if form.is_wanted_by(subscription):
+        _into_queue(tx, topic, subscription, again, again.text, form, as_uuid(tx.token(32)))
 
 
 def _into_queue(tx: Tx, topic: Topic, subscription: Subscription, message: Message, text: str, form: Form,

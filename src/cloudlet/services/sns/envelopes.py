@@ -38,7 +38,9 @@ class Notification:
         content["TopicArn"] = topic.arn
         if message.subject is not None:
             content["Subject"] = message.subject
-        content |= {"Message": message.text, "Timestamp": _time(tx.now)}
+        content |= {"Message": message.text, "Timestamp": _time(tx.now if message.at is None else message.at)}
+        if message.replayed:
+            content["Replayed"] = True
         if not topic.fifo:  # those of FIFO topics are not signed
             content |= _signed(tx, topic, content, endpoint)
         self._endpoint = endpoint

@@ -31,7 +31,7 @@ Attributes = Mapping[str, Mapping[str, Any]]  # name → DataType and StringValu
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message on its way. `text` is what queues get; `group` and `token` are those of FIFO topics, "" for none,
-    `trace` is a tracing header."""
+    `trace` is a tracing header; `at`: when one was published that is `replayed`."""
 
     id: str
     text: str
@@ -41,6 +41,8 @@ class Message:
     token: str = ""
     sequence: str = ""
     trace: str = ""
+    at: float | None = None
+    replayed: bool = False
 
 
 def size_of(entry: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ from cloudlet.kernel.batches import each
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sns import delivering, endpoints, messages, order, texts
+from cloudlet.services.sns import archive, delivering, endpoints, messages, order, texts
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Topic, require
 from cloudlet.services.sns.service import (
@@ -111,7 +111,8 @@ def put(tx: Tx, topic: Topic, entry: Mapping[str, Any], endpoint: str, request_i
         return {"MessageId": known[0], "SequenceNumber": known[1]}
     name = as_uuid(tx.token(32))
     sequence = order.remember(tx, topic.key, scoped, name) if topic.fifo else ""
-    delivering.fan_out(tx, topic, Message(
-        name, said["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token, sequence,
-        trace if messages.TRACE.fullmatch(trace) else ""), said, endpoint, request_id)
+    message = Message(name, said["sqs"], entry.get("Subject"), entry.get("MessageAttributes") or {}, group, token,
+                      sequence, trace if messages.TRACE.fullmatch(trace) else "")
+    archive.keep(tx, topic, message, endpoint)
+    delivering.fan_out(tx, topic, message, said, endpoint, request_id)
     return {"MessageId": name, **({"SequenceNumber": sequence} if sequence else {})}

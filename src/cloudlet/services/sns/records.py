@@ -15,13 +15,14 @@ BYTES = 256 * 1024  # of a message, where its topic says nothing
 @record("sns.topic")
 class Topic:
     """A topic; its key is `ACCOUNT/REGION/NAME`. `attributes` are those that were set. `gone` counts the subscriptions
-    that were deleted."""
+    that were deleted; `archived_since`: from when on it keeps an archive, if it does."""
 
     key: str
     created: float
     attributes: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     gone: int = 0
+    archived_since: float = 0.0
 
     @property
     def name(self) -> str:
@@ -80,7 +81,8 @@ class Subscription:
     """Who is subscribed to a topic; its key is the topic's, `/` and a name of its own. `principal` is the ARN of who
     asked for it; `token`: what confirms it, "" once it is confirmed, by `confirmed_by`; `secure`: who unsubscribes must
     be known; `asked`: when its endpoint was sent the token; `ended`: when another than its owner ended it (0.0: it
-    goes on), which the token undoes."""
+    goes on), which the token undoes; `replay`: how far its replay is; `held`: it gets messages by
+    replays only."""
 
     key: str
     owner: str
@@ -93,6 +95,8 @@ class Subscription:
     confirmed_by: str = ""
     asked: float = 0.0
     ended: float = 0.0
+    replay: str = ""
+    held: bool = False
 
     @property
     def topic(self) -> str:

@@ -19,6 +19,7 @@ InvalidBatchEntryId = sns.error(
     "InvalidBatchEntryIdException", "The Id of a batch entry in a batch request doesn't abide by the specification.")
 InvalidParameter = sns.error("InvalidParameterException")
 InvalidParameterValue = sns.error("InvalidParameterValueException")
+InvalidState = sns.error("InvalidStateException")
 NotFound = sns.error("NotFoundException")
 ResourceNotFound = sns.error("ResourceNotFoundException", "Resource does not exist")
 SubscriptionLimitExceeded = sns.error("SubscriptionLimitExceededException")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import delivery_policies, filters
+from cloudlet.services.sns import delivery_policies, filters, replays
 from cloudlet.services.sns.filter_operators import BadFilter
 from cloudlet.services.sns.records import Subscription, Topic, find_subscription
 from cloudlet.services.sns.service import (
@@ -23,10 +23,11 @@ from cloudlet.store.db import Tx
 
 FILTERS_MAX = 200  # of a topic
 SCOPES = ("MessageAttributes", "MessageBody")
-_ABSENT = ("ReplayPolicy", "SubscriptionRoleArn")
-_KNOWN = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
+_ABSENT = ("SubscriptionRoleArn",)
+_KNOWN = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy",
+          replays.POLICY)
 _RAW = ("sqs", "http", "https")
-_REMOVABLE = ("DeliveryPolicy", "FilterPolicy", "RedrivePolicy")
+_REMOVABLE = ("DeliveryPolicy", "FilterPolicy", "RedrivePolicy", replays.POLICY)
 
 
 def merged(tx: Tx, topic_key: str, protocol: str, endpoint: str, have: Mapping[str, str], asked: Mapping[str, str],
@@ -44,6 +45,8 @@ def merged(tx: Tx, topic_key: str, protocol: str, endpoint: str, have: Mapping[s
         if value == "" and name in _REMOVABLE:
             changed.pop(name, None)
             continue
+        if name == replays.POLICY:
+            replays.check(tx, tx.get(Topic, topic_key), value, where)
         _check(topic_key, name, value, where, topic_key.endswith(".fifo") and endpoint.endswith(".fifo"))
         changed[name] = value
     policy = changed.get("FilterPolicy")
@@ -93,9 +96,11 @@ def _check_redrive(topic_key: str, text: str, where: str, is_ordered: bool) -> N
 
 def view(tx: Tx, subscription: Subscription) -> dict[str, str]:
     """All that a subscription says of itself."""
-    topic, effective = subscription.arn.rpartition(":")[0], {}
+    topic, more = subscription.arn.rpartition(":")[0], {}
+    if subscription.replay:
+        more["ReplayStatus"] = subscription.replay
     if subscription.protocol in ("http", "https") and (found := tx.get(Topic, subscription.topic)) is not None:
-        effective["EffectiveDeliveryPolicy"] = delivery_policies.effective_of(found, subscription)
+        more["EffectiveDeliveryPolicy"] = delivery_policies.effective_of(found, subscription)
     shown = {name: value for name, value in subscription.attributes.items()
              if name != "FilterPolicyScope" or "FilterPolicy" in subscription.attributes}
     return {
@@ -103,7 +108,7 @@ def view(tx: Tx, subscription: Subscription) -> dict[str, str]:
         "Protocol": subscription.protocol, "Endpoint": subscription.shown_endpoint, "RawMessageDelivery": "false",
         "PendingConfirmation": "true" if subscription.token else "false",
         "ConfirmationWasAuthenticated": "true" if not subscription.token and subscription.secure else "false",
-        "SubscriptionPrincipal": subscription.principal, **effective, **shown}
+        "SubscriptionPrincipal": subscription.principal, **more, **shown}
 
 
 def require(call: Call, tx: Tx, arn: str) -> Subscription:
@@ -132,5 +137,8 @@ def set_subscription_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """Changes one attribute."""
     found = require(call, tx, request["SubscriptionArn"])
     asked = {request["AttributeName"]: request.get("AttributeValue") or ""}
-    tx.put(dataclasses.replace(found, attributes=merged(tx, found.topic, found.protocol, found.endpoint,
-                                                        found.attributes, asked)))
+    changed = dataclasses.replace(found, attributes=merged(tx, found.topic, found.protocol, found.endpoint,
+                                                           found.attributes, asked))
+    if replays.POLICY in asked and not found.token:
+        changed = replays.begin(tx, changed)
+    tx.put(changed)

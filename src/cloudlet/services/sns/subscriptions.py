@@ -11,7 +11,7 @@ from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import delivering, endpoints, envelopes, pending, subscription_attributes
+from cloudlet.services.sns import delivering, endpoints, envelopes, pending, replays, subscription_attributes
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, endpoint_key, find_subscription, require
 from cloudlet.services.sns.service import (
     InvalidParameter,
@@ -54,8 +54,7 @@ def subscribe(call: Call, tx: Tx, request: Input) -> Output:
 def _begin(call: Call, tx: Tx, topic: Topic, subscription: Subscription, owner: str) -> Subscription:
     """Confirms it, where its endpoint is the caller's; else the endpoint is asked to. `subscription` bears a token."""
     if owner == call.account:
-        begun = dataclasses.replace(subscription, token="", ended=0.0)
-        tx.put(begun)
+        begun = _confirmed(tx, dataclasses.replace(subscription, token="", ended=0.0))
     else:
         begun = dataclasses.replace(subscription, asked=tx.now, ended=0.0)
         tx.put(begun)
@@ -67,7 +66,9 @@ def _ask(tx: Tx, topic: Topic, subscription: Subscription, endpoint: str, reques
     """Sends the token by which the endpoint confirms, or restores."""
     message_id, text = envelopes.confirmation(tx, topic, subscription, endpoint)
     if subscription.protocol == "sqs":
-        delivering.put(tx, topic, subscription.endpoint, {"MessageBody": text})
+        order = {"MessageGroupId": topic.name, "MessageDeduplicationId": message_id} if (
+            subscription.endpoint.endswith(".fifo")) else {}
+        delivering.put(tx, topic, subscription.endpoint, {"MessageBody": text, **order})
     elif subscription.protocol != "sms":
         kind = envelopes.UNSUBSCRIBED if subscription.ended else envelopes.SUBSCRIBED
         pending.add(tx, subscription, kind, message_id, request_id, text)
@@ -116,9 +117,14 @@ def confirm(tx: Tx, topic: str, token: str, *, secure: bool) -> Subscription:
         raise invalid("Token")
     if not found[0].token:
         return found[0]  # the link was visited once more
-    confirmed = dataclasses.replace(found[0], token="", confirmed_by=token, secure=secure, ended=0.0)
-    tx.put(confirmed)
-    return confirmed
+    return _confirmed(tx, dataclasses.replace(found[0], token="", confirmed_by=token, secure=secure, ended=0.0))
+
+
+def _confirmed(tx: Tx, subscription: Subscription) -> Subscription:
+    """It goes on from here, or begins with a replay."""
+    begun = replays.begin(tx, subscription)
+    tx.put(begun)
+    return begun
 
 
 @sns.write(resources=any_resource, durable=True)
@@ -138,7 +144,8 @@ def end(tx: Tx, subscription: Subscription, account: str, endpoint: str, request
     if topic is None or account == subscription.owner or subscription.token:
         tx.delete(Subscription, subscription.key)
     else:
-        ended = dataclasses.replace(subscription, token=tx.token(_TOKEN), ended=tx.now)
+        attributes = {name: value for name, value in subscription.attributes.items() if name != replays.POLICY}
+        ended = dataclasses.replace(subscription, token=tx.token(_TOKEN), ended=tx.now, attributes=attributes)
         tx.put(ended)
         _ask(tx, topic, ended, endpoint, request_id)
     if topic is not None and not subscription.ended:

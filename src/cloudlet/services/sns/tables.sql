@@ -23,6 +23,15 @@ create table if not exists sns_status (
   id integer primary key, topic text not null, role text not null, failed integer not null, at double precision not null,
   line text not null);
 create index if not exists sns_status_topic on sns_status (topic, id);
+-- What was published to topics that keep an archive (`message`: in MessagePack), and after which of it the replay of a
+-- subscription goes on, until when.
+create table if not exists sns_archive (
+  id integer primary key autoincrement, topic text not null, at double precision not null, endpoint text not null,
+  message blob not null);
+create index if not exists sns_archive_topic on sns_archive (topic, id);
+create index if not exists sns_archive_at on sns_archive (topic, at, id);
+create table if not exists sns_replay (
+  subscription text primary key, last bigint not null, until double precision) without rowid;
 -- The mailbox: mail and text messages, the newest thousand.
 create table if not exists sns_mail (
   id integer primary key, at double precision not null, protocol text not null, recipient text not null,

@@ -11,7 +11,7 @@ from typing import Any
 from cloudlet.kernel import policy, policy_grammar
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sns import delivery_policies, status_logs
+from cloudlet.services.sns import archive, delivery_policies, status_logs
 from cloudlet.services.sns.records import BYTES, Subscription, Topic, find_by_arn, require
 from cloudlet.services.sns.service import invalid, sns, topic_arns
 from cloudlet.store.db import Tx
@@ -22,8 +22,8 @@ ACTIONS = ("GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemoveP
 _FIFO_ONLY = {"FifoTopic", "ContentBasedDeduplication", "FifoThroughputScope"}
 _VALUES = {"ContentBasedDeduplication": ("true", "false"), "FifoThroughputScope": ("Topic", "MessageGroup"),
            "SignatureVersion": ("1", "2"), "FifoTopic": ("true", "false"), "TracingConfig": ("PassThrough", "Active")}
-_ABSENT = ("ArchivePolicy", "DataProtectionPolicy")
-_REMOVABLE = ("DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId")
+_ABSENT = ("DataProtectionPolicy",)
+_REMOVABLE = (archive.POLICY, "DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -46,6 +46,8 @@ def checked(topic: Topic, name: str, value: str, where: str = "") -> str:
             raise invalid(f"{where}TracingConfig: X-Ray is not available here")
         return "" if name in _FIFO_ONLY and not topic.fifo else value
     match name:
+        case archive.POLICY:
+            return archive.checked(topic, value, where)
         case "DisplayName":
             if len(value) > 100 or _CONTROL.search(value):
                 raise invalid(f"{where}DisplayName")
@@ -99,6 +101,8 @@ def view(tx: Tx, topic: Topic) -> dict[str, str]:
         "EffectiveDeliveryPolicy": delivery_policies.effective(topic.attributes.get("DeliveryPolicy"))}
     if topic.fifo:
         answer |= {"FifoTopic": "true", "ContentBasedDeduplication": "false", "FifoThroughputScope": "Topic"}
+    if archive.POLICY in topic.attributes:
+        answer["BeginningArchiveTime"] = archive.written(archive.beginning(topic, tx.now))
     return answer | topic.attributes
 
 
@@ -127,7 +131,7 @@ def set_topic_attributes(call: Call, tx: Tx, request: Input) -> Output:
         if len(found) > LARGE_SUBSCRIPTIONS_MAX or any(each.protocol != "sqs" for each in found):
             raise invalid(f"MaximumMessageSize: above {BYTES} a topic has at most {LARGE_SUBSCRIPTIONS_MAX}"
                           " subscriptions, all of queues")
-    tx.put(dataclasses.replace(topic, attributes=attributes))
+    tx.put(archive.changed(tx, dataclasses.replace(topic, attributes=attributes), topic))
 
 
 @sns.resource_policy

@@ -8,9 +8,9 @@ import re
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
-from cloudlet.services.sns import order, pending, status_logs, topic_attributes
+from cloudlet.services.sns import archive, order, pending, status_logs, topic_attributes
 from cloudlet.services.sns.records import Subscription, Topic
-from cloudlet.services.sns.service import invalid, key_of_arn, sns, topic_arns
+from cloudlet.services.sns.service import InvalidState, invalid, key_of_arn, sns, topic_arns
 from cloudlet.services.sns.tags import checked
 from cloudlet.store.db import Store, Tx
 
@@ -45,7 +45,7 @@ def create_topic(call: Call, tx: Tx, request: Input) -> Output:
     if found is None:
         while _end_subscriptions(tx, topic.key):  # those of a topic of that name which was deleted a moment ago
             pass
-        tx.put(Topic(topic.key, tx.now, attributes, topic.tags))
+        tx.put(archive.changed(tx, Topic(topic.key, tx.now, attributes, topic.tags), None))
         return {"TopicArn": topic.arn}
     shown = topic_attributes.view(tx, found)
     if any(shown.get(attribute, "") != value for attribute, value in attributes.items()):
@@ -60,6 +60,9 @@ def delete_topic(call: Call, tx: Tx, request: Input) -> Output:
     """A topic and its subscriptions are gone; one that was not there is no error. Many subscriptions go little by
     little; nothing is published to them any more."""
     key = key_of_arn(call, request["TopicArn"])
+    found = tx.get(Topic, key)
+    if found is not None and archive.POLICY in found.attributes:
+        raise InvalidState("Invalid state: the topic has an ArchivePolicy: take it away before")
     tx.delete(Topic, key)
     order.forget(tx, key)
     if _end_subscriptions(tx, key):
