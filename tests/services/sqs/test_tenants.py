@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cloudlet.control.outcome import Done
-from cloudlet.services.sqs import find_by_arn, sending, tenants
+from cloudlet.services.sqs import find_by_arn, messages, receiving, sending, tenants
 from cloudlet.services.sqs.expiry import Expiry
 from cloudlet.services.sqs.moves import Moving
 from tests.services.desk import ACCOUNT
@@ -108,6 +108,44 @@ def test_noisy_ones_share_what_is_left(clerk: Clerk) -> None:
     assert got == {"b": 130, "a": 30}  # which makes 130 of each
 
 
+def test_too_many_in_flight_of_all_tenants(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "IN_FLIGHT_MAX", 3)
+    clerk.queue("q")
+    for group in ("a", None, "b"):
+        put(clerk, group, ["x"] * 5)
+    assert [len(clerk.receive("q", count=1)) for _ in range(3)] == [1, 1, 1]
+    assert clerk.refused("q", "ReceiveMessage") == "OverLimit"
+    clerk.clock.time += 30
+    assert len(clerk.receive("q", count=1)) == 1
+
+
+def test_who_waits_is_woken_by_the_first_message_that_has_a_group(clerk: Clerk) -> None:
+    clerk.queue("q")
+
+    async def scene() -> None:
+        waiting = [asyncio.ensure_future(clerk.ask("q", "ReceiveMessage", WaitTimeSeconds=20)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        await clerk.ask("q", "SendMessageBatch", Entries=[
+            {"Id": group, "MessageBody": group, "MessageGroupId": group} for group in "ab"])
+        async with asyncio.timeout(5):
+            assert [(await each)["Messages"][0]["Body"] for each in waiting] == ["a", "b"]
+    asyncio.run(scene())
+
+
+def test_who_waits_is_woken_by_what_a_tenant_gets_back(clerk: Clerk) -> None:
+    clerk.queue("q", VisibilityTimeout="1")
+    put(clerk, "a", ["x"])
+
+    async def scene() -> None:
+        (held,) = (await clerk.ask("q", "ReceiveMessage"))["Messages"]
+        waiting = asyncio.ensure_future(clerk.ask("q", "ReceiveMessage", WaitTimeSeconds=20))
+        await asyncio.sleep(0.01)
+        await clerk.ask("q", "ChangeMessageVisibility", ReceiptHandle=held["ReceiptHandle"], VisibilityTimeout=0)
+        async with asyncio.timeout(5):
+            assert (await waiting)["Messages"][0]["MessageId"] == held["MessageId"]
+    asyncio.run(scene())
+
+
 def steps(clerk: Clerk, *doings: tuple[str, dict[str, Any]]) -> int:
     """How many instructions SQLite needs for operations."""
     made = count()
@@ -173,6 +211,8 @@ def test_what_is_known_of_tenants_is_so(clerk: Clerk) -> None:
                 continue
             heads = dict(tx.execute("select id, head_ms from sqs_tenant where grp<>''"))
             assert heads == dict(tx.execute("select -store, min(visible_ms) from sqs_message where store<0 group by 1"))
+            soonest = tx.execute("select min(visible_ms) from sqs_message").fetchone()[0]
+            assert messages.next_in(tx, queue) == (None if soonest is None else max(0, soonest / 1000 - tx.now))
             if drawn.random() < 0.7:
                 continue  # which would have it look at them only now and then
             for number in heads:

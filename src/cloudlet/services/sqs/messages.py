@@ -110,7 +110,9 @@ def _enter(tx: Tx, queue: Queue, number: int, group: str, visible_ms: int, sent_
     if group and not queue.fifo:
         store = tenants.enter(tx, queue.store, group, visible_ms, now_ms(tx))
         if not queue.fair:
-            tx.put(dataclasses.replace(queue, fair=True))
+            fair = dataclasses.replace(queue, fair=True)
+            tx.put(fair)
+            arouse(tx, fair)  # since whoever put this in knows the queue as it was
     tx.execute("insert into sqs_message values (?,?,?,?,0,0,0,?)",
                (number, store, group if queue.fifo else None, visible_ms, sent_ms))
     tx.execute("update sqs_store set messages=messages+1 where id=?", (queue.store,))
