@@ -9,6 +9,7 @@ import pytest
 from cloudlet.services import sqs
 from cloudlet.services.s3.lifecycle import Keeper
 from cloudlet.services.s3.notifications import ends_of, wants
+from cloudlet.services.s3.restoring import Closer
 from tests.services.desk import root
 from tests.services.s3.counter import ACCOUNT, Counter
 from tests.services.s3.settings.test_bucket_lifecycle import configure
@@ -88,6 +89,32 @@ def test_what_is_restored_is_told(counter: Counter) -> None:
     assert (asked["eventName"], done["eventName"]) == ("ObjectRestore:Post", "ObjectRestore:Completed")
     assert done["glacierEventData"]["restoreEventData"] == {
         "lifecycleRestorationExpiryTime": "2023-11-16T00:00:00.000Z", "lifecycleRestoreStorageClass": "GLACIER"}
+    counter.ask("PUT", "/bkt/deleted", b"data", headers={"x-amz-storage-class": "GLACIER"})
+    counter.ask("POST", "/bkt/deleted", b"<RestoreRequest><Days>2</Days></RestoreRequest>", restore="")
+    counter.ask("DELETE", "/bkt/deleted")
+    records(counter)
+    close(counter)
+    counter.desk.clock.time += 2 * 86_400  # a day longer than was asked for first
+    close(counter)
+    assert (records(counter), counter.rows("s3_restored")) == ([], 2)
+    counter.desk.clock.time += 86_400
+    close(counter)
+    (gone,) = records(counter)
+    assert (gone["eventName"], gone["eventVersion"]) == ("ObjectRestore:Delete", "2.3")
+    assert gone["s3"]["object"]["key"] == "a"
+    assert gone["glacierEventData"]["restoreEventData"]["lifecycleRestorationExpiryTime"] == "2023-11-17T00:00:00.000Z"
+    assert counter.rows("s3_restored") == 0
+    close(counter)
+    assert records(counter) == []
+
+
+def close(counter: Counter) -> None:
+    async def begin_day() -> None:
+        daily = asyncio.ensure_future(Closer(counter.store).every_day())
+        for _ in range(9):
+            await asyncio.sleep(0)
+        daily.cancel()
+    asyncio.run(begin_day())
 
 
 def test_versions_are_named(told_of: Counter) -> None:

@@ -7,6 +7,7 @@ from cloudlet.services.s3.garbage import Collector
 from cloudlet.services.s3.inventory import Lister
 from cloudlet.services.s3.lifecycle import Keeper
 from cloudlet.services.s3.log_delivery import DELIVERY, Deliverer
+from cloudlet.services.s3.restoring import Closer
 from cloudlet.services.s3.scrub import Scrubber
 from cloudlet.services.s3.settings.bucket_inventory import WORK as INVENTORY
 from cloudlet.services.s3.settings.bucket_lifecycle import WORK
@@ -25,4 +26,4 @@ def controller(store: Store, objects: Blobs) -> Controller:
                        INVENTORY: lister.deliver},
                       workers={"s3.sweep": collector.sweep, "s3.scrub": scrubber.run,
                                "s3.lifecycle": keeper.every_day, "s3.access_log": deliverer.every_few_minutes,
-                               "s3.inventory": lister.every_day})
+                               "s3.inventory": lister.every_day, "s3.restored": Closer(store).every_day})

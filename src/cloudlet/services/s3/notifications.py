@@ -24,7 +24,8 @@ SERVICE = "s3.amazonaws.com"
 SUBJECT = "Amazon S3 Notification"
 DESTINATIONS = {"QueueConfigurations": "QueueArn", "TopicConfigurations": "TopicArn"}
 ENDPOINT = "endpoint"  # what is kept beside them: by what name we were reached when they were put
-_VERSIONS = {"ObjectCreated": "2.1", "ObjectRemoved": "2.1", "ObjectRestore": "2.1", "Replication": "2.2"}
+_VERSIONS = {"ObjectCreated": "2.1", "ObjectRemoved": "2.1", "ObjectRestore": "2.1", "Replication": "2.2",
+             "ObjectRestore:Delete": "2.3"}
 # By its name in policies, and as one of all, where a policy lets anybody in.
 _CALLER = policy.Caller(frozenset({("Service", SERVICE), ("AWS", SERVICE)}))
 
@@ -130,7 +131,7 @@ def _record(tx: Tx, cause: Cause, bucket: Bucket, event: str, version: Version, 
     about["sequencer"] = f"{int(tx.now * 1_000_000):018X}"
     identity = host_id(cause.request_id)
     return {
-        "eventVersion": _VERSIONS.get(event.partition(":")[0], "2.3"),
+        "eventVersion": _VERSIONS.get(event) or _VERSIONS.get(event.partition(":")[0], "2.3"),
         "eventSource": "aws:s3", "awsRegion": bucket.region, "eventTime": time_text(tx.now), "eventName": event,
         "userIdentity": {"principalId": cause.principal}, "requestParameters": {"sourceIPAddress": cause.address},
         "responseElements": {"x-amz-request-id": identity[:16], "x-amz-id-2": identity},

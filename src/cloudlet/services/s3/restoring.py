@@ -12,7 +12,7 @@ from cloudlet.services.s3.access.decision import present
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.notifications import cause_of, time_text
-from cloudlet.services.s3.records import About
+from cloudlet.services.s3.records import About, Bucket
 from cloudlet.services.s3.service import (
     InvalidArgument,
     InvalidObjectState,
@@ -21,12 +21,13 @@ from cloudlet.services.s3.service import (
     object_arns,
     s3,
 )
-from cloudlet.services.s3.versions import Version
-from cloudlet.store.db import Tx
+from cloudlet.services.s3.versions import COLUMNS, Version
+from cloudlet.store.db import Store, Tx
 
 ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")  # classes whose bytes cannot be read as they are
 DAY_S = 86_400
 DAYS_MAX = 2**31 - 1
+SLICE = 200  # versions of one transaction
 
 
 @s3.write(resources=object_arns, durable=True)
@@ -52,12 +53,57 @@ def restore_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
     again = is_restored(version.about, tx.now)
     until = (int(tx.now) // DAY_S + days + 1) * DAY_S
     versions.set_about(tx, version, version.about.replace(restored_until=until))
+    tx.execute("insert into s3_restored values (?,?,?) on conflict (id) do update set until_s=excluded.until_s",
+               (version.id, bucket.name, until))
     if not again:
         notifications.announce(tx, cause_of(call), bucket, "ObjectRestore:Post", version)
-        notifications.announce(tx, cause_of(call), bucket, "ObjectRestore:Completed", version, glacierEventData={
-            "restoreEventData": {"lifecycleRestorationExpiryTime": time_text(until),
-                                 "lifecycleRestoreStorageClass": version.storage_class}})
+        notifications.announce(tx, cause_of(call), bucket, "ObjectRestore:Completed", version,
+                               glacierEventData=_data(version, until))
     return {"Status": 200 if again else 202}
+
+
+def _data(version: Version, until: int) -> dict[str, Any]:
+    """What events say of a restored copy."""
+    return {"restoreEventData": {"lifecycleRestorationExpiryTime": time_text(until),
+                                 "lifecycleRestoreStorageClass": version.storage_class}}
+
+
+class Closer:
+    """The worker."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def every_day(self) -> None:
+        """Tells of restored copies that are readable no more, now and after each midnight of UTC, when that ends."""
+        while True:
+            while self._slice():
+                await self._store.clock.sleep(0)
+            await self._store.clock.sleep(DAY_S - self._store.clock.now() % DAY_S + 1)
+
+    def _slice(self) -> bool:
+        with self._store.tx() as tx:
+            rows: list[Any] = tx.execute("delete from s3_restored where id in (select id from s3_restored where"
+                                         " until_s<=? order by until_s limit ?) returning id, bucket",
+                                         (int(tx.now), SLICE)).fetchall()
+            for number, name in rows:
+                _close(tx, number, name)
+        return bool(rows)
+
+
+def _close(tx: Tx, number: int, name: str) -> None:
+    """Forgets that a version was restored, where it is still there and that has ended, and tells so."""
+    bucket = tx.get(Bucket, name)
+    row = tx.execute(f"select {COLUMNS} from s3_version where id=? and bucket=?",
+                     (number, bucket.id)).fetchone() if bucket is not None else None
+    if bucket is None or row is None:
+        return
+    version = Version(*row)
+    until = version.about.restored_until
+    if 0 < until <= tx.now:
+        version = versions.set_about(tx, version, version.about.replace(restored_until=0))
+        notifications.announce(tx, notifications.by_s3(tx), bucket, "ObjectRestore:Delete", version,
+                               glacierEventData=_data(version, until))
 
 
 def is_restored(about: About, now: float) -> bool:

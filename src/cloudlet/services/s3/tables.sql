@@ -12,6 +12,9 @@ create unique index if not exists s3_version_current on s3_version (bucket, key)
 create index if not exists s3_version_listed on s3_version (bucket, key, size, etag, modified_ms, storage_class, checksum)
   where current = 1 and marker = 0;
 create index if not exists s3_version_upload on s3_version (upload) where upload is not null;
+-- Archived versions that can be read until then, in seconds since the epoch.
+create table if not exists s3_restored (id integer primary key, bucket text not null, until_s bigint not null);
+create index if not exists s3_restored_until on s3_restored (until_s);
 -- Versions that wait to be copied to other buckets.
 create table if not exists s3_replication (id integer primary key, bucket bigint not null);
 create index if not exists s3_replication_bucket on s3_replication (bucket, id);

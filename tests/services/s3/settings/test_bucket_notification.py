@@ -35,8 +35,8 @@ def told(counter: Counter, name: str) -> list[dict[str, Any]]:
             return found
         for message in messages:
             found.append(json.loads(message["Body"]))
-            asyncio.run(sqs.sqs.operations["DeleteMessage"].run(counter.desk.call(root(ACCOUNT)), counter.store, {
-                "QueueUrl": f"http://x/{ACCOUNT}/{name}", "ReceiptHandle": message["ReceiptHandle"]}))
+            counter.desk(sqs.sqs, "DeleteMessage", root(ACCOUNT), QueueUrl=f"http://x/{ACCOUNT}/{name}",
+                         ReceiptHandle=message["ReceiptHandle"])
 
 
 def notify(counter: Counter, queue: str, events: str = PUT, filter: str = "", *, name: str = "", more: str = "",
