@@ -113,6 +113,11 @@ curl -s $AWS_ENDPOINT_URL/_cloudlet/mail | grep -q 'Hello World!'
 echo "Hello from a file" > message.txt
 aws sns publish --topic-arn $TOPIC_ARN --message file://message.txt
 aws sns publish --message "Hello world!" --phone-number +1-555-555-0100
+aws sns check-if-phone-number-is-opted-out --phone-number +1555550100
+aws sns list-phone-numbers-opted-out
+aws sns opt-in-phone-number --phone-number +15555550100
+aws sns set-sms-attributes --attributes DefaultSenderID=MyName
+aws sns get-sms-attributes | grep MyName
 aws sns add-permission --topic-arn $TOPIC_ARN --label Publish-Permission --aws-account-id 987654321098 \
  --action-name Publish
 aws sns remove-permission --topic-arn $TOPIC_ARN --label Publish-Permission

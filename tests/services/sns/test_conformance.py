@@ -134,3 +134,32 @@ def test_ranges_that_are_none(room: Newsroom, numeric: list[Any], says: str) -> 
     assert room.wrong("Subscribe", TopicArn=topic, Protocol="sms", Endpoint="+123123123", Attributes={
         "FilterPolicy": json.dumps({"key": [{"numeric": numeric}]})}) == (
         f"InvalidParameter: Invalid parameter: Attributes Reason: FilterPolicy: {says}")
+
+
+def test_nobody_has_opted_out(room: Newsroom) -> None:
+    assert room.sns("CheckIfPhoneNumberIsOptedOut", phoneNumber="+1555550100") == {"isOptedOut": False}
+    assert room.sns("ListPhoneNumbersOptedOut") == {"phoneNumbers": []}
+    assert room.sns("OptInPhoneNumber", phoneNumber="+1555550100") == {}
+    for operation in ("CheckIfPhoneNumberIsOptedOut", "OptInPhoneNumber"):
+        assert room.wrong(operation, phoneNumber="+44742LALALA") == (
+            "InvalidParameter: Invalid parameter: PhoneNumber Reason: input incorrectly formatted")
+
+
+DEEP = ("[" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000, '{"a":' * 500 + '["x"]' + "}" * 500)
+
+
+@pytest.mark.parametrize("text", DEEP)
+def test_what_is_nested_too_deeply(room: Newsroom, text: str) -> None:
+    topic = room.topic("t")
+    room.subscribed("t", "q", FilterPolicyScope="MessageBody", FilterPolicy='{"a": ["x"]}', RawMessageDelivery="true")
+    for name in ("Policy", "DeliveryPolicy"):
+        assert room.wrong("SetTopicAttributes", TopicArn=topic, AttributeName=name, AttributeValue=text).startswith(
+            f"InvalidParameter: Invalid parameter: {name}")
+    for name in ("FilterPolicy", "RedrivePolicy", "DeliveryPolicy"):
+        assert room.wrong("Subscribe", TopicArn=topic, Protocol="sqs", Endpoint=queue_arn("other"), Attributes={
+            name: text, "FilterPolicyScope": "MessageBody"}).startswith(
+            f"InvalidParameter: Invalid parameter: Attributes Reason: {name}")
+    assert room.wrong("Publish", TopicArn=topic, Message=text, MessageStructure="json").startswith("InvalidParameter")
+    if len(text) < 200_000:
+        room.publish("t", text)  # no filter wants it
+    assert room.bodies("q") == []

@@ -1,5 +1,6 @@
 """What clients that were written for AWS rely on: odd codes, sentences, and what they may leave out."""
 
+import dataclasses
 import json
 
 import pytest
@@ -193,3 +194,48 @@ def test_tasks_that_are_none(clerk: Clerk) -> None:
     clerk.at("q", "DeleteQueue")
     assert told(clerk, "q", "CancelMessageMoveTask", TaskHandle=handle) == (
         "ResourceNotFoundException: The resource that you specified for the SourceArn parameter doesn't exist.")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000, "null", '"x"', "{}"])
+def test_policies_that_are_none(clerk: Clerk, text: str) -> None:
+    clerk.queue("q")
+    for name, code in (("Policy", "InvalidAttributeValue"), ("RedrivePolicy", "InvalidParameterValue"),
+                       ("RedriveAllowPolicy", "InvalidParameterValue")):
+        assert clerk.refused("q", "SetQueueAttributes", Attributes={name: text}) == code
+
+
+def test_huge_maps(clerk: Clerk) -> None:
+    clerk.queue("q")
+    assert told(clerk, "q", "SendMessage", MessageBody="x", MessageAttributes={
+        f"a{number}": {"DataType": "String", "StringValue": "v"} for number in range(20_000)}) == (
+        "InvalidParameterValue: Number of message attributes [20000] exceeds the allowed maximum [10].")
+    many = {f"a{number}": "1" for number in range(20_000)}
+    assert clerk.refused("q", "SetQueueAttributes", Attributes=many) == "InvalidAttributeName"
+    assert clerk.refused("q", "TagQueue", Tags=many) == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize("pairs", [(("q", "p"), ("p", "q")), (("q", "q"),)])
+def test_dead_letters_that_go_round_in_circles(clerk: Clerk, pairs: tuple[tuple[str, str], ...]) -> None:
+    for name in ("q", "p"):
+        clerk.queue(name, VisibilityTimeout="1")
+    for source, target in pairs:
+        clerk.at(source, "SetQueueAttributes", Attributes={"RedrivePolicy": json.dumps({
+            "deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:{target}", "maxReceiveCount": 1})})
+    clerk.send("q", "x")
+    got = []
+    for _ in range(8):
+        got += clerk.bodies("q") + clerk.bodies("p")
+        clerk.clock.time += 1
+    assert got.count("x") >= 4 and sum(clerk.counts("q")) + sum(clerk.counts("p")) == 1
+
+
+def test_the_tracing_header_of_a_request(clerk: Clerk) -> None:
+    clerk.queue("q")
+    own = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=own"}}
+    with clerk.store.tx() as tx:
+        call = dataclasses.replace(clerk.call(), trace="Root=1-5759e988-bd862e3fe1be46a994272793")
+        for more in ({}, {"MessageSystemAttributes": own}):
+            answer = sqs.operations["SendMessage"].run(call, tx, {"QueueUrl": "q", "MessageBody": "x", **more})
+            assert ("MD5OfMessageSystemAttributes" in answer) == bool(more)
+    assert [message["Attributes"]["AWSTraceHeader"] for message in clerk.receive("q", AttributeNames=["All"])] == [
+        "Root=1-5759e988-bd862e3fe1be46a994272793", "Root=own"]

@@ -12,6 +12,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.services.sns import mailbox
+from cloudlet.services.sns.endpoints import is_number
 from cloudlet.services.sns.messages import Attributes
 from cloudlet.services.sns.service import invalid, sns
 from cloudlet.store.db import Tx
@@ -81,3 +82,30 @@ def get_sms_attributes(call: Call, tx: Tx, request: Input) -> Output:
     found: Mapping[str, Any] = kept.attributes if kept is not None else {}
     wanted = request.get("attributes") or found
     return {"attributes": {name: value for name, value in found.items() if name in wanted}}
+
+
+# Nobody has opted out of text messages: they go no further than the mailbox, where nobody answers STOP.
+
+def _check_number(number: str) -> None:
+    if not is_number(number):
+        raise invalid("PhoneNumber Reason: input incorrectly formatted")
+
+
+@sns.read(resources=any_resource)
+def check_if_phone_number_is_opted_out(call: Call, tx: Tx, request: Input) -> Output:
+    """It is not."""
+    _check_number(request["phoneNumber"])
+    return {"isOptedOut": False}
+
+
+@sns.read(resources=any_resource)
+def list_phone_numbers_opted_out(call: Call, tx: Tx, request: Input) -> Output:
+    """None."""
+    return {"phoneNumbers": []}
+
+
+@sns.read(resources=any_resource)
+def opt_in_phone_number(call: Call, tx: Tx, request: Input) -> Output:
+    """It is in already."""
+    _check_number(request["phoneNumber"])
+    return {}

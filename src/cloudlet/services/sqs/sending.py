@@ -31,7 +31,7 @@ DELAY_S_MAX = 900
 def send_message(call: Call, tx: Tx, request: Input) -> Output:
     """Puts a message in; it is on the disk when this is answered."""
     queue = require(call, tx, request["QueueUrl"])
-    answer = send(tx, queue, call.principal.user_id, request)
+    answer = send(tx, queue, call.principal.user_id, request, call.trace)
     messages.arouse(tx, queue)
     return answer
 
@@ -48,13 +48,17 @@ def send_message_batch(call: Call, tx: Tx, request: Input) -> Output:
     queue = require(call, tx, request["QueueUrl"])
     for entry in entries:  # where one says too little of its order, AWS refuses all
         _demand_order(queue, entry, InvalidParameterValue)
-    answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry))
+    answer = each(entries, lambda entry: send(tx, queue, call.principal.user_id, entry, call.trace))
     messages.arouse(tx, queue)
     return answer
 
 
-def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts one message into a queue; what is answered of it. Raises AWS's errors, and then nothing was put in."""
+def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any], trace: str = "") -> dict[str, Any]:
+    """Puts one message into a queue; what is answered of it. `trace`: the tracing header of the request, which counts
+    where the message has none of its own. Raises AWS's errors, and then nothing was put in.
+
+    https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
+    """
     body, attributes = entry["MessageBody"], entry.get("MessageAttributes") or {}
     system = entry.get("MessageSystemAttributes") or {}
     _check(queue, body, attributes, system)
@@ -70,7 +74,7 @@ def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any]) -> dict[st
         return {**answer, "MessageId": known[1], "SequenceNumber": fifo.sequence(known[0])}
     about = About(sender, {name: Attribute(value["DataType"], value.get("StringValue"), value.get("BinaryValue"))
                            for name, value in attributes.items()},
-                  system["AWSTraceHeader"]["StringValue"] if system else "", group, token)
+                  system["AWSTraceHeader"]["StringValue"] if system else trace, group, token)
     message_id = messages.new_message_id(tx)
     number = messages.add(tx, queue, message_id, body, about, delay_s)
     answer["MessageId"] = message_id
