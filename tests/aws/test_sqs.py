@@ -44,6 +44,20 @@ def test_errors_have_the_names_of_both_protocols(cloudlet: Cloudlet) -> None:
     assert caught.value.response["Error"]["Code"] == "InvalidClientTokenId"
 
 
+def test_a_queue_is_fair_among_groups(cloudlet: Cloudlet) -> None:
+    sqs = cloudlet.client("sqs")
+    url = sqs.create_queue(QueueName="tenants")["QueueUrl"]
+    for group, batches in (("noisy", 5), ("quiet", 1)):
+        for _ in range(batches):
+            sqs.send_message_batch(QueueUrl=url, Entries=[
+                {"Id": str(number), "MessageBody": group, "MessageGroupId": group} for number in range(10)])
+    got = [message["Body"] for _ in range(6)
+           for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]]
+    assert got[:10] == ["noisy"] * 10
+    assert got.index("quiet") <= 30  # more in flight make a tenant noisy, and it had fifty
+    assert (got.count("noisy"), got.count("quiet")) == (50, 10)
+
+
 def test_a_long_poll_is_woken(cloudlet: Cloudlet) -> None:
     sqs, got = cloudlet.client("sqs"), list[Any]()
     url = sqs.create_queue(QueueName="poll")["QueueUrl"]

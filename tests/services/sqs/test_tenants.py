@@ -253,6 +253,27 @@ def test_fair_queues_are_emptied_and_deleted(clerk: Clerk) -> None:
         assert clerk.store._db.execute(f"select count(*) from {table}").fetchone() == (0,), table
 
 
+@pytest.mark.parametrize("name", ["q", "q.fifo"])
+def test_many_groups_go_some_at_a_time(clerk: Clerk, name: str) -> None:
+    (clerk.fifo if name.endswith(".fifo") else clerk.queue)(name)
+    with clerk.store.tx() as tx:
+        for number in range(1200):
+            queue = find_by_arn(tx, ARN.replace(":q", f":{name}"))
+            assert queue is not None
+            sending.send(tx, queue, "me", {"MessageBody": "x", "MessageGroupId": f"g{number}", **(
+                {"MessageDeduplicationId": str(number)} if queue.fifo else {})})
+    clerk.at(name, "DeleteQueue")
+    (key,) = (key for (key,) in clerk.store._db.execute("select key from work where kind='sqs.drop'"))
+    before, rounds = clerk.store._db.total_changes(), 0
+    while asyncio.run(Expiry(clerk.store).drop(key)) != Done():
+        after, rounds = clerk.store._db.total_changes(), rounds + 1
+        assert 0 < after - before <= 1500  # rows of three tables
+        before = after
+    assert rounds >= 2
+    for table in ("sqs_body", "sqs_message", "sqs_tenant", "sqs_group"):
+        assert clerk.store._db.execute(f"select count(*) from {table}").fetchone() == (0,), table
+
+
 def test_dead_letters_of_tenants_are_moved_back(clerk: Clerk) -> None:
     clerk.queue("dead")
     clerk.queue("q", VisibilityTimeout="1", RedrivePolicy=json.dumps(

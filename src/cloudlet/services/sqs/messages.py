@@ -269,14 +269,21 @@ def move(tx: Tx, source: Queue, message: Message, target: Queue) -> None:
 
 def drop(tx: Tx, store: int, limit: int) -> bool:
     """Removes messages that are stored under a number which no queue has any more; whether there may be others."""
-    numbers = [(number,) for (number,) in _rows(tx, "select id from sqs_message where store=? limit ?", store, limit)]
-    for number in numbers:
-        tx.execute("delete from sqs_message where id=?", number)
-        tx.execute("delete from sqs_body where id=?", number)
-    if len(numbers) == limit or any(drop(tx, tenant, limit) for tenant in tenants.stores(tx, store)):
+    left, of_tenants = limit, tenants.stores(tx, store, limit)
+    for place in (store, *of_tenants):
+        numbers = _rows(tx, "select id from sqs_message where store=? limit ?", place, left)
+        for number in numbers:
+            tx.execute("delete from sqs_message where id=?", number)
+            tx.execute("delete from sqs_body where id=?", number)
+        left -= len(numbers)
+        if not left:
+            return True
+        tenants.drop(tx, place)
+    named = _rows(tx, "select store, grp from sqs_group where store=? limit ?", store, left)
+    for group in named:
+        tx.execute("delete from sqs_group where store=? and grp=?", group)
+    if len(named) == left or len(of_tenants) == limit:
         return True
-    tenants.drop(tx, store)
-    tx.execute("delete from sqs_group where store=?", (store,))
     tx.execute("delete from sqs_room where store=?", (store,))
     tx.execute("delete from sqs_store where id=?", (store,))
     return False

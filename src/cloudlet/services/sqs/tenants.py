@@ -173,11 +173,15 @@ def expired(tx: Tx, queue: int, oldest_ms: int, limit: int) -> list[int]:
         queue, noisy, oldest_ms, limit)]
 
 
-def stores(tx: Tx, queue: int) -> list[int]:
-    """The numbers of all tenants of a queue."""
-    return [-number for (number,) in _rows(tx, "select id from sqs_tenant where queue=? and grp<>''", queue)]
+def stores(tx: Tx, queue: int, limit: int = -1) -> list[int]:
+    """The numbers of the tenants of a queue."""
+    return [-number for (number,) in _rows(
+        tx, "select id from sqs_tenant where queue=? and grp<>'' limit ?", queue, limit)]
 
 
-def drop(tx: Tx, queue: int) -> None:
-    """Forgets the tenants of a queue that is gone."""
-    tx.execute("delete from sqs_tenant where queue=?", (queue,))
+def drop(tx: Tx, store: int) -> None:
+    """Forgets a tenant of a queue that is gone, or what was known of the whole queue."""
+    if store < 0:
+        tx.execute("delete from sqs_tenant where id=?", (-store,))
+    else:
+        tx.execute("delete from sqs_tenant where queue=? and grp=''", (store,))
