@@ -33,6 +33,9 @@ class FixedIdentities:
         self.refused, self.public = set(refused), set(public)
         self.asked: list[tuple[str, tuple[str, ...]]] = []
 
+    def constant(self, access_key_id: str) -> Credential | None:
+        return None
+
     def credential(self, tx: Any, access_key_id: str) -> Credential | None:
         return self.credentials.get(access_key_id)
 

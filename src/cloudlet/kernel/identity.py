@@ -27,10 +27,14 @@ class Refusal:
 
 
 class Identities(Protocol):
-    """Access keys and permissions, as IAM and STS hold them. Sync: called inside a transaction."""
+    """Access keys and permissions, as IAM and STS hold them. Sync; what takes `tx` is called inside a transaction."""
+
+    def constant(self, access_key_id: str) -> Credential | None:
+        """The credential of an access key that is always there, so that no transaction is needed to find it."""
+        ...
 
     def credential(self, tx: Any, access_key_id: str) -> Credential | None:
-        """The credential of an access key, or None where nobody has it (or it is inactive)."""
+        """The credential of any access key, or None where nobody has it (or it is inactive)."""
         ...
 
     def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...],

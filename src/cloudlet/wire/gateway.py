@@ -11,10 +11,10 @@ from cloudlet.kernel.condition_keys import keys_of, tag_keys
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
-from cloudlet.kernel.identity import Identities
+from cloudlet.kernel.identity import Credential, Identities
 from cloudlet.kernel.service import Need, Service
 from cloudlet.wire import payload, s3_forms, sigv2, sigv4
-from cloudlet.wire.faults import InternalFailure
+from cloudlet.wire.faults import Faults, InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
 from cloudlet.wire.protocol import Message, Protocol
 from cloudlet.wire.route import Router, Target, body_fault, stray_failure
@@ -85,8 +85,7 @@ class Gateway:
         now = self.clock.now()
         signed = form.signed()
         if signed is not None:
-            with self.store.tx() as tx:
-                credential = sigv4.find_credential(self.identities, tx, signed, now, protocol.faults)
+            credential = self._credential(signed, now, protocol.faults)
             form.verify(signed, credential, protocol.faults)
             call = replace(call, account=credential.principal.account, principal=credential.principal,
                            region=signed.scope.region or DEFAULT_REGION, access_key_id=credential.access_key_id,
@@ -99,6 +98,15 @@ class Gateway:
         permit = self._permit(target, exchange, call, members)
         output = await self.invoker.invoke(operation, call, members, protocol.faults, permit)
         return form.answer(protocol.print(operation.model, output, exchange.request_id))
+
+    def _credential(self, signed: sigv4.Signed, now: float, faults: Faults) -> Credential:
+        """The credential that a signature names. Raises where it is no good."""
+        access_key_id = signed.scope.access_key_id
+        found = self.identities.constant(access_key_id)
+        if found is None:
+            with self.store.tx(shared=True) as tx:  # or each request would commit for those that wait for the disk
+                found = self.identities.credential(tx, access_key_id)
+        return sigv4.check_credential(found, signed, now, faults)
 
     def _nobody(self, request: Request, request_id: str) -> Call:
         """A call that bears no signature."""
@@ -121,8 +129,7 @@ class Gateway:
         signed = sigv2.read(request, now) if second else sigv4.read(request, faults)
         if not second:
             sigv4.check_time(signed, now, faults)
-        with self.store.tx(shared=True) as tx:  # or each request would commit for those that wait for the disk together
-            credential = sigv4.find_credential(self.identities, tx, signed, now, faults)
+        credential = self._credential(signed, now, faults)
         key = b""
         if second:
             sigv2.check(request, bucket_of_host(request.headers.get("host", "")), signed, credential.secret, faults)

@@ -72,6 +72,8 @@ class _Template:
         self.rank = (len(self._literals), len(self._parameters) + len(self._headers), fixed, not operation.deprecated)
 
     def match(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str] | None:
+        if not all(name in headers for name in self._headers):  # first: that is known soonest
+            return None
         found = self._pattern.fullmatch(path)
         if found is None:
             return None
@@ -79,8 +81,6 @@ class _Template:
             if name not in parameters or (value and parameters[name] != value):
                 return None
         if not all(name in parameters for name in self._parameters):
-            return None
-        if not all(name in headers for name in self._headers):
             return None
         return {name: unquote(value) for name, value in zip(self._labels, found.groups(), strict=True)}
 

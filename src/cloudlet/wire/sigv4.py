@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request
-from cloudlet.kernel.identity import Credential, Identities
+from cloudlet.kernel.identity import Credential
 from cloudlet.wire.faults import Faults, worded
 from cloudlet.wire.scalars import Malformed, time_of_rfc822
 
@@ -292,9 +291,8 @@ def string_to_sign(signed: Signed, canonical: str) -> bytes:
     return f"{ALGORITHM}\n{signed.stamp}\n{signed.scope.text}\n{digest}".encode()
 
 
-def find_credential(identities: Identities, tx: Any, signed: Signed, now: float, faults: Faults) -> Credential:
+def check_credential(credential: Credential | None, signed: Signed, now: float, faults: Faults) -> Credential:
     """The known credential that a signature names. Raises: nobody has it, another session token, expired."""
-    credential = identities.credential(tx, signed.scope.access_key_id)
     if credential is None:
         known = {"AWSAccessKeyId": signed.scope.access_key_id} if signed.scope.service == "s3" else {}
         raise faults.unknown_key(**known)

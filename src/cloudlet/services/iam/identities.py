@@ -31,13 +31,17 @@ class StoredIdentities:
         self._development_key = site.development_key
         self._permissions, self._usage = Permissions(services), UsageNotes()
 
+    def constant(self, access_key_id: str) -> Credential | None:
+        """See Identities: a development key's."""
+        return development_credential(access_key_id) if self._development_key else None
+
     def credential(self, tx: Any, access_key_id: str) -> Credential | None:
         """The credential of a development key, a user's active access key or a session; else None."""
         if access_key_id.startswith("AKIA"):
             return _user_credential(tx, access_key_id)
         if access_key_id.startswith("ASIA"):
             return session_credential(tx, access_key_id)
-        return development_credential(access_key_id) if self._development_key else None
+        return self.constant(access_key_id)
 
     def refuses(self, tx: Any, call: Call, action: str, resources: tuple[str, ...],
                 keys: RequestKeys = nothing_asked) -> Refusal | None:
