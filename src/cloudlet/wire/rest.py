@@ -120,8 +120,21 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '\\"') + '"' if '"' in text or "," in text else text
 
 
+def _header_finder(members: Mapping[str, Shape]) -> Put:
+    """What finds all members that are headers: a request has few headers where its shape has many."""
+    of_header = {member.serialization.get("name", name).lower(): (name, _from_header(member))
+                 for name, member in members.items() if member.serialization.get("location") == "header"}
+
+    def headers(message: Message, out: dict[str, Any]) -> None:
+        for key, value in message.request.headers.items():
+            if key in of_header:
+                name, convert = of_header[key]
+                out[name] = convert(value)
+    return headers
+
+
 def _finder(name: str, shape: Shape) -> Put | None:
-    """What finds a member outside the body; None where it stands in the body."""
+    """What finds a member that is neither a header nor in the body; else None."""
     at = shape.serialization.get("name", name)
     match shape.serialization.get("location"):
         case "uri":
@@ -133,13 +146,6 @@ def _finder(name: str, shape: Shape) -> Put | None:
             return label
         case "querystring":
             return _parameter_finder(name, at, shape)
-        case "header":
-            key, of_header = at.lower(), _from_header(shape)
-
-            def header(message: Message, out: dict[str, Any]) -> None:
-                if key in message.request.headers:
-                    out[name] = of_header(message.request.headers[key])
-            return header
         case "headers":
             prefix = at.lower()
 
@@ -207,6 +213,7 @@ class Rest(Protocol):
         if shape is None:
             return lambda message: {}
         finders = [found for name, member in shape.members.items() if (found := _finder(name, member))]
+        finders.append(_header_finder(shape.members))
         payload = shape.serialization.get("payload")
         in_body = any("location" not in member.serialization for member in shape.members.values())
         read_body = self._payload_reader(shape, payload) if payload else None

@@ -43,6 +43,7 @@ _READ, _ENCRYPTION = ("GetObject", "HeadObject"), "x-amz-server-side-encryption"
 _HOSTS = (".s3.", ".s3-")
 
 
+@lru_cache(maxsize=1024)
 def bucket_of_host(host: str) -> str:
     """The bucket of a virtual-hosted request, e.g. `BUCKET.s3.localhost:4566`; "" where the host names none.
 

@@ -88,6 +88,8 @@ def _scope(access_key_id: str) -> Scope:
 
 def parameters(request: Request) -> Iterator[tuple[str, str]]:
     """The pairs of a request's query as signatures read it: decoded, and a plus is a plus."""
+    if not request.query:
+        return
     for pair in request.query.split("&"):
         name, _, value = pair.partition("=")
         yield unquote(name), unquote(value)

@@ -49,7 +49,8 @@ class CustomerKey:
 def customer_key(request: Mapping[str, Any], of: str = "") -> CustomerKey | None:
     """The key that a request brings along; `of="CopySource"`: for the source of a copy. Raises what is wrong with it.
     """
-    algorithm, key, md5 = (request.get(f"{of}SSECustomer{name}") for name in ("Algorithm", "Key", "KeyMD5"))
+    algorithm, key, md5 = map(request.get, (
+        f"{of}SSECustomerAlgorithm", f"{of}SSECustomerKey", f"{of}SSECustomerKeyMD5"))
     if algorithm is None and key is None and md5 is None:
         return None
     if algorithm is None:
@@ -86,7 +87,7 @@ def asked(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, str]
     """The fields of an `About` for what a request that makes an object asks for. Raises what we have not, or what
     contradicts itself."""
     said = request.get("ServerSideEncryption")
-    if said in _KMS or any(request.get(name) for name in _KMS):
+    if said in _KMS or any(map(request.get, _KMS)):
         raise NotImplementedHere("Cloudlet has no KMS: encrypt by SSE-S3 (AES256) or with keys of your own (SSE-C)")
     if said is not None and key is not None:
         raise InvalidArgument("Server Side Encryption with Customer provided key is incompatible with the encryption"

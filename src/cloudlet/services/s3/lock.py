@@ -88,7 +88,7 @@ def _may_bypass(call: Call, tx: Tx, bucket: Bucket, key: str) -> bool:
 
 def asked(tx: Tx, bucket: Bucket, request: Input) -> Lock:
     """What the headers of a request that makes an object lock it with. Raises what is wrong with them."""
-    mode, until, hold = (request.get(f"ObjectLock{name}") for name in ("Mode", "RetainUntilDate", "LegalHoldStatus"))
+    mode, until, hold = map(request.get, ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus"))
     if mode is None and until is None and hold is None:
         return Lock()
     if not bucket.lock_enabled:

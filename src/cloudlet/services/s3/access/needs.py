@@ -19,7 +19,7 @@ def of_new_object(call: Call, request: Input) -> Iterable[str | Need]:
     yield arn
     if request.get("Tagging"):
         yield Need("s3:PutObjectTagging", arn)
-    if any(request.get(member) for member in _ACL):
+    if any(map(request.get, _ACL)):
         yield Need("s3:PutObjectAcl", arn)
     if request.get("ObjectLockMode") or request.get("ObjectLockRetainUntilDate"):
         yield Need("s3:PutObjectRetention", arn)
@@ -41,7 +41,7 @@ def of_new_bucket(call: Call, request: Input) -> Iterable[str | Need]:
     """
     arn = bucket_arn(request["Bucket"])
     yield arn
-    if any(request.get(member) for member in _ACL):
+    if any(map(request.get, _ACL)):
         yield Need("s3:PutBucketAcl", arn)
     if request.get("ObjectOwnership"):
         yield Need("s3:PutBucketOwnershipControls", arn)
