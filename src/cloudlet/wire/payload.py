@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, update
 from cloudlet.kernel.errors import AwsError, declare
-from cloudlet.kernel.http import Body, BodyTruncated, Take
+from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
 from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed, is_digest, mismatched
 
@@ -54,10 +54,24 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
+class _Whole(Body):
+    """One that was read already."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(_once(data), len(data))
+        self._data = data
+
+    async def read(self, limit: int) -> bytes:
+        """See Body."""
+        if len(self._data) > limit:
+            raise BodyTooLarge(limit)
+        return self._data
+
+
 async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str], faults: Faults, limit: int, *,
                          says_checksums: bool = True) -> bytes:
     """The same for a body that was read whole."""
-    body = verified(Body(_once(data), len(data)), signed, headers, faults, says_checksums=says_checksums, streams=False)
+    body = verified(_Whole(data), signed, headers, faults, says_checksums=says_checksums, streams=False)
     return await body.read(limit)
 
 

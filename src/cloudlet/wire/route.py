@@ -100,7 +100,7 @@ class Router:
 
     def operation(self, protocol: Protocol, name: str) -> Operation:
         """A service's operation by its name. Raises its AwsErrors where there is none, or none here."""
-        return _operation(protocol, name, True)
+        return _operation(protocol, name)
 
     async def find(self, protocol: Protocol, request: Request) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
@@ -108,7 +108,7 @@ class Router:
         raw = await _read(protocol, request) if protocol.routes_by_body else b""
         try:
             located = protocol.locate(request, _inflated(raw, protocol, request))
-            operation = _operation(protocol, located.name, find_scope(request) is not None)
+            operation = _operation(protocol, located.name, request)
             if operation.model.has_streaming_input:
                 return Target(protocol, operation, Message(request, request.body, located.labels, located.parameters))
             raw = raw if protocol.routes_by_body else await _read(protocol, request)
@@ -148,10 +148,12 @@ def body_fault(wrong: BodyTooLarge | BodyTruncated, protocol: Protocol) -> AwsEr
     return protocol.faults.malformed("The request's body ended before its announced length")
 
 
-def _operation(protocol: Protocol, name: str, claims_to_be_signed: bool) -> Operation:
+def _operation(protocol: Protocol, name: str, request: Request | None = None) -> Operation:
+    """`request` is given where it may bear no signature."""
     service = protocol.service
     found = service.operations.get(name)
-    if service.name == "sts" and not claims_to_be_signed and (found is None or found.model.auth_type != "none"):
+    if service.name == "sts" and request is not None and find_scope(request) is None and (
+            found is None or found.model.auth_type != "none"):
         raise NoService()
     if found is not None:
         return found

@@ -77,7 +77,12 @@ def _to_the_second(whole: int) -> str:
 
 def rfc822(value: float) -> str:
     """`Fri, 02 Jan 2026 03:04:05 GMT`."""
-    return formatdate(int(value), usegmt=True)
+    return _rfc822(int(value))
+
+
+@lru_cache(maxsize=4096)
+def _rfc822(value: int) -> str:
+    return formatdate(value, usegmt=True)
 
 
 def unix(value: float) -> int | float:

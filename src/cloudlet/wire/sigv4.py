@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from cloudlet.kernel.errors import declare
@@ -54,8 +55,7 @@ class Scope:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What a request says of its signature. `expires_s` is set for a presigned URL; `payload` is the digest or marker
     in the canonical request; `key` (once verified) signs what follows, e.g. the chunks of a body."""
 

@@ -70,17 +70,17 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
     cipher = None if key is None or nonce is None else key.cipher(nonce)
     source: Body | AsyncIterator[bytes] = body
     if body.length is None or body.length <= INLINE_BYTES:
-        pieces, data, more = aiter(body), b"", b""
         if body.length is not None:
             data = await body.read(INLINE_BYTES)
         else:
+            pieces = aiter(body)
             data, more = await anext(pieces, b""), await anext(pieces, b"")
+            source = _limited(data, more, pieces)
         if len(data) <= INLINE_BYTES:  # of many pieces each is larger than that, but for the last
             kept = data if cipher is None else cipher.update(data)
             crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
             yield Received(len(kept), body.digests, body.checksum, crc64, nonce, kept, None)
             return
-        source = _limited(data, more, pieces)
     blobs, name, running = store.blobs["s3"], store.clock.token(32), ALGORITHMS[CRC64]()
     try:
         with blobs.hold(name):

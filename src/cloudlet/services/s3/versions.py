@@ -3,9 +3,8 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 """
 
-from dataclasses import dataclass, replace
 from email.utils import formatdate
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloudlet.services.s3 import checksums, conditions, contents, parts
 from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
@@ -22,8 +21,7 @@ _SAID = ("size, etag, modified_ms, storage_class, owner, content, upload, mode, 
 _ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """A row. `raw` is the JSON of `about`. `mode`: GOVERNANCE, COMPLIANCE or "". `checksum`: the algorithms and the
     type, as listings have them."""
 
@@ -119,8 +117,7 @@ def check_write(found: Version | None, if_match: str | None, if_none_match: str 
     conditions.check_write(if_match, if_none_match, key, None if found is None or found.marker else found.etag)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A version to be put: its bytes are those of `content` or of the parts of `upload`."""
 
     size: int
@@ -165,7 +162,7 @@ def set_about(tx: Tx, version: Version, about: About) -> Version:
     """Changes what is known of a version beyond its row (its tags, its list), and nothing else; what it is now."""
     raw = encode_about(about)
     tx.execute("update s3_version set about=? where id=?", (raw, version.id))
-    return replace(version, raw=raw)
+    return version._replace(raw=raw)
 
 
 def add_marker(tx: Tx, bucket: Bucket, key: str, owner: str) -> Version:
