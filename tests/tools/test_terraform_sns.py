@@ -18,12 +18,50 @@ resource "aws_sns_topic" "news" {
     http = { defaultHealthyRetryPolicy = { minDelayTarget = 20, maxDelayTarget = 20, numRetries = 3 } }
   })
   tags = { team = "%(name)s" }
+
+  sqs_success_feedback_role_arn    = aws_iam_role.log.arn
+  sqs_success_feedback_sample_rate = 100
+  sqs_failure_feedback_role_arn    = aws_iam_role.log.arn
+  http_failure_feedback_role_arn   = aws_iam_role.log.arn
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["sns.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "log" {
+  name               = "sns-log"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+resource "aws_sns_sms_preferences" "texts" {
+  default_sender_id = "%(name)s"
+  default_sms_type  = "Transactional"
 }
 
 resource "aws_sns_topic" "ordered" {
   name                        = "ordered.fifo"
   fifo_topic                  = true
   content_based_deduplication = true
+  archive_policy              = jsonencode({ MessageRetentionPeriod = 30 })
+}
+
+resource "aws_sqs_queue" "ordered" {
+  name       = "ordered.fifo"
+  fifo_queue = true
+}
+
+resource "aws_sns_topic_subscription" "ordered" {
+  topic_arn     = aws_sns_topic.ordered.arn
+  protocol      = "sqs"
+  endpoint      = aws_sqs_queue.ordered.arn
+  replay_policy = jsonencode({ PointType = "Timestamp", StartingPoint = "2024-01-01T00:00:00.000Z" })
 }
 
 resource "aws_sqs_queue" "jobs" { name = "jobs" }
@@ -97,10 +135,14 @@ def test_topics(cloudlet: Cloudlet, terraform: Terraform) -> None:
     sns, sqs = cloudlet.client("sns"), cloudlet.client("sqs")
     found = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
     assert (found["DisplayName"], found["SubscriptionsConfirmed"]) == ("two", "1")
+    assert found["SQSSuccessFeedbackRoleArn"] == "arn:aws:iam::000000000000:role/sns-log"
+    assert sns.get_sms_attributes()["attributes"] == {"DefaultSenderID": "two", "DefaultSMSType": "Transactional"}
     for kind in ("one", "two", "x-1"):
         sns.publish(TopicArn=arn, Message=kind,
                     MessageAttributes={"kind": {"DataType": "String", "StringValue": kind}})
     got = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName="jobs")["QueueUrl"], MaxNumberOfMessages=10)
     assert [message["Body"] for message in got["Messages"]] == ["two", "x-1"]
+    terraform.write("\n".join(line for line in (TOPICS % {"name": "two"}).splitlines() if "archive_policy" not in line))
+    terraform.settle()  # no topic is deleted together with its archive
     terraform("destroy", "-auto-approve", "-input=false")
     assert sns.list_topics()["Topics"] == []

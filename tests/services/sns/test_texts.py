@@ -36,7 +36,7 @@ def test_whom_texts_are_from(room: Newsroom) -> None:
     own = {**attribute("SenderID", "Own"), **attribute("SMSType", "Promotional"), **attribute("MaxPrice", "0.5")}
     room.sns("Publish", PhoneNumber=NUMBER, Message="x", MessageAttributes=own)
     room.publish("named", "x", MessageAttributes=own)
-    room.sns("SetSMSAttributes", attributes={"DefaultSenderID": ""})
+    room.sns("SetSMSAttributes", attributes={"DefaultSenderID": "", "MonthlySpendLimit": ""})
     assert room.sns("GetSMSAttributes") == {"attributes": {"DefaultSMSType": "Transactional"}}
     room.sns("Publish", PhoneNumber=NUMBER, Message="x")
     assert senders(room) == ["NOTICE", "Shop1", "Shop1", "Topic Name ", "Own", "Own", "NOTICE"]

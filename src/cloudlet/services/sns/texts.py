@@ -62,6 +62,8 @@ def set_sms_attributes(call: Call, tx: Tx, request: Input) -> Output:
     kept = tx.get(TextSettings, call.scope) or TextSettings(call.scope)
     changed, asked = dict(kept.attributes), request["attributes"]
     for name, value in asked.items():
+        if name in _ABSENT and not value:
+            continue
         if name in _ABSENT:
             raise invalid(f"{name} is not available here")
         if name not in ("DefaultSenderID", "DefaultSMSType"):
