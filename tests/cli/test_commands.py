@@ -7,7 +7,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ from tests.running import Cloudlet, free_port, free_public_cidr
 def cloudlet_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "cloudlet", *arguments], capture_output=True, text=True, timeout=60,
                           check=False, env={**os.environ, **environment})
-
-
-@pytest.fixture
-def cloudlet(tmp_path: Path) -> Iterator[Cloudlet]:
-    with Cloudlet(tmp_path / "data", free_port(), free_public_cidr()) as instance:
-        yield instance
 
 
 def test_up_in_the_background_and_down(tmp_path: Path) -> None:
@@ -152,7 +145,7 @@ def test_doctor_tries_each_engine(tmp_path: Path) -> None:
 
 def test_reset_is_for_this_machine_and_no_other_page(cloudlet: Cloudlet) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    cloudlet.client("ecr").create_repository(repositoryName="mine")
+    cloudlet.client("ecr").create_repository(repositoryName="ours")
     foreign = urllib.request.Request(f"{cloudlet.url}/_cloudlet/reset", method="POST",
                                      headers={"Origin": "https://example.org"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
