@@ -10,6 +10,7 @@ from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import scalars
+from cloudlet.wire.compiler import Compiler
 from cloudlet.wire.protocol import MIB, Located, Message, Parse, Print, Protocol
 from cloudlet.wire.scalars import Malformed
 from cloudlet.wire.xml import Names, Writer, escape
@@ -99,28 +100,20 @@ def _elements(node: Node) -> list[Node]:
     return [element for _, element in numbered]
 
 
-class Reader:
+class Reader(Compiler[Read]):
     """Compiles shapes into functions from a node of the tree of parameters to values."""
 
     def __init__(self, ec2: bool) -> None:
         self._ec2, self._names = ec2, Names(query=True)
         self._structures: dict[str, Read] = {}
 
-    def of(self, shape: Shape) -> Read:
-        """The function for one shape."""
-        match shape:
-            case StructureShape():
-                return self.structure(shape)
-            case ListShape():
-                return self._list(shape)
-            case MapShape():
-                return self._map(shape)
-            case StringShape():
-                return _value
+    def _scalar(self, shape: Shape) -> Read:
+        if isinstance(shape, StringShape):
+            return _value
         convert = scalars.from_text(shape, "iso8601")
         return lambda node: convert(_value(node))
 
-    def structure(self, shape: StructureShape) -> Read:
+    def _structure(self, shape: StructureShape) -> Read:
         """A structure; unknown parameters are ignored, as the query protocol does."""
         known = self._structures.get(shape.name)
         if known:
@@ -193,7 +186,7 @@ class Query(Protocol):
         shape = operation.input_shape
         if shape is None:
             return lambda message: {}
-        read = self._reader.structure(shape)
+        read = self._reader.of(shape)
         if self.service.name == "sqs":
             return self._at_queue(operation, read)
         return lambda message: read(tree(message.parameters))
@@ -269,7 +262,7 @@ class Ec2(Protocol):
         shape = operation.input_shape
         known = {self._reader.key(name, member) for name, member in (shape.members if shape else {}).items()} | {*OWN}
         known.add("DryRun")
-        read: Callable[[Node], dict[str, Any]] = self._reader.structure(shape) if shape else lambda node: {}
+        read: Callable[[Node], dict[str, Any]] = self._reader.of(shape) if shape else lambda node: {}
 
         def parse(message: Message) -> dict[str, Any]:
             node = tree(message.parameters)

@@ -7,6 +7,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from cloudlet.wire import scalars
+from cloudlet.wire.compiler import Compiler
 from cloudlet.wire.scalars import Malformed
 
 Convert = Callable[[Any], Any]
@@ -91,7 +92,7 @@ def _document(value: Any, depth: int = 0) -> Any:
     return value
 
 
-class Reader:
+class Reader(Compiler[Convert]):
     """Compiles shapes into functions from a decoded tree to values, checking every type on the way.
 
     Unknown members are dropped and nulls are absent, as AWS has it. The functions raise Malformed.
@@ -101,15 +102,7 @@ class Reader:
         self._blob, self._time = blob, time
         self._structures: dict[str, Convert] = {}
 
-    def of(self, shape: Shape) -> Convert:
-        """The function for one shape."""
-        match shape:
-            case StructureShape():
-                return self._structure(shape)
-            case ListShape():
-                return self._list(shape)
-            case MapShape():
-                return self._map(shape)
+    def _scalar(self, shape: Shape) -> Convert:
         match shape.type_name:
             case "integer":
                 return _whole(2**31, "Integer")
@@ -178,7 +171,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-class Writer:
+class Writer(Compiler[Convert]):
     """Compiles shapes into functions from values to a tree that an encoder takes. Members that are None are left out.
 
     A member that the shape does not have is a mistake of ours: KeyError.
@@ -188,15 +181,7 @@ class Writer:
         self._blob, self._time, self._real = blob, time, real
         self._structures: dict[str, Convert] = {}
 
-    def of(self, shape: Shape) -> Convert:
-        """The function for one shape."""
-        match shape:
-            case StructureShape():
-                return self._structure(shape)
-            case ListShape():
-                return self._list(shape)
-            case MapShape():
-                return self._map(shape)
+    def _scalar(self, shape: Shape) -> Convert:
         match shape.type_name:
             case "blob":
                 return self._blob

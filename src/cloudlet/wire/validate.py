@@ -12,6 +12,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 
 from cloudlet.kernel.http import Body
+from cloudlet.wire.compiler import Compiler
 
 VIOLATIONS_MAX = 20  # reported at once
 PATTERN_LENGTH_MAX = 4096  # longer texts are not matched: their shapes' length limits are far below
@@ -84,7 +85,7 @@ def _regex(pattern: str) -> re.Pattern[str] | None:
         return None
 
 
-class Validator:
+class Validator(Compiler[Check | None]):
     """Compiles input shapes into checks that append to a list of violations."""
 
     def __init__(self, demands: Demands) -> None:
@@ -93,19 +94,12 @@ class Validator:
 
     def of(self, shape: Shape) -> Check | None:
         """The check for one shape; None where it demands nothing. No violation repeats a value that is sensitive."""
-        found = self._of(shape)
+        found = super().of(shape)
         return _hushed(found) if found is not None and shape.metadata.get("sensitive") else found
 
-    def _of(self, shape: Shape) -> Check | None:
-        match shape:
-            case StructureShape():
-                return self._structure(shape)
-            case ListShape():
-                return self._list(shape)
-            case MapShape():
-                return self._map(shape)
-            case StringShape():
-                return self._string(shape)
+    def _scalar(self, shape: Shape) -> Check | None:
+        if isinstance(shape, StringShape):
+            return self._string(shape)
         match shape.type_name:
             case "blob":
                 return _length(shape)

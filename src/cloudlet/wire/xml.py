@@ -8,6 +8,7 @@ from botocore.model import ListShape, MapShape, Shape, StringShape, StructureSha
 from lxml import etree
 
 from cloudlet.wire import scalars
+from cloudlet.wire.compiler import Compiler
 from cloudlet.wire.scalars import Malformed
 
 Write = Callable[[Any], str]
@@ -185,26 +186,18 @@ def _text_of(element: Any) -> str:
     return element.text or ""
 
 
-class Reader:
+class Reader(Compiler[Read]):
     """Compiles shapes into functions from an element (of a flattened list or map: elements) to values."""
 
     def __init__(self) -> None:
         self._structures: dict[str, Read] = {}
 
-    def of(self, shape: Shape) -> Read:
-        """The function for one shape."""
-        match shape:
-            case StructureShape():
-                return self.structure(shape)
-            case ListShape():
-                return self._list(shape)
-            case MapShape():
-                return self._map(shape)
+    def _scalar(self, shape: Shape) -> Read:
         convert = scalars.from_text(shape, "iso8601")
         return lambda element: convert(_text_of(element))
 
-    def structure(self, shape: StructureShape) -> Read:
-        """A structure of its element; unknown children are ignored."""
+    def _structure(self, shape: StructureShape) -> Read:
+        # Unknown children are ignored.
         known = self._structures.get(shape.name)
         if known:
             return known
