@@ -53,9 +53,10 @@ class Blocks:
         """Up to where the bytes from `at` on are as they should be. Raises Rotten, or OSError."""
         first = at - at % BLOCK_BYTES
         stop = min(first + WINDOW_BYTES, self._end)
-        for start in range(first, stop, BLOCK_BYTES):
-            running, place = ALGORITHMS["crc64nvme"](), start // BLOCK_BYTES * SUM_BYTES
-            digest(file, start, min(start + BLOCK_BYTES, self._size), running)
-            if running.digest() != self._sums[place:place + SUM_BYTES]:
-                raise Rotten("its checksum is another")
+        blocks = [(ALGORITHMS["crc64nvme"](), min(BLOCK_BYTES, self._size - start))
+                  for start in range(first, stop, BLOCK_BYTES)]
+        digest(file, first, blocks)
+        place = first // BLOCK_BYTES * SUM_BYTES
+        if b"".join(running.digest() for running, _ in blocks) != self._sums[place:place + len(blocks) * SUM_BYTES]:
+            raise Rotten("its checksum is another")
         return stop

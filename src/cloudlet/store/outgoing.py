@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import select
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -83,7 +84,7 @@ class Check:
             self._start, self._before = self._known, self._running
             stop = min(self._start + WINDOW_BYTES, self._size)
         running = copy.copy(self._before)
-        digest(file, self._start, stop, running)
+        digest(file, self._start, [(running, stop - self._start)])
         if (running.digest() != self._expected if stop == self._size
                 else stop == self._known and running.digest() != self._running.digest()):
             raise Rotten("its checksum is another")
@@ -95,26 +96,32 @@ _madvise = ctypes.CDLL(None, use_errno=True).madvise  # Python's own keeps all o
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
-def digest(file: File, start: int, stop: int, running: Digest) -> None:
-    """Feeds a digest with bytes of a file, from a multiple of a page on, in the memory where the system has them:
-    a copy would cost several times as much as the digest.
+def digest(file: File, start: int, parts: Sequence[tuple[Digest, int]]) -> None:
+    """Feeds each digest with the next so many bytes of a file, from a multiple of a page on, in the memory where the
+    system has them: a copy would cost several times as much as the digest.
 
     They are brought there by a call of their own beforehand, since what cannot be read fails there with an error, but
     would end the process where it was merely looked at. Raises Rotten, or OSError.
     """
+    length, at = sum(size for _, size in parts), 0
     try:
-        view = mmap.mmap(file.fd, stop - start, flags=mmap.MAP_PRIVATE, offset=start)
+        view = mmap.mmap(file.fd, length, flags=mmap.MAP_PRIVATE, offset=start)
     except ValueError:  # it ends before
         raise Rotten from None
     with view:
-        if not _madvise(ctypes.addressof(ctypes.c_char.from_buffer(view)), stop - start, _MADV_POPULATE_READ):
-            running.update(view)  # type: ignore[arg-type]
+        if not _madvise(ctypes.addressof(ctypes.c_char.from_buffer(view)), length, _MADV_POPULATE_READ):
+            for running, size in parts:
+                with memoryview(view) as whole, whole[at:at + size] as part:
+                    running.update(part)
+                at += size
             return
     why = ctypes.get_errno()
     if why != errno.EINVAL:
         raise OSError(errno.EIO if why == errno.EFAULT else why, os.strerror(why))
-    for at in range(start, stop, READ_BYTES):  # an older kernel does not know the call
-        running.update(os.pread(file.fd, min(READ_BYTES, stop - at), at))
+    for running, size in parts:  # an older kernel does not know the call
+        for begin in range(at, at + size, READ_BYTES):
+            running.update(os.pread(file.fd, min(READ_BYTES, at + size - begin), start + begin))
+        at += size
 
 
 def read(file: File, at: int, end: int, check: Verifier | None) -> bytes:
