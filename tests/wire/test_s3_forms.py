@@ -219,6 +219,7 @@ def test_policies(gateway: Gateway, conditions: Any, fields: Fields, status: int
     ({"expiration": "tomorrow", "conditions": []}, 400, "Invalid Policy: Invalid 'expiration' value: 'tomorrow'"),
     ({"expiration": 5, "conditions": []}, 400, "Invalid Policy: Invalid 'expiration' value: '5'"),
     ({"expiration": FUTURE, "conditions": {}}, 400, "Invalid Policy: Invalid 'conditions' value: must be a List."),
+    ({"expiration": FUTURE, "conditions": [], "more": 1}, 400, "Invalid Policy: Unexpected: 'more'."),
     ([], 400, "Invalid Policy: Invalid JSON.")])
 def test_documents(gateway: Gateway, document: Any, status: int, message: str) -> None:
     policy = base64.b64encode(json.dumps(document).encode()).decode()

@@ -166,10 +166,16 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
     first = violations[0]
     if first.member in _S3_CHECKSUMS:
         return _S3_REQUEST(_S3_CHECKSUMS[first.member])
+    if first.path.startswith("objectAttributes."):
+        return _S3_ARGUMENT("Invalid attribute name specified.", ArgumentName="x-amz-object-attributes",
+                            ArgumentValue=first.shown)
+    if first.kind == "enum" and ".events." in first.path:
+        return _S3_ARGUMENT("The event is not supported for notifications", ArgumentName="event",
+                            ArgumentValue=first.shown)
     if first.member in _S3_HEADERS:
         header, sentence = _S3_HEADERS[first.member]
         return _S3_ARGUMENT(sentence.format(first.shown), ArgumentName=header, ArgumentValue=first.shown)
-    if "." in first.path and not first.path.startswith(("objectAttributes.", "optionalObjectAttributes.")):  # headers
+    if "." in first.path and not first.path.startswith("optionalObjectAttributes."):  # a header
         return _S3_MALFORMED()
     if first.member == "storageClass":
         return _S3_STORAGE_CLASS()

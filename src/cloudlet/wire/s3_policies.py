@@ -44,6 +44,8 @@ def check(policy: str, fields: Mapping[str, str], now: float) -> Sizes:
         raise _invalid("Policy missing conditions.")
     if not isinstance(conditions, list):
         raise _invalid("Invalid 'conditions' value: must be a List.")
+    for name in document.keys() - {"expiration", "conditions"}:
+        raise _invalid(f"Unexpected: '{name[:64]}'.")
     asked, sizes = set(), Sizes()
     for operator, name, value in [test for condition in conditions for test in _tests(condition)]:
         if operator == _RANGE:

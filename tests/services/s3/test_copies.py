@@ -61,6 +61,16 @@ def test_a_copy_onto_itself_must_change_something(counter: Counter) -> None:
     assert counter.rows("s3_content") == 1
 
 
+@pytest.mark.parametrize(("source", "message"), [
+    ("bkt/%ZZ", "Invalid copy source encoding"), ("bkt/a%", "Invalid copy source encoding"),
+    ("192.168.1.1/key", "Invalid copy source bucket name"), ("arn:aws:s3/key", "Invalid copy source bucket name"),
+    ("bkt/", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")])
+def test_what_is_no_source(counter: Counter, source: str, message: str) -> None:
+    answer = copy(counter, "/bkt/copy", source)
+    assert (answer.code, answer.xml.findtext("Message")) == ("InvalidArgument", message)
+    assert answer.xml.findtext("ArgumentValue") == source
+
+
 def test_a_version_becomes_the_newest_by_a_copy_onto_itself(counter: Counter) -> None:
     set_versioning(counter, "Enabled")
     one = counter.ask("PUT", "/bkt/key", b"one").headers["x-amz-version-id"]

@@ -91,4 +91,4 @@ def test_attributes(counter: Counter) -> None:
     assert found.findtext("Checksum/ChecksumType") == "FULL_OBJECT"
     assert found.find("ObjectParts") is None
     assert [child.tag for child in attributes("ObjectSize").xml] == ["ObjectSize"]
-    assert attributes("Colour").code == "InvalidArgument"
+    assert attributes("Colour").xml.findtext("Message") == "Invalid attribute name specified."

@@ -289,6 +289,7 @@ def test_what_is_no_checksum_of_a_part_or_of_the_whole(counter: Counter) -> None
                        ("<ChecksumCRC32>AAAAAA==</ChecksumCRC32>", "InvalidPart")):
         assert complete(counter, upload, [(1, etag, said)]).code == code
     for headers, code in (({"x-amz-checksum-crc32": "x"}, "InvalidRequest"),
+                          ({"x-amz-checksum-crc32": f"{crc}-a"}, "InvalidRequest"),
                           ({"x-amz-checksum-crc32": crc, "x-amz-checksum-sha1": sha1}, "InvalidRequest"),
                           ({"x-amz-checksum-type": "x"}, "InvalidRequest"),
                           ({"x-amz-checksum-crc32": "AAAAAA=="}, "BadDigest")):

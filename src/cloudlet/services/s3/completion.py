@@ -173,7 +173,8 @@ def _checksum(upload: Upload, found: list[Part], request: dict[str, Any]) -> dic
     if len(said) > 1:
         raise InvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
     for other, expected in said.items():
-        if not checksums.is_one(other, expected.partition("-")[0]):
+        value, dash, count = expected.partition("-")
+        if not checksums.is_one(other, value) or (dash and not count.isdigit()):
             raise InvalidRequest(f"Value for x-amz-checksum-{other} header is invalid.")
     value = checksums.of_parts(name, kind, [(part.sum(algorithm), part.size) for part in found])
     for other, expected in said.items():

@@ -1,16 +1,24 @@
 """What the header of a copy says of its source."""
 
+import re
 from urllib.parse import unquote_plus
 
 from cloudlet.services.s3.service import InvalidArgument
+
+_HALF_ENCODED = re.compile(r"%(?![0-9a-fA-F]{2})")
+_BUCKET = re.compile(r"(?!(?:\d+\.){3}\d+$)[A-Za-z0-9._-]{1,255}")
 
 
 def source_of(header: str) -> tuple[str, str, str | None]:
     """Bucket, key and version of `[/]BUCKET/KEY[?versionId=ID]`, encoded as in a query: a plus is a space, as
     on AWS, and as Terraform writes it. Raises InvalidArgument."""
     path, _, query = header.partition("?versionId=")
+    said = {"ArgumentName": "x-amz-copy-source", "ArgumentValue": header}
+    if _HALF_ENCODED.search(path):
+        raise InvalidArgument("Invalid copy source encoding", **said)
     bucket, _, key = unquote_plus(path).removeprefix("/").partition("/")
     if not bucket or not key:
-        raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-                              ArgumentName="x-amz-copy-source", ArgumentValue=header)
+        raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", **said)
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidArgument("Invalid copy source bucket name", **said)
     return bucket, key, unquote_plus(query) or None

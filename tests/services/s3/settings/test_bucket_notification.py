@@ -93,7 +93,8 @@ def test_a_policy_for_everybody_lets_s3_in(counter: Counter) -> None:
 
 @pytest.mark.parametrize(("filter", "events", "code"), [
     (rule("infix", "a"), PUT, "InvalidArgument"), (rule("prefix", "a") * 2, PUT, "InvalidArgument"),
-    (rule("prefix", "a" * 1025), PUT, "InvalidArgument"), ("", "", "MalformedXML")])
+    (rule("prefix", "a" * 1025), PUT, "InvalidArgument"), ("", "", "MalformedXML"),
+    ("", "<Event>s3:ObjectEaten:*</Event>", "InvalidArgument")])
 def test_what_is_no_configuration(counter: Counter, filter: str, events: str, code: str) -> None:
     queue(counter, "q")
     assert notify(counter, "q", events, filter).code == code
