@@ -62,6 +62,23 @@ def test_a_server_that_is_down_gets_it_later_and_once(room: Newsroom) -> None:
     assert len(post.mail.taken) == 1 and waiting(post) == 0
 
 
+def test_the_operator_is_told_once(room: Newsroom, caplog: pytest.LogCaptureFixture) -> None:
+    post = subscribed(room)
+    assert post.mail is not None
+    post.mail.faults = [Busy("mail.example: down")] * 3
+
+    async def act() -> None:
+        for number in range(3):
+            room.publish("t", str(number))
+        await post.settle()
+        room.clock.time += 10
+        room.publish("t", "last")
+    with caplog.at_level("WARNING", "cloudlet.services.sns.deliveries"):
+        post.during(act)
+    assert [record.message for record in caplog.records] == ["mail waits: mail.example: down", "mail is sent again"]
+    assert len(post.mail.taken) == 4
+
+
 def test_mail_that_cannot_be_delivered_is_set_aside(room: Newsroom) -> None:
     dead = queue_arn("dead")
     room.queue("dead", Policy=open_policy(dead, topic_arn("t")))

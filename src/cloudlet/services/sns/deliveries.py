@@ -101,7 +101,7 @@ class Deliveries:
 
     def __init__(self, store: Store, webhooks: Webhooks, mail: Mail | None = None) -> None:
         self._store, self._webhooks, self._mail = store, webhooks, mail
-        self._turnstile = Turnstile(A_ROUND)
+        self._turnstile, self._mail_waits = Turnstile(A_ROUND), False
         self._busy: dict[str, tuple[str, asyncio.Task[None]]] = {}  # subscriber → the lane it came from, and its turn
 
     async def run(self) -> None:
@@ -162,11 +162,22 @@ class Deliveries:
                                                          visit.delivery.body.encode()))
             if self._mail is not None:
                 await self._mail.send(letters.letter_of(visit.topic, visit.subscription, visit.delivery))
+                self._say_of_mail("")
             return Attempt()
         except Busy as error:
+            if visit.by_mail:
+                self._say_of_mail(str(error))
             return Attempt(Failure("Unreachable", str(error)), final=False)
         except Refused as error:
             return Attempt(Failure("Refused", str(error)))
+
+    def _say_of_mail(self, wrong: str) -> None:
+        """Tells the operator once that the mail server does not take mail, and once that it does again."""
+        if wrong and not self._mail_waits:
+            log.warning("mail waits: %s", wrong)
+        elif not wrong and self._mail_waits:
+            log.warning("mail is sent again")
+        self._mail_waits = bool(wrong)
 
     def _settle(self, tx: Tx, visit: Visit, attempt: Attempt) -> None:
         """Records how it went. What cannot be delivered goes to the subscription's dead-letter queue."""
