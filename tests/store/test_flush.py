@@ -1,13 +1,15 @@
 """Group commit and checkpoints."""
 
 import asyncio
+import shutil
 import threading
 from pathlib import Path
 
+import apsw
 import pytest
 
 from cloudlet.kernel.clock import SystemClock
-from cloudlet.store.db import LOG_BYTES, Store
+from cloudlet.store.db import LOG_BYTES, LOG_BYTES_MAX, Store
 from cloudlet.store.flush import Flusher, checkpoints
 from tests.simulation.virtual import VirtualClock, run
 
@@ -71,6 +73,38 @@ def test_the_log_stays_short_under_constant_writing(tmp_path: Path) -> None:
         await asyncio.gather(worker, return_exceptions=True)
         store.close()
     run(main())
+
+
+def test_the_log_begins_anew_in_the_space_that_it_has(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "db"), SystemClock())
+    store.create_tables("create table if not exists line (n integer primary key, text blob not null)")
+
+    def write(count: int) -> int:
+        for n in range(count):
+            with store.tx() as tx:
+                tx.execute("insert or replace into line values (?, ?)", (n, bytes(1 << 20)))
+        return (tmp_path / "db-wal").stat().st_size
+    size = write(8)
+    assert 8 << 20 <= store.log_bytes() <= size < 9 << 20
+    store.checkpoint()
+    store.finish_checkpoint()
+    assert write(1) == size and 1 << 20 <= store.log_bytes() < 2 << 20
+    store.checkpoint()
+    assert store.log_bytes() == 0
+    for _ in range(9):
+        store.reserve()
+    assert (tmp_path / "db-wal").stat().st_size == LOG_BYTES_MAX and store.log_bytes() == 0
+    assert write(12) == LOG_BYTES_MAX
+    read = apsw.Connection(str(tmp_path / "db"))
+    assert read.execute("select count(*), sum(length(text)) from line").fetchone() == (12, 12 << 20)
+    read.close()
+    for name in ("db", "db-wal"):  # as a power cut would leave them
+        (tmp_path / "copy" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / name, tmp_path / "copy" / name)
+    found = apsw.Connection(str(tmp_path / "copy" / "db"))
+    assert found.execute("select count(*) from line").fetchone() == (12,)
+    found.close()
+    store.close()
 
 
 def test_a_checkpoint_beside_a_writer_loses_nothing(tmp_path: Path) -> None:

@@ -38,11 +38,14 @@ def test_a_twentieth_of_a_small_disk_is_left(small: Path) -> None:
 def test_a_file_that_has_space_can_be_written_on_a_full_disk(small: Path) -> None:
     with open(small / "log", "wb", buffering=0) as file:
         file.write(b"before")
-        space.reserve(file.fileno(), 2 * MIB)
-        assert os.fstat(file.fileno()).st_size == 6
+        for size in (MIB + 6, 2 * MIB, 2 * MIB):
+            space.lengthen(file.fileno(), 2 * MIB, MIB)
+            assert os.fstat(file.fileno()).st_size == size
         with pytest.raises(OSError, match="No space"):
             grow(small / "ballast", 8 * MIB)
         file.write(bytes(2 * MIB - 6))
         with pytest.raises(OSError, match="No space") as caught:
             grow(small / "log", 8192)
         assert caught.value.errno == errno.ENOSPC
+        space.lengthen(file.fileno(), 16 * MIB, 16 * MIB)  # as far as there is space
+    assert not space.is_plenty(small)

@@ -24,9 +24,12 @@ from cloudlet.store.sealing import Seal
 
 T = TypeVar("T")
 
-LOG_BYTES = 4 << 20  # the write-ahead log is cut back to this size once its content is in the file
-LOG_BYTES_KEPT = 2 * LOG_BYTES  # and has the space for so much, be the disk full
-LOG_BYTES_MAX = 64 << 20  # so long may it get before the checkpoint's end makes writers wait
+LOG_BYTES = 4 << 20  # of the write-ahead log that are worth moving into the file
+LOG_BYTES_KEPT = 2 * LOG_BYTES  # it has the space for so much, be the disk full
+# So long may it get before the checkpoint's end makes writers wait; and so long its file stays, since bytes that are
+# overwritten are on the disk several times sooner than those that make a file longer.
+LOG_BYTES_MAX = 64 << 20
+PAGE_BYTES = 4096
 _LAST = "\U0010ffff"  # after every other character, so that `prefix + _LAST` is after every key with that prefix
 
 
@@ -223,6 +226,7 @@ class Store:
         self.blobs: dict[str, Blobs] = {}
         self.news = News()
         self._inside = False  # a transaction's block
+        self._log_pages = 0
         self._shared: _Group | None = None  # what waits for its commit
         self._synced = -1  # rows that had been written when the last sync began
         self._flusher = Flusher(self._settle, self._sync)
@@ -244,8 +248,9 @@ class Store:
         self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         schema.prepare(self._db, self.path)
         for pragma, value in (("journal_mode", "wal"), ("synchronous", "normal"), ("wal_autocheckpoint", 0),
-                              ("journal_size_limit", LOG_BYTES), ("cache_size", -16384), ("temp_store", "memory")):
+                              ("journal_size_limit", LOG_BYTES_MAX), ("cache_size", -16384), ("temp_store", "memory")):
             self._db.pragma(pragma, value)
+        self._db.set_wal_hook(self._count_log)
         schema.reindex(self._db)
         directory = os.open(Path(self.path).parent, os.O_RDONLY)
         try:
@@ -350,25 +355,35 @@ class Store:
             os.close(descriptor)
 
     def log_bytes(self) -> int:
-        """The size of the write-ahead log."""
-        return os.stat(self.path + "-wal").st_size
+        """The size of the write-ahead log, of which the file may be longer."""
+        return self._log_pages * PAGE_BYTES
+
+    def _count_log(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages  # as of a commit
+        return apsw.SQLITE_OK
 
     def reserve(self) -> None:
-        """Takes space for the write-ahead log before it is full, so that what frees space can be written on a disk that
-        others have filled."""
+        """Makes the log's file longer in advance, by a piece each time: so that what frees space can be written on a
+        disk that others have filled, and, where there is plenty, that all it will ever hold overwrites something."""
         descriptor = os.open(self.path + "-wal", os.O_RDWR)
         try:
             if not space.is_full(descriptor):
-                space.reserve(descriptor, LOG_BYTES_KEPT)
+                size = LOG_BYTES_MAX if space.is_plenty(descriptor) else LOG_BYTES_KEPT
+                space.lengthen(descriptor, size, LOG_BYTES_KEPT)
         finally:
             os.close(descriptor)
 
     def checkpoint(self) -> None:
-        """Moves the write-ahead log into the file, from a second connection so that writers go on. Call in a thread."""
+        """Moves the write-ahead log into the file, from a second connection so that writers go on. Call in a thread.
+        Nothing where another is at it."""
         second = apsw.Connection(self.path)
         try:
             second.set_busy_timeout(1000)
-            second.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            second.execute("select 1 from sqlite_schema").fetchone()  # until it reads it does not know of the log
+            with suppress(apsw.BusyError):
+                pages, moved = second.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if moved == pages == self._log_pages:
+                    self._log_pages = 0  # the next commit is its first
         finally:
             second.close()
 

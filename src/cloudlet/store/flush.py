@@ -75,9 +75,9 @@ class Logged(Protocol):
         ...
 
 
-async def checkpoints(store: Logged, clock: Clock, *, every_s: float = 5.0, bytes_min: int = 4 << 20,
+async def checkpoints(store: Logged, clock: Clock, *, every_s: float = 1.0, bytes_min: int = 4 << 20,
                       bytes_max: int = 64 << 20) -> None:
-    """A worker: looks at the write-ahead log every few seconds, lets it have space in advance and, once it has
+    """A worker: looks at the write-ahead log every second, lets it have space in advance and, once it has
     `bytes_min`, moves it into the file.
 
     Under constant writing something is always left over and the log goes on growing; beyond `bytes_max` the rest is

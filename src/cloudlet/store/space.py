@@ -1,12 +1,12 @@
 """Space on the disk: what bodies leave free, and what the log has in advance, so that things can always be deleted."""
 
-import ctypes
 import os
+from contextlib import suppress
 from pathlib import Path
 
 KEPT_BYTES = 16 << 20  # that bodies leave free for the database
 KEPT_SHARE = 20  # of a small file system they leave this part
-_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
+PLENTY_BYTES = 1 << 30
 
 
 def is_full(where: Path | int) -> bool:
@@ -16,12 +16,21 @@ def is_full(where: Path | int) -> bool:
     return free < min(KEPT_BYTES, size // KEPT_SHARE)
 
 
-def reserve(descriptor: int, size: int) -> None:
-    """Gives a file the space of its first `size` bytes before they are written; nothing where that is not possible.
+def is_plenty(where: Path | int) -> bool:
+    """Whether there is so much space that the log may take what it likes. Raises OSError."""
+    found = os.statvfs(where)
+    return found.f_bavail * found.f_frsize > PLENTY_BYTES
 
-    See fallocate(2); the file's length stays what it is.
+
+def lengthen(descriptor: int, size: int, at_once: int) -> None:
+    """Writes zeros at the end of a file until it has `size` bytes, or `at_once` more than before; fewer where the disk
+    has no space for them.
+
+    Zeros, and not fallocate(2): where a file system writes for the first time its journal has a part in it, and to
+    bring that to the disk takes several times as long as to bring there what is overwritten.
     """
-    call = getattr(ctypes.CDLL(None), "fallocate", None)
-    if call is not None:
-        call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-        call(descriptor, _KEEP_SIZE, 0, size)
+    length = os.fstat(descriptor).st_size
+    more = min(size - length, at_once)
+    if more > 0:
+        with suppress(OSError):
+            os.pwrite(descriptor, bytes(more), length)
