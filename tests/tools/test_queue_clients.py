@@ -1,4 +1,4 @@
-"""Queues and topics as other people's clients use them: Celery's workers, and AWS's SDK for JavaScript."""
+"""Queues and topics as other people's clients use them: Celery's workers, AWS's SDK for JavaScript, a listener."""
 
 import os
 import signal
@@ -126,6 +126,7 @@ def test_a_celery_worker_runs_tasks(cloudlet: Cloudlet, celery: Celery) -> None:
 SCRIPT = """
 import * as sqs from "@aws-sdk/client-sqs";
 import * as sns from "@aws-sdk/client-sns";
+import {Consumer} from "sqs-consumer";
 import assert from "node:assert/strict";
 
 const config = {endpoint: process.argv[2], region: "us-east-1", maxAttempts: 1,
@@ -166,15 +167,36 @@ const got = JSON.parse((await polling).Messages[0].Body);
 assert.deepEqual([got.MessageId, got.Message, got.MessageAttributes.raw.Value], [MessageId, "m", "AQI="]);
 await assert.rejects(topics.send(new sns.PublishCommand({TopicArn: TopicArn + "x", Message: "m"})), error => (
   error instanceof sns.NotFoundException));
+
+const listened = await queues.send(new sqs.CreateQueueCommand({QueueName: "listened"}));
+for (const MessageBody of ["at once", "at the second attempt"])
+  await queues.send(new sqs.SendMessageCommand({QueueUrl: listened.QueueUrl, MessageBody}));
+const handled = [];
+const consumer = Consumer.create({
+  queueUrl: listened.QueueUrl, sqs: queues, waitTimeSeconds: 1, terminateVisibilityTimeout: true,
+  handleMessage: async message => {
+    handled.push(message.Body);
+    if (message.Body !== "at once" && handled.filter(body => body === message.Body).length < 2) throw new Error("no");
+    return message;
+  }});
+consumer.on("processing_error", () => {});
+const emptied = new Promise(resolve => consumer.on("empty", () => handled.length > 2 && resolve()));
+consumer.start();
+await emptied;
+consumer.stop({abort: true});
+assert.deepEqual(handled.sort(), ["at once", "at the second attempt", "at the second attempt"]);
+const left = await queues.send(new sqs.GetQueueAttributesCommand({
+  QueueUrl: listened.QueueUrl, AttributeNames: ["All"]}));
+assert.equal(left.Attributes.ApproximateNumberOfMessagesNotVisible, "0");
 console.log("all well");
 """
 
 
 @pytest.mark.engine("npm")
-def test_the_sdk_for_javascript(cloudlet: Cloudlet, tmp_path: Path) -> None:
-    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "@aws-sdk/client-sqs",
-                           "@aws-sdk/client-sns"], cwd=tmp_path, capture_output=True, text=True, check=False,
-                          timeout=300)
+def test_the_sdk_for_javascript_and_a_listener_on_it(cloudlet: Cloudlet, tmp_path: Path) -> None:
+    packages = ("@aws-sdk/client-sqs", "@aws-sdk/client-sns", "sqs-consumer")
+    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", *packages], cwd=tmp_path,
+                          capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         pytest.skip("the SDK cannot be installed here")
     (tmp_path / "client.mjs").write_text(SCRIPT)

@@ -294,6 +294,8 @@ def test_the_query_form_of_sqs(gateway: Gateway) -> None:
     form = f"Action=SetQueueAttributes&Version=2012-11-05&{pairs}".encode()
     assert answer(gateway, signed("sqs", form, url=f"http://{HOST}/000000000000/q")).status == 200  # to its URL
     assert "<Code>MissingParameter</Code>" in text_of(answer(gateway, signed("sqs", form)))
+    response = answer(gateway, signed("sqs", b"", url=f"http://{HOST}/000000000000/q"))
+    assert (response.status, text_of(response)) == (404, "<UnknownOperationException/>\n")
     for action in (b"ListQueues", b"Dance"):  # not of a queue; of none
         text = text_of(answer(gateway, signed("sqs", b"Action=" + action, url=f"http://{HOST}/000000000000/q")))
         assert f"<Message>The action {action.decode()} is not valid for this endpoint.</Message>" in text

@@ -24,6 +24,7 @@ Read = Callable[[Node], Any]
 
 XML = "text/xml;charset=UTF-8"
 UnknownParameter = declare("UnknownParameter")
+NoAction = declare("UnknownOperationException", status=404)  # of SQS, whose queues have URLs that people visit
 # What comes with a form but is no member: the protocol's own, and signatures in the query string.
 OWN = ("Action", "Version", "Operation", "AUTHPARAMS")
 
@@ -179,7 +180,10 @@ class Query(Protocol):
 
     def locate(self, request: Request, body: bytes) -> Located:
         """See Protocol: `Action` in the form or the query string."""
-        return locate(request, body)
+        located = locate(request, body)
+        if not located.name and self.service.name == "sqs":
+            raise NoAction()
+        return located
 
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol."""
@@ -219,6 +223,9 @@ class Query(Protocol):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
+        if isinstance(error, NoAction):
+            return Response(error.status, {"content-type": XML, "x-amzn-requestid": request_id},
+                            f"<{error.code}/>\n".encode())
         text = error_text(self, self._writer, error)
         return query_failure(error, request_id, self._xmlns, text, self.faults.otherwise.get(error.message))
 

@@ -94,7 +94,7 @@ def change(tx: Tx, queue: Queue, entry: Entry) -> dict[str, Any]:
     if now + seconds * 1000 > message.taken_ms + VISIBILITY_S_MAX * 1000:
         raise InvalidParameterValue(f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total"
                                     f" VisibilityTimeout for the message is beyond the limit [{VISIBILITY_S_MAX}"
-                                    " seconds].")
+                                    " seconds]")
     messages.set_visible(tx, queue, message, now + seconds * 1000)
     messages.arouse(tx, queue)
     return {}
