@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.control.rounds import every
 from cloudlet.engines.ports import Engines, Interface
 from cloudlet.kernel.errors import EngineError
 from cloudlet.kernel.site import Site
 from cloudlet.services.ec2 import pool
 from cloudlet.services.ec2.connect import ACTIVE_KEYS, Withdrawal
 from cloudlet.services.ec2.fabric import interface_spec, network_spec, refresh_fabric, render, snapshot
-from cloudlet.services.ec2.instances.checks import Checks
+from cloudlet.services.ec2.instances.checks import EVERY_S, Checks
 from cloudlet.services.ec2.instances.loop import CONSOLE, INSTANCE, InstanceLoop
 from cloudlet.services.ec2.interfaces import vpc_key
 from cloudlet.services.ec2.records import Ground, Network, NetworkInterface, Vpc
@@ -39,7 +40,7 @@ def controller(store: Store, engines: Engines, site: Site) -> Controller:
          CONSOLE: machines.read_console, ACTIVE_KEYS: Withdrawal(store).reconcile, **disks.reconcilers},
         keeps={"networks": loops.keeps, "machines": machines.keeps, **disks.keeps},
         wakes={"networks": loops.wakes, "machines": machines.wakes, **disks.wakes},
-        workers={"ec2.checks": checks.watch, **disks.workers})
+        workers={"ec2.checks": every(EVERY_S, checks.look_at_all, store.clock, at_once=False), **disks.workers})
 
 
 class Loops:

@@ -6,6 +6,7 @@ being published, and checking the records and taking the file away happen withou
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.control.rounds import every
 from cloudlet.engines.ports import Engines
 from cloudlet.services.ecr.contents import (
     ABANDONED_UPLOAD_S,
@@ -37,7 +38,7 @@ def controller(store: Store, blobs: Blobs, engines: Engines | None = None) -> Co
     return Controller({REPOSITORY: collector.repository, BLOB: collector.blob, UPLOAD: collector.upload,
                        LIFECYCLE: expiry.repository, PREVIEW: expiry.preview, REPLICA: Replication(store).replica,
                        CHECK: checker.reconcile},
-                      workers={"ecr.sweep": collector.sweep})
+                      workers={"ecr.sweep": every(SWEEP_S, collector.look, store.clock)})
 
 
 class Collector:
@@ -83,12 +84,6 @@ class Collector:
         with self._store.tx() as tx:
             tx.delete(Upload, name)
         return Done()
-
-    async def sweep(self) -> None:
-        """Looks for what was left behind, now and every ten minutes."""
-        while True:
-            await self.look()
-            await self._store.clock.sleep(SWEEP_S)
 
     async def look(self) -> None:
         """Asks about what clients abandoned and what a crash left: uploads, and blobs without a layer."""

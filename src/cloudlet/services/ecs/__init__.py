@@ -5,6 +5,7 @@ from functools import partial
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Outcome
+from cloudlet.control.rounds import every
 from cloudlet.engines.ports import Engines
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.http import Handler
@@ -31,7 +32,7 @@ from cloudlet.services.ecs.credentials import task_credentials
 from cloudlet.services.ecs.health import Prober
 from cloudlet.services.ecs.metadata import Metadata
 from cloudlet.services.ecs.records import Task
-from cloudlet.services.ecs.storage_watch import StorageWatch
+from cloudlet.services.ecs.storage_watch import EVERY_S, StorageWatch
 from cloudlet.services.ecs.task_loop import TaskLoop
 from cloudlet.store.db import Store, Tx
 
@@ -46,7 +47,7 @@ def controller(store: Store, engines: Engines, site: Site, clock: Clock | None =
     clock = clock or store.clock
     shipper = Shipper(store, engines.containers, site.installation, clock)
     prober = Prober(store, engines.probes, site.installation, clock)
-    watch = StorageWatch(store, engines.storages, site.installation, clock)
+    watch = StorageWatch(store, engines.storages, site.installation)
     loop = TaskLoop(store, engines, site, clock, shipper, prober, task_credentials(store))
     return Controller(
         reconcilers={"ecs.task": loop.reconcile, "ecs.service": partial(service_loop.reconcile, store),
@@ -54,7 +55,8 @@ def controller(store: Store, engines: Engines, site: Site, clock: Clock | None =
         keeps={"containers": partial(_containers, site.installation), "images": _images,
                "storages": partial(_storages, site.installation)},
         wakes={"containers": partial(_task_of, site.installation)},
-        workers={"ecs.awslogs": shipper.run, "ecs.health": prober.run, "ecs.storage": watch.run})
+        workers={"ecs.awslogs": shipper.run, "ecs.health": prober.run,
+                 "ecs.storage": every(EVERY_S, watch.look, clock, at_once=False)})
 
 
 def metadata(store: Store, engines: Engines, site: Site, clock: Clock, identities: Identities) -> Handler:

@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 
 from cloudlet.engines.ports import Storages
-from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import EngineError
 from cloudlet.kernel.names import Installation
 from cloudlet.services.ecs.container_spec import group_name
@@ -21,14 +20,8 @@ GIB, MIB = 1 << 30, 1 << 20
 class StorageWatch:
     """Looks at every task whose containers run."""
 
-    def __init__(self, store: Store, storages: Storages, installation: Installation, clock: Clock) -> None:
-        self._store, self._storages, self._installation, self._clock = store, storages, installation, clock
-
-    async def run(self) -> None:
-        """The worker: looks, over and over."""
-        while True:
-            await self._clock.sleep(EVERY_S)
-            await self.look()
+    def __init__(self, store: Store, storages: Storages, installation: Installation) -> None:
+        self._store, self._storages, self._installation = store, storages, installation
 
     async def look(self) -> None:
         """One look at all of them, one after the other: the machine has better to do than to count."""

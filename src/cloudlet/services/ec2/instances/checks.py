@@ -48,15 +48,12 @@ class Checks:
         self._misses: dict[str, dict[str, int]] = {}
         self._slots = asyncio.Semaphore(PARALLEL)
 
-    async def watch(self) -> None:
-        """The worker: looks at all of them for ever."""
-        while True:
-            await self._store.clock.sleep(EVERY_S)
-            with self._store.tx() as tx:
-                running = [instance for instance in tx.find(Instance) if _runs(instance)]
-            keys = {instance.key for instance in running}
-            self._misses = {key: misses for key, misses in self._misses.items() if key in keys}
-            await self.look(keys)
+    async def look_at_all(self) -> None:
+        """What the worker does every half minute."""
+        with self._store.tx() as tx:
+            keys = {instance.key for instance in tx.find(Instance) if _runs(instance)}
+        self._misses = {key: misses for key, misses in self._misses.items() if key in keys}
+        await self.look(keys)
 
     async def look(self, keys: Iterable[str]) -> None:
         """Looks at these instances, if they run, and writes down what has changed."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from cloudlet.control.controller import Controller
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.control.rounds import every
 from cloudlet.engines.ports import DiskSpec, Engines, Shelved
 from cloudlet.kernel.errors import Conflict, Full, Refused
 from cloudlet.kernel.names import derived_id
@@ -37,7 +38,8 @@ def controller(store: Store, engines: Engines, site: Site) -> Controller:
     loops = Loops(store, engines, site)
     return Controller(
         {VOLUME: loops.volume, SNAPSHOT: loops.snapshot, IMAGE: loops.image, STOCK: loops.stock},
-        keeps={"disks": loops.keeps}, wakes={"disks": loops.wakes}, workers={"ec2.shelf": loops.watch})
+        keeps={"disks": loops.keeps}, wakes={"disks": loops.wakes},
+        workers={"ec2.shelf": every(LOOK_S, loops.look, store.clock)})
 
 
 class Loops:
@@ -180,14 +182,9 @@ class Loops:
 
     # ── The installation's images ────────────────────────────────────────────────────────────────────────────────────
 
-    async def watch(self) -> None:
-        """Looks at the shelf for ever, and at the space that there is for disks."""
-        while True:
-            await self.look()
-            await self.store.clock.sleep(LOOK_S)
-
     async def look(self) -> None:
-        """Makes an image's record when it is put on the shelf, and asks its loop while it has something to do there."""
+        """Makes an image's record when it is put on the shelf, and asks its loop while it has something to do there;
+        notes whether there is space for disks."""
         place = await self.disks.survey()
         self._note_space(full=place.free_bytes <= 0)
         with self.store.tx() as tx:
