@@ -20,6 +20,7 @@ from cloudlet.store import queue
 from cloudlet.store.db import Store, Tx
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_OWN_HOST = re.compile(r"[^.:\[\]]+|(\d+\.){3}\d+|\[[^]]*\]|.+\.localhost")  # names that nobody outside can give us
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,15 @@ class Admin:
             return self.mail(tx)
 
     def _guard(self, request: Request, *methods: str) -> Response | None:
-        """Only this machine, and no page of another site in its browser, may ask these, by GET unless others are
-        named."""
+        """Only this machine, and no page of another site in its browser, may ask these, by GET unless others are named.
+        Such a page would also be one whose name leads here since a moment ago (DNS rebinding)."""
         methods = methods or ("GET",)
         if request.method not in methods:
             return _json(405, {"message": f"use {' or '.join(methods)}"})
         origin = request.headers.get("origin")
-        foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
+        host = request.headers.get("host", "")
+        foreign = ((origin is not None and origin.partition("://")[2] != host)
+                   or not _OWN_HOST.fullmatch(re.sub(r":\d+$", "", host) or "localhost"))
         if request.network or request.source not in _LOOPBACK or foreign:
             return _json(403, {"message": "answered only on loopback"})
         if not self.site.development_key:

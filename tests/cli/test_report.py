@@ -70,6 +70,18 @@ def test_the_page_of_health_shows_the_mailbox_to_who_may_see_it(tmp_path: Path, 
         assert re.findall("<a href=\"(.*?)\">", text) == [shown] and "&lt;script&gt;x" in text and "&lt;a@b&gt;" in text
 
 
+@pytest.mark.parametrize(("host", "status"), [
+    ("localhost:4566", 200), ("127.0.0.1:4566", 200), ("[::1]:4566", 200), ("cloudlet", 200), ("s3.localhost:80", 200),
+    ("evil.example:4566", 403), ("evil.example", 403), ("localhost.evil:80", 403), ("127.0.0.1.evil.example", 403)])
+def test_no_name_of_another_site_leads_to_what_is_told_here(tmp_path: Path, host: str, status: int) -> None:
+    store = Store(f"{tmp_path}/db", SystemClock())
+    admin = Admin(store, Site(Installation("000000"), tmp_path), 1, ("sns",), {}, lambda: None)
+    request = Request("GET", "/_cloudlet/mail", "", {"host": host}, Body(nothing()), "127.0.0.1")
+    answer = asyncio.run(admin.handle(request))
+    store.close()
+    assert answer is not None and answer.status == status
+
+
 async def nothing() -> AsyncIterator[bytes]:
     """An empty body."""
     yield b""
