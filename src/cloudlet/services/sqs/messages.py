@@ -146,7 +146,7 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
                     groups.block(tx, queue.store, group, until)
                 taken.append(Message(number, message_id, body, _decode(about), sent_ms, first_ms or now, receives + 1))
         if queue.fair and len(taken) > before:
-            tenants.settle(tx, queue.store, store, now, taken=len(taken) - before if until > now else 0)
+            tenants.settle(tx, queue.store, store, now, after_ms=until, count=len(taken) - before)
         plain = not queue.fifo and not queue.fair  # has all it can give in one place
         if not rows or (plain and len(rows) < wanted) or (taken and until == now):
             break  # there is nothing more, or what was just taken is there again

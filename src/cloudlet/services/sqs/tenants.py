@@ -63,15 +63,16 @@ def belongs(tx: Tx, store: int, queue: int) -> bool:
     return store == queue or (store < 0 and _row(tx, "select queue from sqs_tenant where id=?", -store) == (queue,))
 
 
-def settle(tx: Tx, queue: int, store: int, now_ms: int, *, taken: int = 0, before_ms: int = 0,
-           after_ms: int = 0) -> None:
-    """Says anew what is in flight and whether that is much, after `taken` messages of what is under `store` were taken,
-    or after one that somebody had until `before_ms` is had until `after_ms` (0: it has left)."""
+def settle(tx: Tx, queue: int, store: int, now_ms: int, *, before_ms: int = 0, after_ms: int = 0,
+           count: int = 1) -> None:
+    """Says anew what is in flight and whether that is much, after `count` messages of what is under `store`, which
+    somebody had until `before_ms`, are had until `after_ms` (0: never, or it has left). In flight is what is had for
+    longer than until the last look, wherever the clock went in between."""
     whole = _whole(tx, queue, now_ms)
     now_ms = max(now_ms, whole.seen_ms)
     own = whole if store == queue else Load(*_row(
         tx, "select flying, recent, seen_ms from sqs_tenant where id=?", -store))
-    change = taken + (after_ms > own.seen_ms) - (before_ms > own.seen_ms) - _landed(tx, store, own, now_ms)
+    change = count * ((after_ms > own.seen_ms) - (before_ms > own.seen_ms)) - _landed(tx, store, own, now_ms)
     also = 0 if store == queue else _landed(tx, queue, whole, now_ms)  # of what has no tenant
     whole = whole.after(now_ms, change - also)
     tx.execute("update sqs_tenant set flying=?, recent=?, seen_ms=? where queue=? and grp=''", (*whole, queue))
