@@ -226,12 +226,7 @@ def test_the_log_of_a_bucket_that_has_gone_is_still_delivered(counter: Counter) 
 
 def test_what_has_come_is_asked_for_every_few_minutes(counter: Counter) -> None:
     counter.ask("GET", "/bkt")
-
-    async def begin() -> None:
-        worker = asyncio.ensure_future(Deliverer(counter.store).every_few_minutes())
-        await asyncio.sleep(0)
-        worker.cancel()
-    asyncio.run(begin())
+    asyncio.run(Deliverer(counter.store).look())
     with counter.store.tx() as tx:
         assert tx.execute("select kind, key from work where kind=?", (DELIVERY,)).fetchall() == [(DELIVERY, "bkt")]
 

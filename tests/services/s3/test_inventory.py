@@ -182,12 +182,7 @@ def test_every_configuration_is_asked_for_daily(pair: Counter) -> None:
     put(pair, wanted())
     with pair.store.tx() as tx:
         tx.execute("delete from work")
-
-    async def begin_day() -> None:
-        daily = asyncio.ensure_future(Lister(pair.store).every_day())
-        await asyncio.sleep(0)
-        daily.cancel()
-    asyncio.run(begin_day())
+    asyncio.run(Lister(pair.store).look())
     with pair.store.tx() as tx:
         assert tx.execute("select key from work where kind='s3.inventory'").fetchall() == [("bkt/all",)]
 

@@ -138,11 +138,6 @@ def test_every_bucket_is_asked_for_at_the_start_and_daily(counter: Counter) -> N
     configure(counter, f"<Filter/>{EXPIRE}")
     with counter.store.tx() as tx:
         tx.execute("delete from work")
-
-    async def begin() -> None:
-        daily = asyncio.ensure_future(Keeper(counter.store).every_day())
-        await asyncio.sleep(0)
-        daily.cancel()
-    asyncio.run(begin())
+    asyncio.run(Keeper(counter.store).look())
     with counter.store.tx() as tx:
         assert tx.execute("select kind, key from work").fetchall() == [("s3.lifecycle", "bkt")]

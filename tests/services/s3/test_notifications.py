@@ -109,12 +109,7 @@ def test_what_is_restored_is_told(counter: Counter) -> None:
 
 
 def close(counter: Counter) -> None:
-    async def begin_day() -> None:
-        daily = asyncio.ensure_future(Closer(counter.store).every_day())
-        for _ in range(9):
-            await asyncio.sleep(0)
-        daily.cancel()
-    asyncio.run(begin_day())
+    asyncio.run(Closer(counter.store).look())
 
 
 def test_versions_are_named(told_of: Counter) -> None:

@@ -44,12 +44,6 @@ class Collector:
         with self._store.tx() as tx:
             return parts.collect(tx, PARTS)
 
-    async def sweep(self) -> None:
-        """Looks for what was left behind, now and every ten minutes."""
-        while True:
-            await self.look()
-            await self._store.clock.sleep(SWEEP_S)
-
     async def look(self) -> None:
         """Removes what a crash left: files that never got a content, and uploads that nobody writes to."""
         await self._blobs.purge()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cloudlet.control.outcome import Again, Done, Outcome
+from cloudlet.control.rounds import DAY_S
 from cloudlet.kernel.clock import as_uuid
 from cloudlet.kernel.http import Body
 from cloudlet.services.s3 import contents, delivered, inventory_lines, lifecycle, lifecycle_rules
@@ -26,7 +27,6 @@ from cloudlet.services.s3.walking import following
 from cloudlet.store.db import Store, Tx
 
 SLICE = 500  # versions of one transaction
-DAY_S = 86_400
 _EPOCHS_SUNDAY_S = 3 * DAY_S  # the first of January 1970 was a Thursday
 SHUT_RETRY_S = 300.0
 _GZIP = 31  # in zlib's words
@@ -62,14 +62,12 @@ class Lister:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def every_day(self) -> None:
-        """Has what is due delivered, now and after each midnight of UTC."""
-        while True:
-            with self._store.tx() as tx:
-                for bucket in tx.find(Bucket):
-                    for each in tx.find(BucketConfiguration, f"{bucket.name}/{INVENTORY}/"):
-                        tx.enqueue(WORK, f"{bucket.name}/{each.key.rpartition('/')[2]}")
-            await self._store.clock.sleep(DAY_S - self._store.clock.now() % DAY_S + 1)
+    async def look(self) -> None:
+        """Has what is due delivered: asked for once a day."""
+        with self._store.tx() as tx:
+            for bucket in tx.find(Bucket):
+                for each in tx.find(BucketConfiguration, f"{bucket.name}/{INVENTORY}/"):
+                    tx.enqueue(WORK, f"{bucket.name}/{each.key.rpartition('/')[2]}")
 
     async def deliver(self, key: str) -> Outcome:
         """Delivers a list, if it is due. Cut off at any point, it begins again: none of it is seen before its end."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from cloudlet.control.outcome import Done, Outcome
 from cloudlet.services.s3 import lifecycle_rules, lock, notifications, parts, versions
-from cloudlet.services.s3.lifecycle_rules import DAY_S, Due, Rule, Subject
+from cloudlet.services.s3.lifecycle_rules import Due, Rule, Subject
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.settings import kept
@@ -59,14 +59,12 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def every_day(self) -> None:
-        """Has the rules of all buckets carried out, now and after each midnight of UTC, when things fall due."""
-        while True:
-            with self._store.tx() as tx:
-                for bucket in tx.find(Bucket):
-                    if LIFECYCLE in bucket.acts:
-                        tx.enqueue(WORK, bucket.name)
-            await self._store.clock.sleep(DAY_S - self._store.clock.now() % DAY_S + 1)
+    async def look(self) -> None:
+        """Has the rules of all buckets carried out: asked for after midnight of UTC, when things fall due."""
+        with self._store.tx() as tx:
+            for bucket in tx.find(Bucket):
+                if LIFECYCLE in bucket.acts:
+                    tx.enqueue(WORK, bucket.name)
 
     async def carry_out(self, name: str) -> Outcome:
         """Carries out what is due in a bucket. Cut off at any point, it begins again and does what is left."""

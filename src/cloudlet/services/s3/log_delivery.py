@@ -67,13 +67,11 @@ class Deliverer:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def every_few_minutes(self) -> None:
+    async def look(self) -> None:
         """Has what has come delivered, at the start what came before it too."""
-        while True:
-            with self._store.tx() as tx:
-                for (bucket,) in tx.execute("select distinct bucket from s3_access").fetchall():
-                    tx.enqueue(DELIVERY, str(bucket))
-            await self._store.clock.sleep(EVERY_S)
+        with self._store.tx() as tx:
+            for (bucket,) in tx.execute("select distinct bucket from s3_access").fetchall():
+                tx.enqueue(DELIVERY, str(bucket))
 
     async def deliver(self, name: str) -> Outcome:
         """Delivers the records of a bucket. Cut off at any point, it begins again with what is left."""

@@ -74,12 +74,10 @@ class Closer:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def every_day(self) -> None:
-        """Tells of restored copies that are readable no more, now and after each midnight of UTC, when that ends."""
-        while True:
-            while self._slice():
-                await self._store.clock.sleep(0)
-            await self._store.clock.sleep(DAY_S - self._store.clock.now() % DAY_S + 1)
+    async def look(self) -> None:
+        """Tells of restored copies that are readable no more, which ends at midnights of UTC."""
+        while self._slice():
+            await self._store.clock.sleep(0)
 
     def _slice(self) -> bool:
         with self._store.tx() as tx:

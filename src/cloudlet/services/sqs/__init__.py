@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Any
 
 from cloudlet.control.controller import Controller
+from cloudlet.control.rounds import every
 from cloudlet.kernel.site import Site
 from cloudlet.services.sqs import (
     attributes,
@@ -17,7 +18,7 @@ from cloudlet.services.sqs import (
     settling,
     tags,
 )
-from cloudlet.services.sqs.expiry import Expiry
+from cloudlet.services.sqs.expiry import LOOK_S, Expiry
 from cloudlet.services.sqs.peeking import page
 from cloudlet.services.sqs.queues import set_keeping_of_names
 from cloudlet.services.sqs.records import Queue, find_by_arn
@@ -34,7 +35,7 @@ def controller(store: Store, engines: Any, site: Site) -> Controller:
     """The loops of SQS: what moves dead letters, and what makes space."""
     expiry = Expiry(store)
     return Controller({"sqs.move": moves.Moving(store).reconcile, queues.DROP: expiry.drop},
-                      workers={"sqs.expiry": expiry.run})
+                      workers={"sqs.expiry": every(LOOK_S, expiry.look, store.clock, at_once=False)})
 
 
 def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any]) -> str:

@@ -21,12 +21,6 @@ class Expiry:
             left = messages.drop(tx, int(key), SLICE)
         return Again() if left else Done()
 
-    async def run(self) -> None:
-        """Looks every minute."""
-        while True:
-            await self._store.clock.sleep(LOOK_S)
-            await self.look()
-
     async def look(self) -> None:
         """Removes what has expired."""
         left = True
