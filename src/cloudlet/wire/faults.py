@@ -154,6 +154,7 @@ _S3_HEADERS = {
     "metadataDirective": ("x-amz-metadata-directive", "Unknown metadata directive."),
     "taggingDirective": ("x-amz-tagging-directive", "Unknown tagging directive."),
     "objectOwnership": ("x-amz-object-ownership", "Invalid x-amz-object-ownership header: {}"),
+    "serverSideEncryption": ("x-amz-server-side-encryption", "The encryption method specified is not supported"),
     "encodingType": ("encoding-type", "Invalid Encoding Method specified in Request")}
 _S3_CHECKSUMS = {
     "checksumType": "Value for x-amz-checksum-type header is invalid.",

@@ -64,3 +64,16 @@ def test_keys_that_are_none(counter: Counter, wrong: dict[str, str], code: str) 
 def test_both_at_once(counter: Counter) -> None:
     both = {**headers(KEY), "x-amz-server-side-encryption": "AES256"}
     assert counter.ask("PUT", "/bkt/key", b"data", headers=both).code == "InvalidArgument"
+
+
+@pytest.mark.parametrize(("said", "code"), [
+    ({"x-amz-server-side-encryption": "aws:kms"}, "NotImplemented"),
+    ({"x-amz-server-side-encryption": "AES256", "x-amz-server-side-encryption-aws-kms-key-id": "k"}, "InvalidArgument"),
+    ({"x-amz-server-side-encryption-aws-kms-key-id": "k"}, "InvalidArgument"),
+    ({"x-amz-server-side-encryption": "aes:kms"}, "InvalidArgument"),
+    ({"x-amz-server-side-encryption": "aws:kms", **headers(KEY)}, "InvalidArgument"),
+    ({"x-amz-server-side-encryption": "AES256", **headers(KEY)}, "InvalidArgument")])
+def test_what_contradicts_itself_is_wrong_and_what_needs_keys_of_aws_is_not_there(
+        counter: Counter, said: dict[str, str], code: str) -> None:
+    assert counter.ask("PUT", "/bkt/key", b"x", headers=said).code == code
+    assert counter.ask("HEAD", "/bkt/key").status == 404

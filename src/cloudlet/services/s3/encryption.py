@@ -26,7 +26,8 @@ S3_MANAGED = "AES256"
 NONCE_BYTES = 16
 _BLOCK = 16  # bytes of AES
 _KEY_BYTES = 32
-_KMS = ("aws:kms", "aws:kms:dsse", "aws:fsx", "SSEKMSKeyId", "SSEKMSEncryptionContext", "BucketKeyEnabled")
+_KMS = ("aws:kms", "aws:kms:dsse", "aws:fsx")
+_OF_KMS = ("SSEKMSKeyId", "SSEKMSEncryptionContext")  # what is said beside that
 _HEADER = "x-amz-server-side-encryption-customer-"
 
 
@@ -87,11 +88,15 @@ def asked(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, str]
     """The fields of an `About` for what a request that makes an object asks for. Raises what we have not, or what
     contradicts itself."""
     said = request.get("ServerSideEncryption")
-    if said in _KMS or any(map(request.get, _KMS)):
-        raise NotImplementedHere("Cloudlet has no KMS: encrypt by SSE-S3 (AES256) or with keys of your own (SSE-C)")
     if said is not None and key is not None:
         raise InvalidArgument("Server Side Encryption with Customer provided key is incompatible with the encryption"
                               " method specified", ArgumentName="x-amz-server-side-encryption", ArgumentValue=said)
+    if said not in _KMS and any(map(request.get, _OF_KMS)):
+        raise InvalidArgument("Server Side Encryption with AWS KMS managed key requires HTTP header"
+                              " x-amz-server-side-encryption : aws:kms", ArgumentName="x-amz-server-side-encryption",
+                              ArgumentValue=said or "null")
+    if said in _KMS or request.get("BucketKeyEnabled"):
+        raise NotImplementedHere("Cloudlet has no KMS: encrypt by SSE-S3 (AES256) or with keys of your own (SSE-C)")
     return {"encryption": "", "customer_key_md5": key.md5} if key is not None else {}
 
 
