@@ -72,6 +72,7 @@ def without(member: str) -> dict[str, Any]:
     (document({**READ, "Action": "s3:ListBucket"}), "Action does not apply to any resource(s) in statement"),
     (document({**READ, "Condition": {"Nonsense": {"aws:a": "b"}}}), "Syntax errors in policy."),
     (document({**READ, "Condition": {"StringEquals": {"a": "b"}}}), "Policy has an invalid condition key"),
+    (document({**READ, "Condition": {"StringEquals": {"s3:Colour": "b"}}}), "Policy has an invalid condition key"),
     (document({**without("Principal"), "NotPrincipal": {"AWS": OTHER}}), "Allow with NotPrincipal is not allowed."),
     (document({**READ, "Sid": "a" * 21000}), "Policy exceeds the maximum allowed document size of 20480 bytes.")])
 def test_what_is_no_policy(counter: Counter, said: str, message: str) -> None:

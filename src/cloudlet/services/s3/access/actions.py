@@ -1,4 +1,4 @@
-"""Which actions of S3 there are, and what each of them is done to; pure.
+"""Which actions and condition keys of S3 there are, and what each action is done to; pure.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 """
@@ -37,6 +37,18 @@ _ACTIONS = {
         GetAccessPointPolicy GetAccessPointPolicyStatus GetAccountPublicAccessBlock GetDataAccess ListAccessPoints
         ListAllMyBuckets ListJobs ListStorageLensConfigurations PutAccessPointPolicy PutAccessPointPublicAccessBlock
         PutAccountPublicAccessBlock"""}
+_KEYS = """
+    accessgrantsinstancearn accessgrantslocationscope accessgrantscope accesspointnetworkorigin accesspointtag authtype
+    buckettag dataaccesspointaccount dataaccesspointarn delimiter destinationregion existingobjecttag if-match
+    if-none-match inventoryaccessibleoptionalfields isreplicationpauserequest locationconstraint max-keys
+    object-lock-legal-hold object-lock-mode object-lock-remaining-retention-days object-lock-retain-until-date
+    objectcreationoperation prefix requestobjecttag requestobjecttagkeys resourceaccount signatureage signatureversion
+    tlsversion versionid x-amz-acl x-amz-bucket-namespace x-amz-content-sha256 x-amz-copy-source
+    x-amz-grant-full-control x-amz-grant-read x-amz-grant-read-acp x-amz-grant-write x-amz-grant-write-acp
+    x-amz-metadata-directive x-amz-object-ownership x-amz-server-side-encryption
+    x-amz-server-side-encryption-aws-kms-key-id x-amz-server-side-encryption-customer-algorithm x-amz-storage-class
+    x-amz-website-redirect-location"""
+_CONDITION_KEYS = frozenset(_KEYS.split())
 _NAMES = {kind: tuple(f"s3:{name.lower()}" for name in names.split()) for kind, names in _ACTIONS.items()}
 
 
@@ -49,3 +61,9 @@ def done_to(pattern: str) -> frozenset[str]:
         return frozenset()
     means = glob([pattern.lower()])
     return frozenset(kind for kind, names in _NAMES.items() if any(map(means, names)))
+
+
+def is_condition_key(key: str) -> bool:
+    """Whether a condition may ask about it: S3 knows its own keys, and not those of others."""
+    service, _, name = key.lower().partition(":")
+    return service != "s3" or name.partition("/")[0] in _CONDITION_KEYS

@@ -8,7 +8,7 @@ import msgspec
 
 from cloudlet.kernel import policy_grammar
 from cloudlet.kernel.policy import listed
-from cloudlet.services.s3.access.actions import BUCKET, OBJECT, done_to
+from cloudlet.services.s3.access.actions import BUCKET, OBJECT, done_to, is_condition_key
 from cloudlet.services.s3.owners import account_of
 from cloudlet.services.s3.service import MalformedPolicy, bucket_arn
 
@@ -67,7 +67,7 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
     if "NotPrincipal" in statement and statement["Effect"] == "Allow":
         raise MalformedPolicy("Allow with NotPrincipal is not allowed.")
     for keys in (statement.get("Condition") or {}).values() if isinstance(statement.get("Condition"), dict) else ():
-        if isinstance(keys, dict) and not all(_KEY.fullmatch(key) for key in keys):
+        if isinstance(keys, dict) and not all(_KEY.fullmatch(key) and is_condition_key(key) for key in keys):
             raise MalformedPolicy("Policy has an invalid condition key")
     actions = _texts(statement, "Action", "Policy has invalid action")
     resources = _texts(statement, "Resource", "Policy has invalid resource")
