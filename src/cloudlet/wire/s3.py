@@ -186,9 +186,9 @@ class S3(RestXml):
 
     def failure(self, error: AwsError, request_id: str) -> Response:
         """See Protocol."""
-        headers = {**self.headers(request_id), "content-type": self.content_type, **error.headers}
         if error.status == 304:
-            return Response(304, headers)
+            return Response(304, {**self.headers(request_id), **error.headers})
+        headers = {**self.headers(request_id), "content-type": self.content_type, **error.headers}
         text = (f"{_DECLARATION}<Error><Code>{error.code}</Code><Message>{xml.escape(error.message)}</Message>"
                 f"{error_text(self, self.writer, error)}<RequestId>{headers['x-amz-request-id']}</RequestId>"
                 f"<HostId>{headers['x-amz-id-2']}</HostId></Error>")

@@ -64,6 +64,7 @@ def test_a_copy_onto_itself_must_change_something(counter: Counter) -> None:
 @pytest.mark.parametrize(("source", "message"), [
     ("bkt/%ZZ", "Invalid copy source encoding"), ("bkt/a%", "Invalid copy source encoding"),
     ("192.168.1.1/key", "Invalid copy source bucket name"), ("arn:aws:s3/key", "Invalid copy source bucket name"),
+    ("bkt/key?versionId=", "Version id cannot be the empty string"),
     ("bkt/", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")])
 def test_what_is_no_source(counter: Counter, source: str, message: str) -> None:
     answer = copy(counter, "/bkt/copy", source)

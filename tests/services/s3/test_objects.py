@@ -137,11 +137,13 @@ def test_part_numbers_of_an_object_that_came_whole(counter: Counter) -> None:
 
 
 def test_conditional_reads(counter: Counter) -> None:
-    etag = counter.ask("PUT", "/bkt/key", b"data").headers["etag"]
+    etag = counter.ask("PUT", "/bkt/key", b"data", headers={"cache-control": "max-age=5"}).headers["etag"]
     assert counter.ask("GET", "/bkt/key", headers={"if-match": etag}).status == 200
     assert counter.ask("GET", "/bkt/key", headers={"if-match": '"other"'}).code == "PreconditionFailed"
     same = counter.ask("GET", "/bkt/key", headers={"if-none-match": etag})
     assert (same.status, same.body, same.headers["etag"]) == (304, b"", etag)
+    assert (same.headers["cache-control"], "content-type" in same.headers) == ("max-age=5", False)
+    assert same.headers["last-modified"] == counter.ask("HEAD", "/bkt/key").headers["last-modified"]
 
 
 def test_answers_as_the_request_wants_them(counter: Counter) -> None:
@@ -192,7 +194,7 @@ def test_conditional_deletes(counter: Counter) -> None:
 
 def test_what_is_not_here(counter: Counter) -> None:
     for header, value in (("x-amz-server-side-encryption", "aws:kms"), ("x-amz-write-offset-bytes", "5"),
-                          ("x-amz-server-side-encryption-aws-kms-key-id", "alias/x")):
+                          ("x-amz-server-side-encryption-bucket-key-enabled", "true")):
         assert counter.ask("PUT", "/bkt/key", b"data", headers={header: value}).status == 501
     assert counter.ask("HEAD", "/bkt/key").status == 404
     assert counter.ask("PUT", "/bkt/key", b"data", headers={"x-amz-server-side-encryption": "AES256"}).headers[
@@ -245,12 +247,14 @@ def test_a_body_says_its_length(counter: Counter) -> None:
     assert (answer.status, answer.code) == (411, "MissingContentLength")
 
 
-@pytest.mark.parametrize("version", ["bogus", "x" * 31, "x" * 33, "+" * 32, ""])
+@pytest.mark.parametrize("version", ["bogus", "x" * 31, "x" * 33, "+" * 32])
 def test_what_is_no_version_s_id(counter: Counter, version: str) -> None:
     counter.ask("PUT", "/bkt/key", b"x")
     answer = counter.ask("GET", "/bkt/key", versionId=version)
     assert (answer.status, answer.xml.findtext("Message")) == (400, "Invalid version id specified")
     assert counter.ask("GET", "/bkt/key", versionId="x" * 32).code == "NoSuchVersion"
+    empty = counter.ask("GET", "/bkt/key", versionId="").xml
+    assert empty.findtext("Message") == "Version id cannot be the empty string"
 
 
 @pytest.mark.parametrize(("header", "value", "says"), [

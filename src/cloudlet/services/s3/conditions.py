@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 
 import re
 from collections.abc import Mapping
+from email.utils import formatdate
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cloudlet.services.s3.service import (
@@ -34,11 +36,15 @@ class Range(NamedTuple):
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
 
 
-def check_read(request: Mapping[str, Any], etag: str, modified_s: float) -> None:
-    """Raises unless an object is to be answered: PreconditionFailed or NotModified. `etag` is without quotes."""
+def check_read(request: Mapping[str, Any], etag: str, modified_s: float, fresh: Mapping[str, str] = MappingProxyType({})
+               ) -> None:
+    """Raises unless an object is to be answered: PreconditionFailed or NotModified. `etag` is without quotes; `fresh`:
+    the headers that tell for how long it may be kept (RFC 9110 §15.4.5)."""
     failed = _failed(request, "If", etag, modified_s)
     if failed in ("If-None-Match", "If-Modified-Since"):
-        raise NotModified().with_headers({"etag": f'"{etag}"'})
+        kept = {name: value for name, value in fresh.items() if value}
+        raise NotModified().with_headers({"etag": f'"{etag}"', "last-modified": formatdate(modified_s, usegmt=True),
+                                          **kept})
     if failed:
         raise PreconditionFailed(Condition=failed)
 

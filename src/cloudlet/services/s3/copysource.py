@@ -12,7 +12,7 @@ _BUCKET = re.compile(r"(?!(?:\d+\.){3}\d+$)[A-Za-z0-9._-]{1,255}")
 def source_of(header: str) -> tuple[str, str, str | None]:
     """Bucket, key and version of `[/]BUCKET/KEY[?versionId=ID]`, encoded as in a query: a plus is a space, as
     on AWS, and as Terraform writes it. Raises InvalidArgument."""
-    path, _, query = header.partition("?versionId=")
+    path, is_named, query = header.partition("?versionId=")
     said = {"ArgumentName": "x-amz-copy-source", "ArgumentValue": header}
     if _HALF_ENCODED.search(path):
         raise InvalidArgument("Invalid copy source encoding", **said)
@@ -21,4 +21,6 @@ def source_of(header: str) -> tuple[str, str, str | None]:
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", **said)
     if not _BUCKET.fullmatch(bucket):
         raise InvalidArgument("Invalid copy source bucket name", **said)
-    return bucket, key, unquote_plus(query) or None
+    if is_named and not query:
+        raise InvalidArgument("Version id cannot be the empty string", **said)
+    return bucket, key, unquote_plus(query) if is_named else None

@@ -112,7 +112,8 @@ def _describe(call: Call, tx: Tx, request: Input,
     version = present(tx, call, bucket, key, request.get("VersionId"))
     about = version.about
     encryption.check_key(about, customer)
-    conditions.check_read(request, version.etag, version.modified)
+    conditions.check_read(request, version.etag, version.modified,
+                          {"cache-control": about.cache_control, "expires": about.expires})
     part = _part_of(tx, version, request)
     answer = {**metadata.answered(about, request), **restoring.members(version, about, tx.now)}
     answer |= {"ContentLength": version.size, "ETag": version.quoted, "LastModified": version.modified_ms // 1000,

@@ -82,6 +82,8 @@ def find(tx: Tx, bucket: Bucket, key: str, version_id: str) -> Version | None:
 
 def check_id(version_id: str, argument: str) -> None:
     """Raises InvalidArgument for what can be no version's id."""
+    if not version_id:
+        raise InvalidArgument("Version id cannot be the empty string", ArgumentName=argument, ArgumentValue="")
     if version_id != NULL and (len(version_id) != ID_LENGTH or not _ID.issuperset(version_id)):
         raise InvalidArgument("Invalid version id specified", ArgumentName=argument, ArgumentValue=version_id[:1024])
 
