@@ -279,8 +279,13 @@ resource "aws_network_interface" "named" {
   private_ips = [%(named)s]
 }
 
+resource "aws_subnet" "apart" {
+  vpc_id     = aws_vpc.main.id
+  cidr_block = "10.30.1.0/24"
+}
+
 resource "aws_network_interface" "counted" {
-  subnet_id         = aws_subnet.main.id
+  subnet_id         = aws_subnet.apart.id # where what is drawn is none of the addresses that others ask for
   private_ips_count = %(count)s
 }
 
