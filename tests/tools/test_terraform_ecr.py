@@ -23,7 +23,7 @@ provider "aws" {
   region                      = "us-east-1"
   access_key                  = "test"
   secret_key                  = "test"
-  max_retries                 = 1
+  max_retries                 = 3
   skip_credentials_validation = true
   skip_requesting_account_id  = true
   skip_metadata_api_check     = true

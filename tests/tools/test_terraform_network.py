@@ -29,7 +29,7 @@ provider "aws" {
   region      = "us-east-1"
   access_key  = "test"
   secret_key  = "test"
-  max_retries = 1
+  max_retries = 3
   %(skips)s
   endpoints {
     ec2 = "%(url)s"
