@@ -1,6 +1,7 @@
 """Chapter three: a folder lies in a bucket, is shown by a link, and comes back after it was deleted."""
 
 import json
+import os
 from typing import Any
 
 from cloudlet.demo.stage import Stage
@@ -8,6 +9,7 @@ from cloudlet.demo.stage import Stage
 BUCKET = "cloudlet-demo-files"
 WHERE, NOTES, VIDEO = f"s3://{BUCKET}", "notes.txt", "videos/holiday.mp4"
 VIDEO_BYTES = 20 * 1024 * 1024  # enough that the client sends it in parts
+TAKEN = 1_700_000_000  # when the files were made, long ago
 FIRST, SECOND = "the first words\n", "other words\n"
 
 
@@ -29,6 +31,8 @@ def _fill(stage: Stage) -> None:
     (folder / "videos").mkdir(parents=True)
     (folder / NOTES).write_text(FIRST)
     (folder / VIDEO).write_bytes(bytes(range(256)) * (VIDEO_BYTES // 256))
+    for name in (NOTES, VIDEO):  # S3 knows seconds: what is as young as its upload would be sent again
+        os.utime(folder / name, (TAKEN, TAKEN))
 
 
 def _sync(stage: Stage) -> None:
