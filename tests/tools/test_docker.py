@@ -83,6 +83,7 @@ def docker(cloudlet: Cloudlet) -> Iterator[Docker]:
         yield daemon
     finally:
         daemon.stop()
+        subprocess.run(["umount", "-l", str(directory / "data")], capture_output=True, check=False)  # if it was one
         shutil.rmtree(directory)
 
 
