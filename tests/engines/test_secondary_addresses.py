@@ -1,30 +1,12 @@
 """Interfaces with more addresses than one, on real namespaces."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
 from cloudlet.engines.ports import InterfaceSpec
-from tests.engines.fabric_ground import OUT, FabricGround, fabric_ground, member, opened, real, rule
+from tests.engines import test_networks as networks
+from tests.engines.fabric_ground import OUT, FabricGround, member, opened, real, rule
 
-ANYWHERE = ("0.0.0.0/0",)
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricGround]:
-    with fabric_ground(tmp_path_factory.mktemp("networks")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def web(ground: FabricGround) -> InterfaceSpec:
-    return ground.build(10)[0]
-
-
-@pytest.fixture(scope="module")
-def client(ground: FabricGround) -> InterfaceSpec:
-    return ground.build(11)[0]
+ground, web, client = networks.ground, networks.web, networks.client  # the fixtures
 
 
 @real
@@ -34,7 +16,8 @@ def test_each_address_of_an_interface_is_reached_as_its_groups_allow(ground: Fab
     wide, public = replace(web, addresses=(web.address, "10.1.0.40")), ground.public(5)
     ground.run(ground.networks.ensure_interface(wide))
     with ground.server(wide), ground.server(client):
-        ground.apply([member(wide, public=public, internet=ANYWHERE, names=("wide.internal",)), member(client)],
+        ground.apply([member(wide, public=public, internet=networks.ANYWHERE, names=("wide.internal",)),
+                      member(client)],
                      sg_a=opened(rule("ingress", peer="sg-a"), *(rule("ingress", peer=f"{address}/32")
                                                                  for address in (ground.host, public))))
         assert ground.tcp(client, "10.1.0.40") == client.address == ground.tcp(client, web.address)

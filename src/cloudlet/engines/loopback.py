@@ -53,8 +53,7 @@ class Place:
 
 def place_of(url: str, one: str, several: str, find: Callable[[str], str] = address_of) -> Place:
     """Where a URL of this machine leads. Raises Refused for what is no URL of `one` ("a registry"), and where it leads
-    elsewhere; `several` names what is not asked there; `find` says what address a
-    name stands for."""
+    elsewhere; `several` names what is not asked there; `find` says what address a name stands for."""
     parts = urlsplit(url)
     try:
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -14,7 +14,7 @@ import msgspec
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.sns.messages import Message
 from cloudlet.services.sns.records import Topic
-from cloudlet.services.sns.service import invalid
+from cloudlet.services.sns.service import invalid, json_map
 from cloudlet.store.db import Store, Tx
 
 POLICY, PERIOD = "ArchivePolicy", "MessageRetentionPeriod"
@@ -36,12 +36,7 @@ def checked(topic: Topic, text: str, where: str) -> str:
     """A policy as it is kept, "" for none. Raises InvalidParameter."""
     if not topic.fifo:
         raise invalid(f"{where}{POLICY}: only FIFO topics have it")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or content.keys() - {PERIOD}:
-        raise invalid(f"{where}{POLICY}: failed to parse JSON.")
+    content = json_map(text, f"{where}{POLICY}", allowed={PERIOD})
     if not content:
         return ""
     days = content[PERIOD]

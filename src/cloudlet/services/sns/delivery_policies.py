@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from cloudlet.services.sns.records import Subscription, Topic
-from cloudlet.services.sns.service import invalid
+from cloudlet.services.sns.service import invalid, json_map
 
 _DEFAULT = {"minDelayTarget": 20, "maxDelayTarget": 20, "numRetries": 3, "numMaxDelayRetries": 0,
             "numNoDelayRetries": 0, "numMinDelayRetries": 0, "backoffFunction": "linear"}
@@ -27,12 +27,7 @@ _FUNCTIONS = ("linear", "arithmetic", "geometric", "exponential")
 
 def checked(text: str, where: str, *, of_topic: bool) -> str:
     """A policy of a topic or a subscription as it is kept. Raises InvalidParameter."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise invalid(f"{where}DeliveryPolicy: failed to parse JSON.")
+    content = json_map(text, f"{where}DeliveryPolicy")
     http = content.get("http", {}) if of_topic else content
     names = ({"defaultHealthyRetryPolicy", "defaultThrottlePolicy", "disableSubscriptionOverrides",
               "defaultRequestPolicy"} if of_topic else {"healthyRetryPolicy", "throttlePolicy", "requestPolicy",

@@ -11,7 +11,7 @@ from typing import Any
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.services.sns import archive, delivering
 from cloudlet.services.sns.records import Subscription, Topic
-from cloudlet.services.sns.service import invalid
+from cloudlet.services.sns.service import invalid, json_map
 from cloudlet.store.db import Store, Tx
 
 POLICY = "ReplayPolicy"
@@ -25,12 +25,7 @@ def check(tx: Tx, topic: Topic | None, text: str, where: str) -> None:
     """Raises InvalidParameter for a policy that a topic's subscription cannot have."""
     if topic is None or archive.POLICY not in topic.attributes:
         raise invalid(f"{where}{POLICY}: the topic has no archive")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or not _REQUIRED <= content.keys() <= _REQUIRED | _OPTIONAL:
-        raise invalid(f"{where}{POLICY}: failed to parse JSON.")
+    content = json_map(text, f"{where}{POLICY}", _REQUIRED, _OPTIONAL)
     if content["PointType"] != "Timestamp":
         raise invalid(f"{where}{POLICY}: PointType must be Timestamp")
     begin = _time(content["StartingPoint"], "StartingPoint", where)

@@ -3,6 +3,10 @@
 https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html
 """
 
+import json
+from collections.abc import Container, Set
+from typing import Any
+
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Service
 
@@ -32,6 +36,20 @@ TooManyEntriesInBatchRequest = sns.error(
 def invalid(what: str) -> InvalidParameter:  # type: ignore[valid-type]
     """The error for a parameter, in AWS's form."""
     return InvalidParameter(f"Invalid parameter: {what}")
+
+
+def json_map(text: str, name: str, required: Set[str] = frozenset(),
+             allowed: Container[str] | None = None) -> dict[str, Any]:
+    """What an attribute of that name says in JSON: a map that has all that is required, and beside that only what is
+    allowed (None: whatever it likes). Raises InvalidParameter."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and required <= content.keys() and (
+            allowed is None or all(key in required or key in allowed for key in content)):
+        return content
+    raise invalid(f"{name}: failed to parse JSON.")
 
 
 def arn_of_key(key: str) -> str:

@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 from cloudlet.kernel.call import Call
@@ -17,6 +16,7 @@ from cloudlet.services.sns.service import (
     FilterPolicyLimitExceeded,
     NotFound,
     invalid,
+    json_map,
     sns,
 )
 from cloudlet.store.db import Tx
@@ -77,12 +77,7 @@ def _check(topic_key: str, name: str, value: str, where: str, is_ordered: bool) 
 
 
 def _check_redrive(topic_key: str, text: str, where: str, is_ordered: bool) -> None:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or content.keys() != {"deadLetterTargetArn"}:
-        raise invalid(f"{where}RedrivePolicy: failed to parse JSON.")
+    content = json_map(text, f"{where}RedrivePolicy", {"deadLetterTargetArn"}, ())
     target, parts = content["deadLetterTargetArn"], topic_key.split("/")
     if not isinstance(target, str) or target.split(":")[:3] != ["arn", "aws", "sqs"] or target.count(":") != 5:
         raise invalid(f"{where}RedrivePolicy: deadLetterTargetArn is an invalid arn")
