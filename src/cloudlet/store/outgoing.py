@@ -16,6 +16,7 @@ from cloudlet.kernel.digests import ALGORITHMS, Digest
 READ_BYTES = 512 << 10  # of one read; two of them are in memory for each download
 WINDOW_BYTES = 4 << 20  # that are verified, and then sent; whole huge pages, which cost least to look at
 SEND_BYTES = 16 << 20  # that a thread sends before others have their turn
+SEND_BUFFER_BYTES = 128 << 10
 SEND_PATIENCE_MS = 50  # that it waits for a client; a slower one is waited for without a thread
 STALL_S = 60.0  # without progress until a client is given up
 
@@ -135,9 +136,15 @@ def read(file: File, at: int, end: int, check: Verifier | None) -> bytes:
 
 
 def send(socket: File, file: File, head: bytes, at: int, end: int, check: Verifier | None) -> tuple[bytes, int, bool]:
-    """Sends for a while; what is left of head and file, and whether the client keeps up. Raises Rotten, or OSError."""
+    """Sends for a while; what is left of head and file, and whether the client keeps up. Raises Rotten, or OSError.
+
+    What nobody verifies goes by one small buffer that stays in the processor's cache: sendfile(2) costs us less, but a
+    client on this machine then waits for the memory itself, and its time is what counts (measured: a pull from the
+    registry took 10 to 20 % longer). What was just verified is in the cache anyway.
+    """
     stop = min(end, at + SEND_BYTES)
     known = at if check is not None else stop
+    buffer = memoryview(bytearray(min(SEND_BUFFER_BYTES, stop - at) if check is None else 0))
     poll = select.poll()
     poll.register(socket.fd, select.POLLOUT)
     while head or at < stop:
@@ -147,7 +154,10 @@ def send(socket: File, file: File, head: bytes, at: int, end: int, check: Verifi
             if head:
                 head = head[os.write(socket.fd, head):]
                 continue
-            size = os.sendfile(socket.fd, file.fd, at, min(known, stop) - at)
+            if check is not None:
+                size = os.sendfile(socket.fd, file.fd, at, min(known, stop) - at)
+            elif size := os.preadv(file.fd, [buffer[:stop - at]], at):
+                size = os.write(socket.fd, buffer[:size])
         except BlockingIOError:
             if not poll.poll(SEND_PATIENCE_MS):
                 return head, at, False
