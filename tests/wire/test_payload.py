@@ -122,6 +122,7 @@ def chunked(kind: str, chunks: list[bytes], trailers: dict[str, str] | None = No
     """A request whose body comes in chunks, by the book (see `wire.payload`)."""
     given = {"X-Amz-Decoded-Content-Length": str(sum(map(len, chunks))), "Content-Encoding": "aws-chunked",
              **({"X-Amz-Trailer": ",".join(trailers)} if trailers else {}), **(headers or {})}
+    given = {name: value for name, value in given.items() if value}
     seed = signing(kind, given, secret)
     authorization, stamp = seed.headers["authorization"], seed.headers["x-amz-date"]
     scope = authorization.split("Credential=test/")[1].split(",")[0]
@@ -142,9 +143,9 @@ def chunked(kind: str, chunks: list[bytes], trailers: dict[str, str] | None = No
         raw += b"\r\n" + chunk + (b"\r\n" if chunk else b"")
     for name, value in (trailers or {}).items():
         raw += f"{name}:{value}\r\n".encode()
-    if trailers and is_signed:
-        text = "".join(f"{name}:{value}\n" for name, value in sorted(trailers.items()))
-        signature = sign("AWS4-HMAC-SHA256-TRAILER", hashlib.sha256(text.encode()).hexdigest())
+    if is_signed and kind.endswith("-TRAILER"):
+        text = "".join(f"{name}:{value}\n" for name, value in sorted((trailers or {}).items()))
+        signature = sign("AWS4-HMAC-SHA256-TRAILER", hashlib.sha256((text or "\n").encode()).hexdigest())
         raw += b"x-amz-trailer-signature:" + signature.encode() + b"\r\n"
     raw = tamper(raw + b"\r\n")
     pieces = [raw[index:index + 11] for index in range(0, len(raw), 11)]  # cut where it hurts
@@ -253,6 +254,21 @@ def test_trailers_must_be_those_announced(gateway: Gateway) -> None:
     assert code_of(answer(gateway, other)) == "MalformedTrailerError"
     tampered = chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", CHUNKS, CRC32,
                        tamper=lambda raw: raw.replace(b"trailer-signature:", b"trailer-signature:0"))
+    assert code_of(answer(gateway, tampered)) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("kind", list(KINDS)[1:])
+def test_trailers_that_nobody_announced(gateway: Gateway, kind: str) -> None:
+    response = answer(gateway, chunked(kind, CHUNKS, CRC32, headers={"X-Amz-Trailer": ""}))
+    assert (response.status, code_of(response)) == (400, "MalformedTrailerError"), text_of(response)
+
+
+def test_a_signature_of_no_trailers(gateway: Gateway) -> None:
+    """S3 takes the body for one that was cut off where its signature is right, and says so of one that is wrong."""
+    kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+    response = answer(gateway, chunked(kind, CHUNKS))
+    assert (response.status, code_of(response)) == (400, "IncompleteBody"), text_of(response)
+    tampered = chunked(kind, CHUNKS, tamper=lambda raw: raw.replace(b"trailer-signature:", b"trailer-signature:0"))
     assert code_of(answer(gateway, tampered)) == "SignatureDoesNotMatch"
 
 

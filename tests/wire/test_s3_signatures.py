@@ -207,3 +207,20 @@ def test_any_key_by_path_and_by_host(gateway: Gateway, key: str, virtual: bool) 
     ("b.localhost.example.com", "")])
 def test_the_bucket_of_a_host(host: str, bucket: str) -> None:
     assert bucket_of_host(host) == bucket
+
+
+@pytest.mark.parametrize("url", [f"http://{HOST}/", f"http://{HOST}/bucket"])
+def test_who_signs_in_a_header_says_what_the_body_is_also_where_nothing_is_to_be_done(gateway: Gateway, url: str
+                                                                                      ) -> None:
+    def status(request: Request, **headers: str) -> int:
+        given = {name: value for name, value in {**request.headers, **headers}.items() if value}
+        return answer(gateway, Request(request.method, request.path, request.query, given, request.body)).status
+    by_header = signed("s3", method="HEAD" if url.endswith("/") else "PATCH", url=url)
+    assert status(by_header) == 405
+    assert status(by_header, **{"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}) == 405
+    assert status(by_header, **{"x-amz-content-sha256": ""}) == 400
+    assert status(by_header, **{"x-amz-content-sha256": "invalid"}) == 400
+    by_query = presign(url, method=by_header.method)
+    assert status(by_query) == status(by_query, **{"x-amz-content-sha256": "invalid"}) == 405
+    assert status(request_of(by_header.method, url, {})) == status(request_of(
+        by_header.method, url, {"authorization": "AWS test:c2lnbmF0dXJl"})) == 405

@@ -347,8 +347,10 @@ class _Chunks(_Verified):
         async for data in super()._settled(chunks):
             yield data
         if self._signatures and self._has_trailers:
-            digest = hashlib.sha256(self._trailer.encode()).hexdigest()
+            digest = hashlib.sha256((self._trailer or "\n").encode()).hexdigest()
             self._signatures.verify("AWS4-HMAC-SHA256-TRAILER", digest, self._trailer_signature)
+            if not self._trailer:  # whose signature alone came, which S3 takes for a body that was cut off
+                raise _terminated()
 
     async def _unchunked(self) -> AsyncIterator[bytes]:
         left = length = self.length or 0

@@ -11,7 +11,7 @@ from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
 from cloudlet.wire import s3_forms, s3_signatures, scalars, sigv4, xml
-from cloudlet.wire.protocol import Message, Parse, Print
+from cloudlet.wire.protocol import Located, Message, Parse, Print
 from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
 from cloudlet.wire.scalars import Malformed, MalformedParameter
@@ -120,6 +120,13 @@ class S3(RestXml):
     def path(self, request: Request) -> str:
         """See Protocol."""
         return path_style(request)
+
+    def locate(self, request: Request, body: bytes) -> Located:
+        """See Protocol. Who signs in a header must say what the body is even where nothing is to be done, as on AWS."""
+        found = super().locate(request, body)
+        if not found.name and (request.headers.get("authorization") or "").startswith(sigv4.ALGORITHM):
+            sigv4.payload_of(sigv4.read(request, self.faults), None, True, self.faults)
+        return found
 
     def root(self, shape: StructureShape, operation: OperationModel, payload: str | None) -> str:
         """See RestXml."""
