@@ -1,7 +1,7 @@
 """What is copied to other buckets, and what is not."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -288,6 +288,43 @@ def test_what_comes_late_is_told_where_a_rule_promises_otherwise(pair: Counter) 
     pair.ask("PUT", "/bkt/key", TAGGING, tagging="")  # which takes no time, however old its version is
     copy(pair)
     assert (status(pair), told_names(pair)) == ("COMPLETED", [])
+
+
+def retag(counter: Counter) -> None:
+    counter.ask("DELETE", "/bkt/key", tagging="")
+
+
+TAGGED = "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>"
+FEW = "<Filter><Prefix>other</Prefix></Filter>"
+
+
+@pytest.mark.parametrize(("change", "untracked", "becomes"), [
+    (lambda counter: None, [], "COMPLETED"),
+    (lambda counter: counter.ask("DELETE", "/bkt", replication=""), ["r1"], "FAILED"),
+    (lambda counter: replicate(counter, rule(1, FEW, destination=MEASURED)), ["r1"], "FAILED"),
+    (lambda counter: replicate(counter, rule(1)), ["r1"], "COMPLETED"),  # which nobody measures
+    (lambda counter: replicate(counter, rule(2, destination=MEASURED)), ["r1"], "COMPLETED"),
+    (lambda counter: replicate(counter, rule(1, destination=MEASURED), rule(2, FEW)), [], "COMPLETED"),
+    (retag, ["r1"], "FAILED")])
+def test_what_a_rule_measures_no_longer_is_told(pair: Counter, change: Callable[[Counter], object],
+                                                untracked: list[str], becomes: str) -> None:
+    queue(pair, "q")
+    notify(pair, "q", "<Event>s3:Replication:OperationNotTracked</Event>")
+    told(pair, "q")
+    replicate(pair, rule(1, TAGGED, destination=MEASURED))
+    version = put(pair, headers={"x-amz-tagging": "k=v"})
+    change(pair)
+    copy(pair)
+    records = [message["Records"][0] for message in told(pair, "q")]
+    assert [record["replicationEventData"] for record in records] == [
+        {"replicationRuleId": each, "destinationBucket": "arn:aws:s3:::dst", "s3Operation": "OBJECT_PUT",
+         "requestTime": "2023-11-14T22:13:20.000Z"} for each in untracked]
+    assert all(record["s3"]["object"]["versionId"] == version for record in records)
+    assert (status(pair), pair.rows("s3_replication")) == (becomes, 0)
+    replicate(pair, rule())
+    pair.ask("PUT", "/bkt/key", TAGGING, tagging="")
+    copy(pair)
+    assert (status(pair), told(pair, "q")) == ("COMPLETED", [])  # it is told once
 
 
 def told_names(counter: Counter) -> list[str]:

@@ -83,6 +83,7 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
     acl: str = ""
     replication: str = ""
+    tracked: dict[str, str] = {}  # of what waits to be copied: measured rules' ids, and the buckets that they copy to
     parts: int = 0  # of a completed multipart upload
     lock: tuple[str, int, int] | None = None  # that a multipart upload asked for: see `lock.Lock`
     restored_until: int = 0  # in epoch seconds, of what is archived

@@ -61,10 +61,12 @@ def _slice(tx: Tx, bucket: Bucket) -> bool:
         row = tx.execute(f"select {COLUMNS} from s3_version where id=? and bucket=?", (number, bucket.id)).fetchone()
         version = Version(*row) if row else None
         if version is not None and (about := version.about).replication in (PENDING, REPLICA):
-            failures = [_copy(tx, call, bucket, version, about, rule) for rule in rules_for(rules, version, about)]
-            if about.replication == PENDING:
-                status = COMPLETED if failures and not any(failures) else FAILED
-                versions.set_about(tx, version, about.replace(replication=status))
+            wanted = rules_for(rules, version, about)
+            _tell_of_untracked(tx, bucket, version, about, wanted)
+            failures = [_copy(tx, call, bucket, version, about, rule) for rule in wanted]
+            status = about.replication if about.replication == REPLICA else (
+                COMPLETED if failures and not any(failures) else FAILED)
+            versions.set_about(tx, version, about.replace(replication=status, tracked={}))
         tx.execute("delete from s3_replication where id=?", (number,))
     return bool(waiting)
 
@@ -118,11 +120,13 @@ def _obstacle(tx: Tx, call: Call | None, bucket: Bucket, target: Bucket | None, 
 def _put(tx: Tx, call: Call, target: Bucket, there: Version | None, version: Version, about: About, rule: Rule) -> None:
     wanted: Mapping[str, Any] = rule["Destination"]
     taken = target.ownership == ENFORCED or bool(wanted.get("AccessControlTranslation"))
-    kept_about = about.replace(replication=REPLICA, acl="" if taken else about.acl, restored_until=0)
+    kept_about = about.replace(replication=REPLICA, tracked={}, acl="" if taken else about.acl,
+                               restored_until=0)
     retained = lock.of_new(tx, target, lock.Lock(version.mode, version.retain_until_ms, version.legal_hold)) if (
         target.lock_enabled and not version.marker) else {}
     if there is not None:  # what has changed is what is known of it, never its bytes
-        versions.set_about(tx, there, kept_about.replace(replication=there.about.replication))
+        own = there.about
+        versions.set_about(tx, there, kept_about.replace(replication=own.replication, tracked=own.tracked))
         if retained:
             tx.execute("update s3_version set mode=?, retain_until_ms=?, legal_hold=? where id=?",
                        (*retained.values(), there.id))
@@ -145,9 +149,22 @@ def _tell(tx: Tx, bucket: Bucket, version: Version, rule: Rule, why: str, *, is_
     events = ["OperationFailedReplication"] if why and is_measured(rule) else []
     if is_new and is_timed(rule) and tx.now - version.modified > THRESHOLD_S:
         events = ["OperationMissedThreshold", *(events if why else ["OperationReplicatedAfterThreshold"])]
-    data = {"replicationRuleId": rule["ID"], "destinationBucket": rule["Destination"]["Bucket"],
+    for event in events:
+        _announce(tx, bucket, version, event, rule["ID"], rule["Destination"]["Bucket"], why)
+
+
+def _tell_of_untracked(tx: Tx, bucket: Bucket, version: Version, about: About, wanted: list[Rule]) -> None:
+    """Tells of rules that would have measured how a version is copied, and have ceased to: they were changed or taken
+    away, or its tags were, before its turn came."""
+    measured = {(rule["ID"], rule["Destination"]["Bucket"]) for rule in wanted if is_measured(rule)}
+    for rule, destination in about.tracked.items():
+        if (rule, destination) not in measured:
+            _announce(tx, bucket, version, "OperationNotTracked", rule, destination)
+
+
+def _announce(tx: Tx, bucket: Bucket, version: Version, event: str, rule: str, destination: str, why: str = "") -> None:
+    data = {"replicationRuleId": rule, "destinationBucket": destination,
             "s3Operation": "OBJECT_DELETE" if version.marker else "OBJECT_PUT",
             "requestTime": notifications.time_text(version.modified)}
-    for event in events:
-        notifications.announce(tx, notifications.by_s3(tx), bucket, f"Replication:{event}", version,
-                               replicationEventData=data | ({"failureReason": why} if why else {}))
+    notifications.announce(tx, notifications.by_s3(tx), bucket, f"Replication:{event}", version,
+                           replicationEventData=data | ({"failureReason": why} if why else {}))

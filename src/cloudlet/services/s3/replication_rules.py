@@ -25,10 +25,12 @@ def enqueue(tx: Tx, bucket: Bucket, version: Version) -> None:
     if REPLICATION not in bucket.acts:
         return
     about = version.about
-    if not rules_for(rules_of(tx, bucket), version, about):
+    rules = rules_for(rules_of(tx, bucket), version, about)
+    if not rules:
         return
-    if about.replication != REPLICA:
-        versions.set_about(tx, version, about.replace(replication=PENDING))
+    measured = {rule["ID"]: rule["Destination"]["Bucket"] for rule in rules if is_measured(rule)}
+    versions.set_about(tx, version, about.replace(
+        replication=REPLICA if about.replication == REPLICA else PENDING, tracked={**about.tracked, **measured}))
     tx.execute("insert into s3_replication (id, bucket) values (?,?) on conflict do nothing", (version.id, bucket.id))
     tx.enqueue(WORK, bucket.name)
 
