@@ -3,13 +3,19 @@
 import os
 import shutil
 import signal
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import apsw
 import hypothesis
 import pytest
 
+from cloudlet.store.db import Store
+from cloudlet.store.records import decode
+from cloudlet.store.session import Session
 from tests.running import Cloudlet, free_port, free_public_cidr
 
 HANGS_S = 300  # many times what a quick test takes
@@ -34,6 +40,35 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def _too_long(number: int, frame: FrameType | None) -> None:
     raise SystemExit("the test does not end")  # what event loops let through; to pytest it is a failure
+
+
+@pytest.fixture(autouse=True)
+def records_in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever changes a record that the store gave it, instead of putting a changed copy, changes what all others get:
+    so whatever a store still has in memory, when it is closed or the test is over, is what it has on the disk."""
+    sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+    begin, close = Session.__init__, Store.close
+
+    def begun(session: Session, db: apsw.Connection) -> None:
+        begin(session, db)
+        sessions.add(session)
+
+    def closed(store: Store) -> None:
+        _check_records(store._session)
+        close(store)
+    monkeypatch.setattr(Session, "__init__", begun)
+    monkeypatch.setattr(Store, "close", closed)
+    yield
+    for session in sessions:
+        with suppress(apsw.ConnectionClosedError):
+            _check_records(session)
+
+
+def _check_records(session: Session) -> None:
+    for (cls, key), known in session.known.items():
+        version, body = session.db.execute("select version, body from record where kind=? and key=?",
+                                           (cls.KIND, key)).fetchone()  # type: ignore[attr-defined]
+        assert decode(cls, body, version) == known, f"somebody changed {cls.__name__} {key} in memory"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

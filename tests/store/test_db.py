@@ -244,28 +244,40 @@ def test_enqueue_all_spreads_over_time(store: Store) -> None:
 
 def test_formats_go_up_and_never_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "db")
+    monkeypatch.setattr(schema, "FORMAT", 90)
     store = Store(path, SystemClock())
     with store.tx() as tx:
         tx.put(Host("a"))
     store.close()
-    monkeypatch.setattr(schema, "FORMAT", 3)
-    monkeypatch.setattr(schema, "UPGRADES", {1: "create table extra (n); insert into extra values (1)",
-                                             2: "update extra set n=n+1"})
+    monkeypatch.setattr(schema, "FORMAT", 92)
+    monkeypatch.setattr(schema, "UPGRADES", {90: "create table extra (n); insert into extra values (1)",
+                                             91: "update extra set n=n+1"})
     for _ in range(2):
         store = Store(path, SystemClock())
         with store.tx() as tx:
             assert tx.execute("select n from extra").fetchall() == [(2,)]
             assert tx.get(Host, "a")
         store.close()
-    monkeypatch.setattr(schema, "FORMAT", 4)
-    monkeypatch.setattr(schema, "UPGRADES", {3: "drop table extra; select no_such_thing"})
+    monkeypatch.setattr(schema, "FORMAT", 93)
+    monkeypatch.setattr(schema, "UPGRADES", {92: "drop table extra; select no_such_thing"})
     with pytest.raises(Exception, match="no_such_thing"):
         Store(path, SystemClock())
-    monkeypatch.setattr(schema, "FORMAT", 3)
+    monkeypatch.setattr(schema, "FORMAT", 92)
     store = Store(path, SystemClock())  # an upgrade that failed left everything as it was
     with store.tx() as tx:
         assert tx.execute("select n from extra").fetchall() == [(2,)]
     store.close()
-    monkeypatch.setattr(schema, "FORMAT", 2)
-    with pytest.raises(schema.NewerFormat, match="format 3"):
+    monkeypatch.setattr(schema, "FORMAT", 91)
+    with pytest.raises(schema.NewerFormat, match="format 92"):
         Store(path, SystemClock())
+
+
+def test_the_first_format_goes_up(tmp_path: Path) -> None:
+    path = str(tmp_path / "db")
+    store = Store(path, SystemClock())
+    store._db.execute("drop table rising; pragma user_version=1")
+    store.close()
+    store = Store(path, SystemClock())
+    with store.tx() as tx:
+        assert tx.rising("thing", 7, 10) == 7
+    store.close()

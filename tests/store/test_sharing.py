@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def test_a_commit_that_fails_is_told_to_all_who_shared_it(store: Store, monkeypa
     async def main() -> None:
         gone = [put(store, name) for name in "ab"]
         with monkeypatch.context() as broken:
-            broken.setattr(store, "_db", Broken(store._db, error))
+            broken.setattr(store._session, "db", Broken(store._db, error))
             flushed = await asyncio.gather(*map(store.flush, gone), return_exceptions=True)
         assert [type(found) for found in flushed] == [expected, expected]
         await store.flush(put(store, "c"))
@@ -212,3 +213,153 @@ def test_a_full_disk_acknowledges_nothing_that_it_lost(small_disk: Path) -> None
     asyncio.run(main(500))
     store.close()
     assert on_disk(store) == sorted(kept)
+
+
+# ── What is put off ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+INSERT = "insert into note values (?)"
+
+
+@pytest.fixture
+def notes(store: Store) -> Store:
+    store.create_tables("create table if not exists note (text text not null unique)")
+    return store
+
+
+def note(store: Store, *texts: str, shared: bool = True) -> Tx:
+    with store.tx(shared=shared) as tx:
+        for text in texts:
+            tx.put_off(INSERT, (text,))
+    return tx
+
+
+def read(store: Store) -> list[str]:
+    with store.tx(shared=True) as tx:
+        return [text for (text,) in tx.execute("select text from note order by text")]
+
+
+def notes_on_disk(store: Store) -> list[str]:
+    other = apsw.Connection(store.path)
+    try:
+        return [text for (text,) in other.execute("select text from note order by text")]
+    finally:
+        other.close()
+
+
+def test_what_is_put_off_is_written_at_once_for_many(notes: Store) -> None:
+    said: list[str] = []
+    notes._db.exec_trace = lambda cursor, sql, values: said.append(sql) or True
+    txs = [note(notes, name) for name in "ab"]
+    assert said == []
+    asyncio.run(notes.flush(txs[0]))
+    assert said == ["begin", INSERT, INSERT, "commit"]
+    assert notes_on_disk(notes) == ["a", "b"]
+    note(notes, "c", shared=False)
+    assert notes_on_disk(notes) == ["a", "b", "c"]
+    note(notes, "d")
+    notes.close()
+    assert notes_on_disk(notes) == ["a", "b", "c", "d"]
+
+
+def test_whoever_looks_sees_what_was_put_off(notes: Store) -> None:
+    note(notes, "a")
+    assert read(notes) == ["a"]
+    with notes.tx(shared=True) as tx:
+        tx.put_off(INSERT, ("b",))
+        assert tx.execute("select count(*) from note").fetchone() == (2,)
+        tx.put_off(INSERT, ("c",))
+    note(notes, "d")
+    assert notes_on_disk(notes) == []
+    assert read(notes) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("looks", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+def test_one_that_fails_puts_nothing_off(notes: Store, before: bool, looks: bool) -> None:
+    if before:
+        note(notes, "a")
+
+    def wrong() -> None:
+        with notes.tx(shared=True) as tx:
+            tx.put_off(INSERT, ("wrong",))
+            if looks:
+                assert tx.execute("select count(*) from note where text='wrong'").fetchone() == (1,)
+            tx.put(Thing("wrong"))
+            tx.put_off(INSERT, ("worse",))
+            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        wrong()
+    last = note(notes, "z")
+    asyncio.run(notes.flush(last))
+    assert notes_on_disk(notes) == (["a", "z"] if before else ["z"])
+    assert on_disk(notes) == []
+
+
+@pytest.mark.parametrize("finds_out", ["commit", "reader", "writer"])
+def test_a_write_put_off_that_fails_is_told_to_all_who_shared_it(notes: Store, finds_out: str) -> None:
+    async def main() -> None:
+        gone = [note(notes, name) for name in ("a", "a", "innocent")]
+        if finds_out != "commit":
+            with pytest.raises(apsw.ConstraintError):
+                read(notes) if finds_out == "reader" else put(notes, "innocent")
+        flushed = await asyncio.gather(*map(notes.flush, gone), return_exceptions=True)
+        assert [type(found) for found in flushed] == [Lost] * 3
+        await notes.flush(note(notes, "b"))
+    asyncio.run(main())
+    assert notes_on_disk(notes) == ["b"]
+    assert on_disk(notes) == []
+
+
+def test_numbers_rise_whatever_happens(tmp_path: Path) -> None:
+    given: list[int] = []
+
+    def rise(store: Store, least: int, *, fails: bool = False) -> None:
+        with store.tx(shared=True) as tx:
+            given.append(tx.rising("thing", least, 10))
+            if fails:
+                raise ZeroDivisionError
+
+    for life in range(3):
+        store = Store(str(tmp_path / "db"), SystemClock())
+        for turn in range(25):
+            if turn % 4 == 1:
+                with pytest.raises(ZeroDivisionError):
+                    rise(store, 100 * life, fails=True)
+            rise(store, 100 - 50 * life)
+            if turn % 7 == 3:
+                asyncio.run(store.flush())
+        asyncio.run(store.flush())
+        other = apsw.Connection(store.path)  # what a kill -9 leaves
+        (bound,) = other.execute("select bound from rising where name='thing'").fetchone()
+        other.close()
+        assert bound >= given[-1]
+        store.close()
+    assert given[0] >= 100
+    assert all(earlier < later for earlier, later in pairwise(given))
+
+
+def test_a_record_in_memory_is_as_it_is_stored(store: Store) -> None:
+    asyncio.run(store.flush(put(store, "a")))
+    with store.tx() as tx:
+        assert tx.get(Thing, "a") is tx.get(Thing, "a")
+
+    def wrong(shared: bool) -> None:
+        with store.tx(shared=shared) as tx:
+            tx.put(Thing("a", "blue"))
+            found = tx.get(Thing, "a")
+            assert found and found.colour == "blue"
+            tx.delete(Thing, "a")
+            assert tx.get(Thing, "a") is None
+            tx.put(Thing("b"))
+            assert tx.get(Thing, "b")
+            raise ZeroDivisionError
+    for shared in (True, False):
+        with pytest.raises(ZeroDivisionError):
+            wrong(shared)
+        with store.tx() as tx:
+            found = tx.get(Thing, "a")
+            assert found and found.colour != "blue"
+            assert tx.get(Thing, "b") is None
+    with store.tx() as tx:
+        tx.clear()
+        assert tx.get(Thing, "a") is None

@@ -10,9 +10,13 @@ from cloudlet.store.directory import Unusable
 from cloudlet.store.records import Index, decode, index_rows, kinds
 
 APPLICATION = 0x436C646C  # "Cldl" in the file's header: this is the store of a Cloudlet and no other program's file
-FORMAT = 1
+FORMAT = 2
 
-UPGRADES: dict[int, str] = {}  # format -> SQL that turns a file of that format into one of the next
+_RISING = """
+create table rising (
+  name text not null primary key, bound bigint not null) without rowid;
+"""
+UPGRADES = {1: _RISING}  # format -> SQL that turns a file of that format into one of the next
 
 TABLES = """
 create table record (
@@ -29,8 +33,8 @@ create table work (
 create index work_due on work (due);
 create table broken (
   kind text not null, key text not null, at real not null, reason text not null, primary key (kind, key)) without rowid;
-"""
-OURS = ("record", "record_index", "record_signature", "work", "broken")
+""" + _RISING
+OURS = ("record", "record_index", "record_signature", "work", "broken", "rising")
 
 
 class NewerFormat(Unusable):

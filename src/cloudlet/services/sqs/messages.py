@@ -11,6 +11,7 @@ from cloudlet.services.sqs import groups, tenants
 from cloudlet.services.sqs.records import Queue, find_by_arn
 from cloudlet.store.db import Tx
 
+IDS_AHEAD = 10_000_000  # of messages, that are given without a note of it: they are microseconds
 GONE_MAX = 1000  # messages that one receive removes or sets aside on its way; the next goes on, and so does a loop
 
 
@@ -97,10 +98,8 @@ def new_message_id(tx: Tx) -> str:
 
 def add(tx: Tx, queue: Queue, message_id: str, body: str, about: About, delay_s: int) -> int:
     """Puts a message in; its id, greater than all that ever were, whatever the clock does."""
-    now = now_ms(tx)
-    number: int = _row(tx, "insert into sqs_newest values (1,?) on conflict (one) do update"
-                           " set id=max(sqs_newest.id+1, excluded.id) returning id", int(tx.now * 1e6))[0]
-    tx.execute("insert into sqs_body values (?,?,?,?)", (number, message_id, body, _encode(about)))
+    now, number = now_ms(tx), tx.rising("sqs.message", int(tx.now * 1e6), IDS_AHEAD)
+    tx.put_off("insert into sqs_body values (?,?,?,?)", (number, message_id, body, _encode(about)))
     _enter(tx, queue, number, about.group, now + delay_s * 1000, now)
     return number
 
@@ -113,9 +112,9 @@ def _enter(tx: Tx, queue: Queue, number: int, group: str, visible_ms: int, sent_
             fair = dataclasses.replace(queue, fair=True)
             tx.put(fair)
             arouse(tx, fair)  # since whoever put this in knows the queue as it was
-    tx.execute("insert into sqs_message values (?,?,?,?,0,0,0,?)",
+    tx.put_off("insert into sqs_message values (?,?,?,?,0,0,0,?)",
                (number, store, group if queue.fifo else None, visible_ms, sent_ms))
-    tx.execute("update sqs_store set messages=messages+1 where id=?", (queue.store,))
+    tx.put_off("update sqs_store set messages=messages+1 where id=?", (queue.store,))
     if queue.fifo:
         groups.enter(tx, queue.store, group, visible_ms)
 
@@ -140,7 +139,7 @@ def take(tx: Tx, queue: Queue, count: int, visibility_s: int) -> list[Message]:
             elif redrive is not None and receives >= redrive[1] and _die(tx, queue, redrive[0], message):
                 gone += 1
             else:
-                tx.execute("update sqs_message set visible_ms=?, receives=?, first_received_ms=?, taken_ms=?"
+                tx.put_off("update sqs_message set visible_ms=?, receives=?, first_received_ms=?, taken_ms=?"
                            " where id=?", (until, receives + 1, first_ms or now, now, number))
                 if group is not None:
                     groups.block(tx, queue.store, group, until)
@@ -199,7 +198,7 @@ def held(tx: Tx, queue: Queue, number: int) -> Held | None:
 
 def set_visible(tx: Tx, queue: Queue, message: Held, at_ms: int) -> None:
     """Nobody else gets it until then."""
-    tx.execute("update sqs_message set visible_ms=? where id=?", (at_ms, message.id))
+    tx.put_off("update sqs_message set visible_ms=? where id=?", (at_ms, message.id))
     if message.group is not None:
         groups.settle(tx, message.store, message.group)
     elif queue.fair:
@@ -214,13 +213,13 @@ def remove(tx: Tx, queue: Queue, message: Held) -> None:
 
 
 def _delete(tx: Tx, queue: Queue, message: Held) -> None:
-    tx.execute("delete from sqs_body where id=?", (message.id,))
+    tx.put_off("delete from sqs_body where id=?", (message.id,))
     _leave(tx, queue, message)
 
 
 def _leave(tx: Tx, queue: Queue, message: Held) -> None:
-    tx.execute("delete from sqs_message where id=?", (message.id,))
-    tx.execute("update sqs_store set messages=messages-1 where id=?", (queue.store,))
+    tx.put_off("delete from sqs_message where id=?", (message.id,))
+    tx.put_off("update sqs_store set messages=messages-1 where id=?", (queue.store,))
     if message.group is not None:
         groups.settle(tx, queue.store, message.group)
     elif queue.fair:
@@ -238,8 +237,8 @@ def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:
         return False
     now, about = now_ms(tx), _decode(_row(tx, "select about from sqs_body where id=?", message.id)[0])
     dead = msgspec.structs.replace(about, source=queue.arn, receives=about.receives + message.receives)
-    tx.execute("update sqs_body set about=? where id=?", (_encode(dead), message.id))
     _leave(tx, queue, message)
+    tx.execute("update sqs_body set about=? where id=?", (_encode(dead), message.id))  # and now it has left
     _enter(tx, target, message.id, about.group, now, now if target.fifo else message.sent_ms)
     if message.group is not None:
         groups.settle(tx, target.store, message.group)  # it goes before others that came later, be they delayed
@@ -330,8 +329,11 @@ def arouse(tx: Tx, queue: Queue) -> None:
 def has_room(tx: Tx, queue: Queue, count: int, limit: int) -> bool:
     """Whether less than `limit` messages are in flight; `count` more are then taken. They are counted only where
     the queue is that large, and then only once the room found by the last count is used up."""
-    if _row(tx, "select messages from sqs_store where id=?", queue.store)[0] < limit:
-        tx.execute("delete from sqs_room where store=?", (queue.store,))  # what is taken now makes it untrue
+    stored, room = _row(tx, "select messages, (select room from sqs_room where store=id) from sqs_store where id=?",
+                        queue.store)
+    if stored < limit:
+        if room is not None:  # what is taken now makes it untrue
+            tx.put_off("delete from sqs_room where store=?", (queue.store,))
         return True
     if _row(tx, "update sqs_room set room=room-? where store=? and room>=? returning 1", count, queue.store, count):
         return True

@@ -8,8 +8,10 @@ create index if not exists sqs_message_visible on sqs_message (store, visible_ms
 create index if not exists sqs_message_group on sqs_message (store, grp, id) where grp is not null;
 drop index if exists sqs_message_in_flight;
 create table if not exists sqs_body (id integer primary key, message_id text not null, body text not null, about blob not null);
--- The id that was given last.
+-- The id that was given last, until they came from the store.
 create table if not exists sqs_newest (one integer primary key, id bigint not null);
+insert or ignore into rising select 'sqs.message', id from sqs_newest;
+drop table sqs_newest;
 -- How many messages are stored under a number; numbers are never given twice.
 create table if not exists sqs_store (id integer primary key autoincrement, messages bigint not null);
 -- How many more may be taken of large queues before those in flight are to be counted anew.
