@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from cloudlet.kernel.clock import SystemClock
+from cloudlet.store import tx as tx_module
 from cloudlet.store.db import Lost, OutOfSpace, Store, Tx
 from tests.store.test_faults import Thing, small_disk  # noqa: F401
 
@@ -259,6 +260,28 @@ def test_what_is_put_off_is_written_at_once_for_many(notes: Store) -> None:
     note(notes, "d")
     notes.close()
     assert notes_on_disk(notes) == ["a", "b", "c", "d"]
+
+
+def test_much_that_is_put_off_does_not_wait_in_memory(notes: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tx_module, "LATER_MAX", 3)
+    written = list[str]()
+    notes._db.exec_trace = lambda cursor, sql, values: (sql == INSERT and written.append(values[0])) or True
+    note(notes, "first")
+    with notes.tx(shared=True) as tx:
+        for number in range(8):
+            tx.put_off(INSERT, (str(number),))
+            assert len(written) >= number + 1 - 2
+
+    def spoil() -> None:
+        with notes.tx(shared=True) as tx:
+            for text in "abcd":
+                tx.put_off(INSERT, (text,))
+            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        spoil()
+    assert written[-1] == "c"
+    asyncio.run(notes.flush(note(notes, "last")))
+    assert notes_on_disk(notes) == [*"01234567", "first", "last"], "and what failed is taken back as ever"
 
 
 def test_whoever_looks_sees_what_was_put_off(notes: Store) -> None:

@@ -18,6 +18,7 @@ from cloudlet.store.session import Group, OutOfSpace, Session
 T = TypeVar("T")
 
 KNOWN_RECORDS, KNOWN_BYTES = 2048, 4096  # so many records are kept in memory, of at most so many bytes each
+LATER_MAX = 128  # rows of a kind that one transaction has put off: they are in memory, be they messages of a megabyte
 _LAST = "\U0010ffff"  # after every other character, so that `prefix + _LAST` is after every key with that prefix
 
 
@@ -108,19 +109,25 @@ class Tx(AbstractContextManager["Tx"]):
                 self._session.write_out(self.group)
                 self._session.begin()
         if self._later:
-            later, self._later = self._later, {}
-            self._session.run(later)
+            self._do_later()
         return self._db.execute(sql, values)
 
     def put_off(self, sql: str, values: Sequence[Any]) -> None:
         """A write of which nothing more is to be known here. It is done before the next statement on services' tables,
-        whoever asks it, or with the commit: together with others of its kind, which costs a fraction of one by one.
-        What was put off meanwhile may be done in any order."""
+        whoever asks it, or with the commit, or when there is much of it: together with others of its kind, which costs
+        a fraction of one by one. What was put off meanwhile may be done in any order."""
         rows = self._later.get(sql)
         if rows is None:
             self._later[sql] = [values]
         else:
             rows.append(values)
+            if len(rows) == LATER_MAX:
+                self._write()
+                self._do_later()
+
+    def _do_later(self) -> None:
+        later, self._later = self._later, {}
+        self._session.run(later)
 
     def last_id(self) -> int:
         """The number that the last inserted row got as its `integer primary key`."""

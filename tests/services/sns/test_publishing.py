@@ -1,5 +1,6 @@
 """Publishing: who gets a message, in what form, and what becomes of one that cannot be delivered."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from cloudlet.services.sns import order
 from cloudlet.services.sns.signing import MessageSigner
+from cloudlet.store import tx
 from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
 
 ATTRIBUTES: dict[str, Any] = {
@@ -244,3 +246,54 @@ def test_a_group_makes_no_order_in_a_standard_topic(room: Newsroom) -> None:
     room.publish("t", "m", MessageGroupId="tenant")
     (message,) = room.receive("q", AttributeNames=["All"])
     assert message["Attributes"]["MessageGroupId"] == "tenant"
+
+
+def test_many_queues_of_all_kinds_get_it_in_one_transaction(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tx, "LATER_MAX", 8)
+    room.topic("t")
+    dead = json.dumps({"deadLetterTargetArn": queue_arn("dead")})
+    room.queue("dead", Policy=open_policy(queue_arn("dead"), topic_arn("t")))
+    plain = [f"q{number}" for number in range(20)]
+    for name in (*plain, "fair", "later"):
+        room.subscribed("t", name)
+    for name in ("gone", "shut", "small"):
+        room.subscribed("t", name, RedrivePolicy=dead)
+    room.subscribed("t", "no", FilterPolicy='{"kind": ["b"]}')
+    room.subscribed("t", "raw", RawMessageDelivery="true")
+    room.send("fair", "a tenant's", MessageGroupId="tenant")
+    room.at("later", "SetQueueAttributes", Attributes={"DelaySeconds": "60"})
+    room.at("small", "SetQueueAttributes", Attributes={"MaximumMessageSize": "1024"})
+    room.at("shut", "SetQueueAttributes", Attributes={"Policy": ""})
+    room.at("gone", "DeleteQueue")
+    waiting = room.ask("q7", "ReceiveMessage", WaitTimeSeconds=20)
+
+    async def publish() -> Any:
+        held_open = asyncio.ensure_future(waiting)
+        await asyncio.sleep(0)
+        room.publish("t", "x" * 1500, MessageAttributes=ATTRIBUTES)
+        return (await asyncio.wait_for(held_open, 5))["Messages"]
+    found = asyncio.run(publish()) + [room.receive(name)[0] for name in plain if name != "q7"]
+    assert len({message["MessageId"] for message in found}) == 20
+    assert {json.loads(message["Body"])["Message"] for message in found} == {"x" * 1500}
+    assert [room.bodies(name) for name in plain] == [[]] * 20  # each got it once
+    assert room.bodies("raw") == ["x" * 1500] and room.bodies("no") == [] and room.counts("later") == (0, 0, 1)
+    assert {len(body) > 1500 for body in room.bodies("fair", 1) + room.bodies("fair", 1)} == {True, False}
+    set_aside = room.receive("dead", MessageAttributeNames=["All"])
+    assert sorted(message["MessageAttributes"]["ErrorCode"]["StringValue"] for message in set_aside) == [
+        "AWS.SimpleQueueService.NonExistentQueue", "AccessDenied", "InvalidParameterValue"]
+    room.publish("t", "again")
+    assert len(room.receive("q7")) == 1 and room.counts("q1") == (1, 1, 0)
+
+
+def test_ids_grow_whatever_the_clock_does(room: Newsroom) -> None:
+    room.topic("t")
+    for number in range(3):
+        room.subscribed("t", f"q{number}", RawMessageDelivery="true")
+    for text, by_s in (("one", 0.0), ("two", -3600.0), ("three", 0.0), ("four", 7200.0)):
+        room.clock.time += by_s
+        room.publish("t", text)
+        room.send("q1", f"after {text}")
+    with room.store.tx() as look:
+        rows = look.execute("select body from sqs_body order by id").fetchall()
+    assert [body for (body,) in rows] == [
+        said for text in ("one", "two", "three", "four") for said in (text, text, text, f"after {text}")]

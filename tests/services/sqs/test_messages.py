@@ -86,6 +86,17 @@ def test_batches_succeed_and_fail_by_entry(clerk: Clerk) -> None:
     assert clerk.counts("q") == (0, 0, 0)
 
 
+def test_every_character_that_xml_can_carry(clerk: Clerk) -> None:
+    clerk.queue("q")
+    carried = [chr(code) for code in range(0x250) if code > 0x1f or chr(code) in "\t\r\n"]
+    for text in (char for char in map(chr, range(0x20)) if char not in carried):
+        assert clerk.refused("q", "SendMessage", MessageBody=text) == "InvalidMessageContents"
+        assert clerk.refused("q", "SendMessage", MessageBody=f"ü{text}") == "InvalidMessageContents"
+    for text in ("".join(carried[:99]), "".join(carried)):
+        clerk.send("q", text)
+    assert clerk.bodies("q") == ["".join(carried[:99]), "".join(carried)] and carried[98] == "\x7f"
+
+
 @pytest.mark.parametrize(("entries", "code"), [
     ([], "EmptyBatchRequest"),
     ([{"Id": str(n), "MessageBody": "x"} for n in range(11)], "TooManyEntriesInBatchRequest"),

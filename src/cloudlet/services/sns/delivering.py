@@ -60,7 +60,7 @@ class Form:
         """What a subscriber gets that does not want the bare text."""
         if self._envelope is None:
             self._envelope = Notification(self._tx, self._topic, self._message, self._endpoint)
-        return self._envelope.to(subscription.arn)
+        return self._envelope.to(subscription)
 
 
 def fan_out(tx: Tx, topic: Topic, message: Message, texts: Mapping[str, str], endpoint: str, request_id: str) -> None:
@@ -103,7 +103,7 @@ def _into_queue(tx: Tx, topic: Topic, subscription: Subscription, message: Messa
         entry = {"MessageBody": form.enveloped(subscription)}
     if message.trace:
         entry["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": message.trace}}
-    put_in = put(tx, topic, subscription.endpoint, {**entry, **_order(message, subscription.endpoint)})
+    put_in = put(tx, topic, subscription.endpoint, entry | _order(message, subscription.endpoint))
     _tell(tx, topic, subscription, message.id, text, put_in, request_id)
     if not isinstance(put_in, Failure):
         return

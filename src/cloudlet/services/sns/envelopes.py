@@ -43,19 +43,18 @@ class Notification:
             content["Replayed"] = True
         if not topic.fifo:  # those of FIFO topics are not signed
             content |= _signed(tx, topic, content, endpoint)
-        self._endpoint = endpoint
-        self._head = _written(content)[:-2]
-        self._tail = "\n}"
+        url = json.dumps(unsubscribe_url(endpoint, f"{topic.arn}:"))[:-1]  # and the subscription's own name
+        self._head = f'{_written(content)[:-2]},\n  "UnsubscribeURL" : {url}'
+        self._tail = '"\n}'
         if message.attributes:
             attributes = _written({"MessageAttributes": {
                 name: {"Type": value["DataType"], "Value": _value(value)}
                 for name, value in message.attributes.items()}})
-            self._tail = "," + attributes[1:]
+            self._tail = '",' + attributes[1:]
 
-    def to(self, subscription_arn: str) -> str:
-        """What one subscriber gets."""
-        url = json.dumps(unsubscribe_url(self._endpoint, subscription_arn))
-        return f'{self._head},\n  "UnsubscribeURL" : {url}{self._tail}'
+    def to(self, subscription: Subscription) -> str:
+        """What one of the topic's subscribers gets."""
+        return self._head + subscription.name + self._tail
 
 
 def unsubscribe_url(endpoint: str, subscription_arn: str) -> str:

@@ -104,6 +104,11 @@ class Subscription:
         return self.key.rpartition("/")[0]
 
     @property
+    def name(self) -> str:
+        """Its own name."""
+        return self.key.rpartition("/")[2]
+
+    @property
     def arn(self) -> str:
         """Its topic's ARN, `:` and its own name."""
         return arn_of_key(self.key)

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html
 
 import json
 from collections.abc import Container, Set
+from functools import lru_cache
 from typing import Any
 
 from cloudlet.kernel.call import Call
@@ -52,6 +53,7 @@ def json_map(text: str, name: str, required: Set[str] = frozenset(),
     raise invalid(f"{name}: failed to parse JSON.")
 
 
+@lru_cache(maxsize=16384)
 def arn_of_key(key: str) -> str:
     """The ARN of the topic or subscription that has a key."""
     account, region, *names = key.split("/")

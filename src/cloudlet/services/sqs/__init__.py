@@ -41,6 +41,6 @@ def controller(store: Store, engines: Any, site: Site) -> Controller:
 def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any]) -> str:
     """Puts a message into a queue within the sender's transaction; its MessageId. `entry` has the members of a
     SendMessage request. Raises AWS's errors, and then nothing was put in."""
-    message_id: str = sending.send(tx, queue, sender, entry)["MessageId"]
+    message_id = sending.put(tx, queue, sender, entry)[1]
     messages.arouse(tx, queue)
     return message_id

@@ -14,6 +14,7 @@ from cloudlet.services.sqs.service import InvalidMessageContents, InvalidParamet
 
 ATTRIBUTES_MAX = 10
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONTROL = bytes({*range(0x20)} - {*b"\t\n\r"})
 _ALLOWED = "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
 _NAME = re.compile(r"[\w\-.]{1,256}")  # letters of any alphabet
 _TYPE = re.compile(r"(String|Number|Binary)(\..+)?")
@@ -24,6 +25,8 @@ Attributes = Mapping[str, Mapping[str, Any]]  # name → DataType and StringValu
 
 def check_text(text: str, where: str, error: type[AwsError] = InvalidMessageContents) -> None:
     """Raises the error for a character that XML cannot carry."""
+    if text.isascii() and len(text.encode().translate(None, _CONTROL)) == len(text):
+        return  # found out several times sooner than by the pattern
     found = _FORBIDDEN.search(text)
     if found:
         raise error(f"Invalid binary character '#x{ord(found[0]):x}' was found in {where}, the set of allowed"

@@ -54,7 +54,20 @@ def send_message_batch(call: Call, tx: Tx, request: Input) -> Output:
 
 
 def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any], trace: str = "") -> dict[str, Any]:
-    """Puts one message into a queue; what is answered of it. `trace`: the tracing header of the request, which counts
+    """The same as `put`; what is answered of it."""
+    number, message_id = put(tx, queue, sender, entry, trace)
+    answer = {"MessageId": message_id, "MD5OfMessageBody": contents.md5_of(entry["MessageBody"])}
+    if entry.get("MessageAttributes"):
+        answer["MD5OfMessageAttributes"] = contents.md5_of_attributes(entry["MessageAttributes"])
+    if entry.get("MessageSystemAttributes"):
+        answer["MD5OfMessageSystemAttributes"] = contents.md5_of_attributes(entry["MessageSystemAttributes"])
+    if queue.fifo:
+        answer["SequenceNumber"] = fifo.sequence(number)
+    return answer
+
+
+def put(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any], trace: str = "") -> tuple[int, str]:
+    """Puts one message into a queue; its id and its MessageId. `trace`: the tracing header of the request, which counts
     where the message has none of its own. Raises AWS's errors, and then nothing was put in.
 
     https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
@@ -64,24 +77,17 @@ def send(tx: Tx, queue: Queue, sender: str, entry: Mapping[str, Any], trace: str
     _check(queue, body, attributes, system)
     group, token = _order(queue, entry, body)
     delay_s = _delay(queue, entry.get("DelaySeconds"))
-    answer = {"MD5OfMessageBody": contents.md5_of(body)}
-    if attributes:
-        answer["MD5OfMessageAttributes"] = contents.md5_of_attributes(attributes)
-    if system:
-        answer["MD5OfMessageSystemAttributes"] = contents.md5_of_attributes(system)
     known = fifo.find_duplicate(tx, queue, group, token) if queue.fifo else None
     if known is not None:
-        return {**answer, "MessageId": known[1], "SequenceNumber": fifo.sequence(known[0])}
+        return known
     about = About(sender, {name: Attribute(value["DataType"], value.get("StringValue"), value.get("BinaryValue"))
                            for name, value in attributes.items()},
                   system["AWSTraceHeader"]["StringValue"] if system else trace, group, token)
     message_id = messages.new_message_id(tx)
     number = messages.add(tx, queue, message_id, body, about, delay_s)
-    answer["MessageId"] = message_id
     if queue.fifo:
         fifo.remember(tx, queue, group, token, number, message_id)
-        answer["SequenceNumber"] = fifo.sequence(number)
-    return answer
+    return number, message_id
 
 
 def _check(queue: Queue, body: str, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:

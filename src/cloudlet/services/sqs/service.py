@@ -73,6 +73,7 @@ def arn_of_key(key: str) -> str:
     return f"arn:aws:sqs:{region}:{account}:{name}"
 
 
+@lru_cache(maxsize=16384)
 def key_of_arn(arn: str) -> str | None:
     """The key of the queue that an ARN names; None where it can name none."""
     parts = arn.split(":")
