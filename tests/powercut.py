@@ -19,6 +19,8 @@ from unittest import mock
 
 import apsw
 
+from cloudlet.store import disk
+
 SECTOR_BYTES = 512
 LOSSES = ("everything", "nothing", "data", "names", "some")  # of what was not synced
 
@@ -167,7 +169,8 @@ class Recorder:
         before, files = apsw.vfs_names()[0], _RecordedFiles(self)
         apsw.set_default_vfs("powercut")
         try:
-            with mock.patch.multiple(os, **self._replacements()):
+            by_thread = mock.patch.object(disk, "_open_context", return_value=None)
+            with mock.patch.multiple(os, **self._replacements()), by_thread:
                 yield self
         finally:
             apsw.set_default_vfs(before)

@@ -45,6 +45,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.virtual
 
+    def add_reader(self, descriptor: Any, callback: Any, *args: Any) -> None:
+        raise NotImplementedError  # what the world says would come at no virtual time
+
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         self.threads += 1
         future = super().run_in_executor(executor, func, *args)

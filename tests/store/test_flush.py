@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import threading
 from pathlib import Path
 
 import apsw
@@ -15,17 +14,18 @@ from tests.simulation.virtual import VirtualClock, run
 
 
 def test_many_who_wait_share_one_sync() -> None:
-    began, gate, syncs = threading.Event(), threading.Event(), []
-
-    def sync() -> None:
-        syncs.append(1)
-        began.set()
-        gate.wait(10)
+    syncs = []
 
     async def main() -> None:
+        began, gate = asyncio.Event(), asyncio.Event()
+
+        async def sync() -> None:
+            syncs.append(1)
+            began.set()
+            await gate.wait()
         flusher = Flusher(lambda: True, sync)
         first = asyncio.ensure_future(flusher.flush())
-        await asyncio.to_thread(began.wait)
+        await began.wait()
         others = [asyncio.ensure_future(flusher.flush()) for _ in range(20)]
         others[3].cancel()  # a client that hung up
         await asyncio.sleep(0.01)
@@ -43,7 +43,7 @@ def test_many_who_wait_share_one_sync() -> None:
 def test_after_a_failed_sync_nothing_is_promised_any_more() -> None:
     wrong = [OSError(5, "Input/output error")]
 
-    def sync() -> None:
+    async def sync() -> None:
         if wrong:
             raise wrong.pop()
 

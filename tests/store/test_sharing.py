@@ -49,9 +49,9 @@ def test_many_share_one_commit_and_one_sync(store: Store, monkeypatch: pytest.Mo
     told: list[Any] = []
     sync = store._flusher._sync
 
-    def synced() -> None:
+    async def synced() -> None:
         told.append(on_disk(store))
-        sync()
+        await sync()
     monkeypatch.setattr(store._flusher, "_sync", synced)
 
     async def request(name: str) -> None:
@@ -69,7 +69,10 @@ def test_many_share_one_commit_and_one_sync(store: Store, monkeypatch: pytest.Mo
 
 def test_who_is_told_may_share_the_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[list[str]] = []
-    monkeypatch.setattr(store._flusher, "_sync", lambda: syncs.append(on_disk(store)))
+
+    async def synced() -> None:
+        syncs.append(on_disk(store))
+    monkeypatch.setattr(store._flusher, "_sync", synced)
 
     async def answer() -> None:
         assert await store.news.wait("news", 9)
@@ -134,7 +137,10 @@ def test_who_only_reads_leaves_nothing_open(store: Store) -> None:
 
 def test_a_sync_is_spared_where_nothing_was_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[bool] = []
-    monkeypatch.setattr(store._flusher, "_sync", lambda: syncs.append(True))
+
+    async def synced() -> None:
+        syncs.append(True)
+    monkeypatch.setattr(store._flusher, "_sync", synced)
     asyncio.run(store.flush())
     assert syncs, "nobody knows what was before"
     asyncio.run(store.flush())
@@ -175,7 +181,7 @@ class Broken:
 
 
 def test_a_sync_that_fails_is_told_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sync() -> None:
+    async def sync() -> None:
         raise OSError(errno.EIO, "Input/output error")
     monkeypatch.setattr(store._flusher, "_sync", sync)
     with pytest.raises(OSError, match="Input/output"):

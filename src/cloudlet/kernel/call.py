@@ -1,13 +1,13 @@
 """Who is calling, for which account and region, and when: the first argument of every operation."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 PrincipalKind = Literal["root", "user", "role", "federated", "service", "anonymous"]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """The identity behind a signature.
 
     `arn` is what GetCallerIdentity answers; `policy_arn` is the IAM user or role whose policies count (for a session:
@@ -32,8 +32,7 @@ class Principal:
 ANONYMOUS = Principal("anonymous", "", "anonymous", "anonymous")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request, after its signature was verified. Times are seconds since the epoch."""
 
     request_id: str

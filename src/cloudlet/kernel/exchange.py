@@ -1,8 +1,9 @@
 """One request and what came of it, for a service that keeps a record of its requests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.clock import Clock
@@ -10,8 +11,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Request
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """`path` is as the protocol's templates speak of it, and `began` when the request was read by `clock`. The rest
     stands here as soon as it is known, so that of a failure the last parts are missing: who calls, what is asked,
     what the service's admission found, and what the operation answered or raised."""
@@ -22,7 +22,7 @@ class Exchange:
     clock: Clock
     began: float
     call: Call | None = None
-    members: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, Any] = msgspec.field(default_factory=dict)
     admitted: Any = None
     output: Any = None
     error: AwsError | None = None

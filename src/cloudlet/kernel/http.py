@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from cloudlet.kernel.digests import ALGORITHMS, Digest, digested, finished, gathered, threads
 
@@ -84,8 +85,7 @@ class Body:
         return b"".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """`path` is as sent (percent-encoded, no query); `query` the raw text after "?"; header names are lower case.
 
     A header sent twice is joined with a comma. `source` is the peer's address; `network` is the engine name of the
@@ -117,13 +117,12 @@ class Sendable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """`body` is bytes, or an iterator of chunks for what is too large to hold (best one that is `Sendable`). `hops` is
     the time to live of its packets, which every router lowers (1: no router passes them on); None: as usual."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes | Chunks = b""
     hops: int | None = None
 

@@ -14,6 +14,7 @@ from cloudlet.kernel.clock import Clock
 from cloudlet.store import schema, space
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.directory import Unusable
+from cloudlet.store.disk import Disk
 from cloudlet.store.flush import Flusher
 from cloudlet.store.news import News
 from cloudlet.store.schema import NewerFormat as NewerFormat
@@ -50,6 +51,7 @@ class Store:
         self.inside = False  # a transaction's block
         self._log_pages = 0
         self._synced = -1  # rows that had been written when the last sync began
+        self._disk = Disk()
         self._flusher = Flusher(self._settle, self._sync)
         self.seal = Seal(Path(path).with_name("seal.key"), clock.token)
         try:
@@ -120,13 +122,14 @@ class Store:
         if tx is not None:
             tx.group.check()
 
-    def _sync(self) -> None:
+    async def _sync(self) -> None:
         # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
         descriptor = os.open(self.path + "-wal", os.O_RDONLY)
         try:
-            os.fdatasync(descriptor)
+            done = self._disk.sync(descriptor)
         finally:
             os.close(descriptor)
+        await done
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log, of which the file may be longer."""

@@ -1,17 +1,17 @@
 """What goes to the disk later: group commit, and the write-ahead log on its way into the file."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from cloudlet.kernel.clock import Clock
 
 
 class Flusher:
-    """Runs `sync` in a thread, once for everybody who asked before it began, if `settle`, called just before, says that
-    there is something to sync."""
+    """Runs `sync` once for everybody who asked before it began, if `settle`, called just before, says that there is
+    something to sync."""
 
-    def __init__(self, settle: Callable[[], bool], sync: Callable[[], None]) -> None:
+    def __init__(self, settle: Callable[[], bool], sync: Callable[[], Awaitable[None]]) -> None:
         self._settle, self._sync = settle, sync
         self._waiters: list[asyncio.Future[None]] = []
         self._runner: asyncio.Task[None] | None = None
@@ -32,14 +32,13 @@ class Flusher:
         await waiter
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         group: list[asyncio.Future[None]] = []
         try:
             while self._waiters:
                 group, self._waiters = self._waiters, []
                 try:
                     if self._settle():
-                        await loop.run_in_executor(None, self._sync)
+                        await self._sync()
                 except OSError as error:
                     self._failed = error
                 for waiter in group:

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from cloudlet.kernel.call import ANONYMOUS, Call
 from cloudlet.kernel.clock import Clock, as_uuid

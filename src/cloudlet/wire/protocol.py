@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import msgspec
 from botocore.model import OperationModel, StructureShape
 
 from cloudlet.kernel.errors import AwsError
@@ -15,15 +15,14 @@ from cloudlet.wire.scalars import Malformed
 from cloudlet.wire.validate import Check, Validator, Violation
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A routed request: `labels` are the values of the URI's template, decoded; `body` is whole unless the operation
     takes a stream; `parameters` are those of the query string or the form, decoded; `raw` is the body as it was sent,
     and signed, where that was read whole."""
 
     request: Request
     body: bytes | Body = b""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     parameters: Sequence[tuple[str, str]] = ()
     raw: bytes = b""
 
@@ -37,12 +36,11 @@ class Message:
         return self.body if isinstance(self.body, bytes) else b""
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(msgspec.Struct, frozen=True):
     """An operation's name ("" where the request names none), and what was read on the way to it (see Message)."""
 
     name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     parameters: Sequence[tuple[str, str]] = ()
 
 

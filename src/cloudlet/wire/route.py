@@ -2,7 +2,8 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
@@ -25,8 +26,7 @@ NoService = declare("MissingAuthenticationToken", "Missing Authentication Token"
 Spoken = dict[str, Protocol]  # one service's protocols by name
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What a request means: an operation of a service in a protocol, and its message."""
 
     protocol: Protocol

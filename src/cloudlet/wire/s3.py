@@ -1,11 +1,11 @@
 """What only S3 does: virtual hosts, errors without an envelope, roots and headers of its own."""
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from botocore.model import OperationModel, StructureShape
+from msgspec.structs import replace
 
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Request, Response

@@ -4,7 +4,8 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request

@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cloudlet.kernel.http import Body
 from cloudlet.services.s3 import contents
@@ -30,9 +30,9 @@ def test_a_file_is_on_the_disk_before_its_row_and_its_row_before_the_answer(
         diary.append(("row", ""))
         return keep(*args)
 
-    def flushed() -> None:
+    async def flushed() -> None:
         diary.append(("flush", ""))
-        sync()
+        await sync()
     monkeypatch.setattr(os, "fdatasync", synced)
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", renamed)

@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 import os
-from dataclasses import replace
 
 import boto3
 import pytest
 from botocore.config import Config
+from msgspec.structs import replace
 
 from cloudlet.kernel.http import Body
 from cloudlet.services.s3 import contents

@@ -1,9 +1,9 @@
 """Text messages: whom they are from, and what an account has set for them."""
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cloudlet.services.sns import mailbox, sns
 from tests.services.sns.newsroom import Newsroom, topic_arn
@@ -67,7 +67,7 @@ def test_a_tracing_header_is_passed_on_to_queues(room: Newsroom) -> None:
     room.subscribed("t", "q")
 
     def publish(trace: str) -> dict[str, str]:
-        call = dataclasses.replace(room.call(), trace=trace)
+        call = replace(room.call(), trace=trace)
         with room.store.tx() as tx:
             sns.operations["Publish"].run(call, tx, {"TopicArn": topic_arn("t"), "Message": "x"})
         (message,) = room.receive("q", AttributeNames=["AWSTraceHeader"])

@@ -1,9 +1,9 @@
 """What clients that were written for AWS rely on: odd codes, sentences, and what they may leave out."""
 
-import dataclasses
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sqs import sqs
@@ -233,7 +233,7 @@ def test_the_tracing_header_of_a_request(clerk: Clerk) -> None:
     clerk.queue("q")
     own = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=own"}}
     with clerk.store.tx() as tx:
-        call = dataclasses.replace(clerk.call(), trace="Root=1-5759e988-bd862e3fe1be46a994272793")
+        call = replace(clerk.call(), trace="Root=1-5759e988-bd862e3fe1be46a994272793")
         for more in ({}, {"MessageSystemAttributes": own}):
             answer = sqs.operations["SendMessage"].run(call, tx, {"QueueUrl": "q", "MessageBody": "x", **more})
             assert ("MD5OfMessageSystemAttributes" in answer) == bool(more)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 from lxml import etree
+from msgspec.structs import replace
 
 from cloudlet.admin import Admin
 from cloudlet.kernel.http import Body, Chunks, Request
@@ -121,8 +122,8 @@ def test_who_may_look(clerk: Clerk, method: str, source: str, origin: str, key: 
     request = Request(method, PATH, urlencode({"QueueUrl": url}), headers, Body(sent(b"")), source)
     answer = asyncio.run(admin.handle(request))
     assert answer is not None and answer.status == status
-    assert asyncio.run(admin.handle(dataclasses.replace(request, path="/_aws/sqs/other"))) is None
-    answer = asyncio.run(admin.handle(dataclasses.replace(request, method="DELETE")))
+    assert asyncio.run(admin.handle(replace(request, path="/_aws/sqs/other"))) is None
+    answer = asyncio.run(admin.handle(replace(request, method="DELETE")))
     assert answer is not None and answer.status == 405
 
 

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+from msgspec.structs import replace
 
 from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import Response, Sendable

@@ -1,8 +1,9 @@
 """What stands in front of S3's operations: websites, and browsers that ask from another origin."""
 
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
+
+from msgspec.structs import replace
 
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.services.s3 import pages

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.ec2 import api
@@ -113,7 +115,7 @@ def copy_image(call: Call, tx: Tx, request: Input) -> Output:
     """An image of the caller's own with the content of one in any region, whose data it shares."""
     refuse(request, "KmsKeyId", "DestinationOutpostArn", "SnapshotCopyCompletionDurationMinutes",
            "DestinationAvailabilityZone", "DestinationAvailabilityZoneId")
-    there = replace(call, region=request["SourceRegion"])
+    there = msgspec.structs.replace(call, region=request["SourceRegion"])
     source = find_image(tx, there, request["SourceImageId"])
     if source.state != "available":
         raise api.InvalidAmiUnavailable(f"The image ID '{source.id}' is not available. Its state is '{source.state}'.")

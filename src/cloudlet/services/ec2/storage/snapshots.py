@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.filters import matching
 from cloudlet.kernel.names import Installation
@@ -150,7 +152,8 @@ def copy_snapshot(call: Call, tx: Tx, request: Input) -> Output:
     if request.get("DestinationRegion") not in (None, "", call.region):
         raise api.InvalidParameterValue(f"Value ({request['DestinationRegion']}) for parameter destinationRegion is "
                                         "invalid. A copy is made in the region that is asked.")
-    source = find_snapshot(tx, replace(call, region=request["SourceRegion"]), request["SourceSnapshotId"])
+    there = msgspec.structs.replace(call, region=request["SourceRegion"])
+    source = find_snapshot(tx, there, request["SourceSnapshotId"])
     copy = copied_snapshot(tx, call, source, request.get("Description") or "",
                            tags_for(request, "snapshot"), encrypted=bool(request.get("Encrypted")))
     return {"SnapshotId": copy.id, "Tags": tag_set(copy.tags)}
