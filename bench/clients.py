@@ -4,14 +4,17 @@ import asyncio
 import datetime
 import hashlib
 import hmac
-import json
 from typing import Any
 from urllib.parse import urlencode
 
 import httptools
+import msgspec
 
 ACCESS_KEY, SECRET, REGION = "test", "test", "us-east-1"
 SIGNED = "content-type;host;x-amz-date"
+PREFIXES, VERSIONS = {"sqs": "AmazonSQS"}, {"sns": "2010-03-31"}
+
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Signer:
@@ -24,29 +27,38 @@ class Signer:
         key = f"AWS4{SECRET}".encode()
         for part in self._scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
-        self._key = key
+        self._mac = hmac.new(key, digestmod="sha256")
+        self._known: dict[str, tuple[Any, str]] = {}
 
-    def json(self, operation: str, **members: Any) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a JSON request."""
-        prefix = {"sqs": "AmazonSQS"}[self._service]
-        return self._signed("application/x-amz-json-1.0", json.dumps(members).encode(), f"{prefix}.{operation}")
+    def json(self, operation: str, members: dict[str, Any]) -> tuple[str, bytes]:
+        """Head and body of a JSON request."""
+        return self._signed("application/x-amz-json-1.0", _encode(members), f"{PREFIXES[self._service]}.{operation}")
 
-    def query(self, operation: str, **parameters: str) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a form."""
-        body = urlencode({"Action": operation, "Version": {"sns": "2010-03-31"}[self._service], **parameters})
+    def query(self, operation: str, **parameters: str) -> tuple[str, bytes]:
+        """Head and body of a form."""
+        body = urlencode({"Action": operation, "Version": VERSIONS[self._service], **parameters})
         return self._signed("application/x-www-form-urlencoded", body.encode(), "")
 
-    def _signed(self, kind: str, body: bytes, target: str) -> tuple[dict[str, str], bytes]:
+    def _signed(self, kind: str, body: bytes, target: str) -> tuple[str, bytes]:
+        known = self._known.get(target)
+        if known is None:
+            known = self._known[target] = self._begun(kind, target)
+        canonical, head = known[0].copy(), known[1]
+        canonical.update(hashlib.sha256(body).hexdigest().encode())
+        mac = self._mac.copy()
+        mac.update(f"AWS4-HMAC-SHA256\n{self._stamp}\n{self._scope}\n{canonical.hexdigest()}".encode())
+        return f"{head}{mac.hexdigest()}\r\nContent-Length: {len(body)}\r\n", body
+
+    def _begun(self, kind: str, target: str) -> tuple[Any, str]:
+        """What all requests of an operation begin with: the digest of what is signed, and the head."""
         named = SIGNED + ";x-amz-target" if target else SIGNED
         canonical = "\n".join((
             "POST", "/", "", f"content-type:{kind}", f"host:{self.host}", f"x-amz-date:{self._stamp}",
-            *([f"x-amz-target:{target}"] if target else ()), "", named, hashlib.sha256(body).hexdigest()))
-        text = f"AWS4-HMAC-SHA256\n{self._stamp}\n{self._scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._key, text.encode(), "sha256").hex()
-        return {"Host": self.host, "Content-Type": kind, "X-Amz-Date": self._stamp,
-                **({"X-Amz-Target": target} if target else {}), "Content-Length": str(len(body)),
-                "Authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{self._scope}, SignedHeaders={named},"
-                                 f" Signature={signature}"}, body
+            *([f"x-amz-target:{target}"] if target else ()), "", named, ""))
+        return hashlib.sha256(canonical.encode()), "".join((
+            f"Host: {self.host}\r\nContent-Type: {kind}\r\nX-Amz-Date: {self._stamp}\r\n",
+            f"X-Amz-Target: {target}\r\n" if target else "", f"Authorization: AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/"
+            f"{self._scope}, SignedHeaders={named}, Signature="))
 
 
 class Client(asyncio.Protocol):
@@ -61,18 +73,18 @@ class Client(asyncio.Protocol):
 
     async def ask(self, operation: str, **members: Any) -> dict[str, Any]:
         """What a JSON operation answers; fails unless that is a success."""
-        answer = await self.send(*self.signer.json(operation, **members))
-        return json.loads(answer) if answer else {}
+        answer = await self.send(*self.signer.json(operation, members))
+        return _decode(answer) if answer else {}
 
-    async def send(self, headers: dict[str, str], body: bytes) -> bytes:
+    async def send(self, head: str, body: bytes) -> bytes:
         """What a request is answered; fails unless that is a success."""
         loop = asyncio.get_running_loop()
         if self._transport is None:
             host, _, port = self.signer.host.partition(":")
             await loop.create_connection(lambda: self, host, int(port))
+            self._parser = httptools.HttpResponseParser(self)
         assert self._transport is not None
-        self._answer, self._body, self._parser = loop.create_future(), b"", httptools.HttpResponseParser(self)
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._answer, self._body = loop.create_future(), b""
         self._transport.write(f"POST / HTTP/1.1\r\n{head}\r\n".encode() + body)
         return await self._answer
 

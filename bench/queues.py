@@ -47,9 +47,10 @@ def sends(port: int, url: str, batch: int) -> Load:
     """SendMessage, or SendMessageBatch, under wrk."""
     entries = [{"Id": str(number), "MessageBody": BODY} for number in range(batch)]
     asked: dict[str, Any] = {"Entries": entries} if batch > 1 else {"MessageBody": BODY}
-    headers, body = Signer("sqs", port).json("SendMessageBatch" if batch > 1 else "SendMessage", QueueUrl=url, **asked)
-    del headers["Content-Length"]
-    lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+    operation = "SendMessageBatch" if batch > 1 else "SendMessage"
+    head, body = Signer("sqs", port).json(operation, {"QueueUrl": url, **asked})
+    headers = [line.split(": ", 1) for line in head.splitlines() if not line.startswith("Content-Length")]
+    lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers]
     return requests.loaded(port, "\n".join(['wrk.method = "POST"', f"wrk.body = {json.dumps(body.decode())}", *lines]))
 
 
