@@ -11,7 +11,8 @@ from typing import Any
 from cloudlet.kernel import policy_grammar
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sqs import messages
+from cloudlet.services.sqs import counting, messages
+from cloudlet.services.sqs.counting import COUNTS
 from cloudlet.services.sqs.records import DEFAULTS, Queue, find_by_arn, require
 from cloudlet.services.sqs.service import (
     InvalidAttributeName,
@@ -22,10 +23,9 @@ from cloudlet.services.sqs.service import (
     queue_arns,
     sqs,
 )
-from cloudlet.store.db import Tx
+from cloudlet.store.db import Store, Tx
 
-COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
-FIXED = ("QueueArn", "CreatedTimestamp", "LastModifiedTimestamp", *COUNTS)
+FIXED = ("QueueArn", "CreatedTimestamp", "LastModifiedTimestamp")
 FIFO_DEFAULTS = {"FifoQueue": "true", "ContentBasedDeduplication": "false", "DeduplicationScope": "queue",
                  "FifoThroughputLimit": "perQueue"}
 SOURCES_MAX, RECEIVES_MAX = 10, 1000
@@ -167,28 +167,31 @@ def merged(queue: Queue, kept: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in changed.items() if value != ""}
 
 
-def view(tx: Tx, queue: Queue, names: set[str]) -> dict[str, str]:
-    """The attributes of those names."""
+def view(queue: Queue, names: set[str]) -> dict[str, str]:
+    """The attributes of those names, but how many messages there are."""
     known: dict[str, str] = {
         **DEFAULTS, "SqsManagedSseEnabled": "true", **(FIFO_DEFAULTS if queue.fifo else {}), **queue.attributes,
         "QueueArn": queue.arn, "CreatedTimestamp": str(int(queue.created)),
         "LastModifiedTimestamp": str(int(queue.modified))}
     if "KmsMasterKeyId" in known:
         known.setdefault("KmsDataKeyReusePeriodSeconds", "300")
-    if names.intersection(COUNTS):
-        known |= {name: str(count) for name, count in messages.counts(tx, queue).items()}
     return {name: value for name, value in known.items() if name in names}
 
 
-@sqs.read(resources=queue_arns)
-def get_queue_attributes(call: Call, tx: Tx, request: Input) -> Output:
+@sqs.wait(resources=queue_arns)
+async def get_queue_attributes(call: Call, store: Store, request: Input) -> Output:
     """What is asked for of a queue's attributes; `All` for all."""
-    queue, known = require(call, tx, request["QueueUrl"]), {*_CHECKS, *FIXED, *_FIFO_CHECKS}
-    asked = set(request.get("AttributeNames") or ())
+    with store.tx() as tx:
+        queue = require(call, tx, request["QueueUrl"])
+    known, asked = {*_CHECKS, *FIXED, *_FIFO_CHECKS, *COUNTS}, set(request.get("AttributeNames") or ())
     unknown = asked - known - {"All"}
     if unknown:
         raise InvalidAttributeName(f"Unknown Attribute {min(unknown)}.")
-    found = view(tx, queue, known if "All" in asked else asked) if asked else {}
+    names = known if "All" in asked else asked
+    found = view(queue, names)
+    if not names.isdisjoint(COUNTS):
+        counted = await counting.counts(store, queue)
+        found |= {name: str(counted[name]) for name in COUNTS if name in names}
     return {"Attributes": found} if found else {}
 
 

@@ -283,8 +283,8 @@ def drop(tx: Tx, store: int, limit: int) -> bool:
         tx.execute("delete from sqs_group where store=? and grp=?", group)
     if len(named) == left or len(of_tenants) == limit:
         return True
-    tx.execute("delete from sqs_room where store=?", (store,))
-    tx.execute("delete from sqs_store where id=?", (store,))
+    for table, name in (("sqs_room", "store"), ("sqs_count", "store"), ("sqs_store", "id")):
+        tx.execute(f"delete from {table} where {name}=?", (store,))
     return False
 
 
@@ -345,14 +345,7 @@ def has_room(tx: Tx, queue: Queue, count: int, limit: int) -> bool:
     return bool(flying < limit)
 
 
-def counts(tx: Tx, queue: Queue) -> dict[str, int]:
-    """How many messages of a queue can be received, are in flight, and are delayed. Reads those in flight and delayed,
-    not those that can be received."""
-    total = _row(tx, "select messages from sqs_store where id=?", queue.store)[0]
-    hidden, flying = _row(tx, "select count(*), count(*) filter (where receives>0) from sqs_message where store=?"
-                              " and visible_ms>?", queue.store, now_ms(tx))
-    if queue.fair:
-        more = tenants.later(tx, queue.store, now_ms(tx))
-        hidden, flying = hidden + more[0], flying + more[1]
-    return {"ApproximateNumberOfMessages": total - hidden, "ApproximateNumberOfMessagesNotVisible": flying,
-            "ApproximateNumberOfMessagesDelayed": hidden - flying}
+def total(tx: Tx, queue: Queue) -> int:
+    """How many messages a queue has."""
+    row = _row(tx, "select messages from sqs_store where id=?", queue.store)
+    return int(row[0]) if row else 0

@@ -87,8 +87,7 @@ def start_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
         raise invalid("MaxNumberOfMessagesPerSecond", rate, f"Must be between 1 and {RATE_MAX}, if provided.")
     for old in sorted(tasks, key=lambda task: task.started)[:-KEPT + 1]:
         tx.delete(Move, old.id)
-    total = sum(messages.counts(tx, source).values())
-    made = Move(tx.token(32), source.arn, destination, rate, tx.now, total)
+    made = Move(tx.token(32), source.arn, destination, rate, tx.now, messages.total(tx, source))
     tx.put(made)
     return {"TaskHandle": made.handle}
 

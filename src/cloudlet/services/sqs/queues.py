@@ -49,7 +49,7 @@ def create_queue(call: Call, tx: Tx, request: Input) -> Output:
     kept, key = attributes.checked(name, asked), f"{call.scope}/{name}"
     found = tx.get(Queue, key)
     if found is not None:
-        have = attributes.view(tx, found, set(kept))
+        have = attributes.view(found, set(kept))
         for attribute, value in kept.items():
             if have.get(attribute, "") != value:
                 raise QueueNameExists("A queue already exists with the same name and a different value for attribute"

@@ -16,6 +16,9 @@ drop table sqs_newest;
 create table if not exists sqs_store (id integer primary key autoincrement, messages bigint not null);
 -- How many more may be taken of large queues before those in flight are to be counted anew.
 create table if not exists sqs_room (store bigint primary key, room bigint not null) without rowid;
+-- How many messages of large queues could not be received when they were counted last, and how many of them somebody had.
+create table if not exists sqs_count (
+  store bigint primary key, at_ms bigint not null, hidden bigint not null, flying bigint not null) without rowid;
 -- Message groups that have messages: from when the first of them can be received.
 create table if not exists sqs_group (
   store bigint not null, grp text not null, ready_ms bigint not null, primary key (store, grp)) without rowid;

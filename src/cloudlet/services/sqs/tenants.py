@@ -159,14 +159,6 @@ def _of_noisy(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
     return Source(-found[0][0], now_ms, min(count, level))
 
 
-def later(tx: Tx, queue: int, now_ms: int) -> tuple[int, int]:
-    """How many messages of tenants cannot be received now, and how many of these are in flight. Reads them all."""
-    found: tuple[int, int] = _row(
-        tx, "select count(*), count(*) filter (where receives>0) from sqs_tenant"
-            " join sqs_message on store=-sqs_tenant.id where queue=? and visible_ms>?", queue, now_ms)
-    return found
-
-
 def expired(tx: Tx, queue: int, oldest_ms: int, limit: int) -> list[int]:
     """The numbers of tenants whose first message could be received that long ago."""
     return [-number for noisy in (0, 1) for (number,) in _rows(
