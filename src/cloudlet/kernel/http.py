@@ -30,8 +30,8 @@ class Body:
 
     checksum = ""
 
-    def __init__(self, chunks: Chunks, length: int | None = None) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Chunks | None, length: int | None = None) -> None:
+        self._chunks = chunks  # None: a subclass has its own way to them
         self.length = length  # Content-Length, or None where the client sends chunks
         self.digests: dict[str, bytes] = {}  # by the names of `kernel.digests.ALGORITHMS`
         self._wanted: dict[str, Digest] = {}
@@ -43,10 +43,14 @@ class Body:
                 self._wanted[name] = ALGORITHMS[name]()
 
     def __aiter__(self) -> Chunks:
-        return self._digested() if self._wanted else self._chunks
+        return self._digested() if self._wanted else self._pieces()
+
+    def _pieces(self) -> Chunks:
+        assert self._chunks is not None
+        return self._chunks
 
     async def _digested(self) -> Chunks:
-        async for piece in digested(self._chunks, self._wanted.values()):
+        async for piece in digested(self._pieces(), self._wanted.values()):
             yield piece
         self.digests.update((name, digest.digest()) for name, digest in self._wanted.items())
 

@@ -90,13 +90,13 @@ class Operation:
         """The IAM action of a request."""
         return self.action if isinstance(self.action, str) else self.action(call, request)
 
-    def needs(self, call: Call, request: Input) -> tuple[Need, ...]:
+    def needs(self, call: Call, request: Input) -> list[Need]:
         """All that the caller must be allowed."""
         if self.resources is asked_within:
-            return ()
-        named = tuple(self.resources(call, request)) if self.resources else ()
+            return []
         action = self.action_of(call, request)
-        return tuple(each if isinstance(each, Need) else Need(action, each) for each in named or ("*",))
+        named = self.resources(call, request) if self.resources else ()
+        return [each if isinstance(each, Need) else Need(action, each) for each in named] or [Need(action, "*")]
 
 
 class Service:

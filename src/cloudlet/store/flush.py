@@ -17,19 +17,20 @@ class Flusher:
         self._runner: asyncio.Task[None] | None = None
         self._failed: OSError | None = None
 
-    async def flush(self) -> None:
-        """Returns after a sync that began after this call.
+    def flush(self) -> asyncio.Future[None]:
+        """Is done after a sync that began after this call.
 
-        Raises the OSError of a sync that failed, and for ever after: what Linux could not write it marks as clean, so
-        that a later sync would succeed without it (https://lwn.net/Articles/752063/).
+        Fails with the OSError of a sync that failed, and for ever after: what Linux could not write it marks as clean,
+        so that a later sync would succeed without it (https://lwn.net/Articles/752063/).
         """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._failed:
-            raise OSError(*self._failed.args)
-        waiter = asyncio.get_running_loop().create_future()
+            waiter.set_exception(OSError(*self._failed.args))
+            return waiter
         self._waiters.append(waiter)
         if self._runner is None:
             self._runner = asyncio.ensure_future(self._run())
-        await waiter
+        return waiter
 
     async def _run(self) -> None:
         group: list[asyncio.Future[None]] = []

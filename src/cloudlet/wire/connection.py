@@ -27,6 +27,13 @@ HEAD_S, IDLE_S, STALL_S = 30.0, 75.0, 60.0  # to send a head; between requests; 
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _BODILESS = {204, 304}
+# Header names as clients mostly spell them: half of the time that a header takes is its name.
+_NAMES = {spelt.encode(): name for name in (
+    "accept", "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "cache-control",
+    "connection", "content-encoding", "content-length", "content-md5", "content-type", "date", "expect", "host",
+    "if-match", "if-none-match", "range", "transfer-encoding", "user-agent", "x-amz-content-sha256", "x-amz-date",
+    "x-amz-sdk-checksum-algorithm", "x-amz-security-token", "x-amz-target", "x-amzn-query-mode", "x-amzn-trace-id")
+    for spelt in (name, name.title())}
 
 
 class Owner(Interface):
@@ -162,7 +169,7 @@ class Connection(asyncio.Protocol):
         head.count += 1
         if head.count > HEADERS_MAX:
             raise _TooManyHeaders
-        key = name.decode("latin-1").lower()
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
         try:
             text = value.decode()
         except UnicodeDecodeError:
@@ -282,29 +289,27 @@ class Connection(asyncio.Protocol):
         self._task = self._loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: _Exchange) -> None:
+        """Runs the handler and sends what it answers."""
         try:
-            keep_alive = await self._respond(exchange)
+            response = await self._handler(exchange.request)
+            unasked = exchange.body.expects_continue and not exchange.body.ended  # whether it comes now, who can tell?
+            keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping and not self._lost
+            if (response.hops or HOPS) != self._hops:
+                self._limit_hops(response.hops or HOPS)
+            if isinstance(response.body, bytes):
+                self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
+                           + (response.body if exchange.request.method != "HEAD" else b""))
+                await self._drain()
+            else:
+                keep_alive = await self._stream(exchange, response, keep_alive)
         except BaseException:  # cancelled as the client has gone, or a bug of the handler's: nothing can follow
             self._abort()
             raise
         self._finish(exchange, keep_alive)
 
-    async def _respond(self, exchange: _Exchange) -> bool:
-        """Runs the handler and sends what it answers; whether the connection can go on after it."""
-        response = await self._handler(exchange.request)
-        unasked = exchange.body.expects_continue and not exchange.body.ended  # whether it comes now, nobody can tell
-        keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping and not self._lost
-        self._limit_hops(response.hops or HOPS)
-        if isinstance(response.body, bytes):
-            self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
-                       + (response.body if exchange.request.method != "HEAD" else b""))
-            await self._drain()
-            return keep_alive
-        return await self._stream(exchange, response, keep_alive)
-
     def _limit_hops(self, hops: int) -> None:
         """How far what is sent from now on gets."""
-        if hops != self._hops and self._transport is not None:
+        if self._transport is not None:
             self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
             self._hops = hops
 

@@ -13,7 +13,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Credential, Identities
-from cloudlet.kernel.service import Need, Service
+from cloudlet.kernel.service import Front, Need, Service
 from cloudlet.wire import payload, s3_forms, sigv2, sigv4
 from cloudlet.wire.faults import Faults, InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
@@ -40,20 +40,18 @@ class Gateway:
         try:
             protocol = self.router.aim(request)                                            # 1 route
             exchange = Exchange(request, protocol.path(request), request_id, self.clock, self.clock.now())
-            response = await self._answer_in_front(protocol, exchange)
-            witness = protocol.service.witness  # S3's: access logs
+            front, witness = protocol.service.front, protocol.service.witness  # S3's: websites; access logs
+            response = await (self._answer(protocol, exchange, request) if front is None
+                              else self._answer_in_front(front, protocol, exchange))
             return response if witness is None else witness(self.store, exchange, response)
         except Exception as error:
             failure = _failure(error, protocol, request_id)
             return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
 
-    async def _answer_in_front(self, protocol: Protocol, exchange: Exchange) -> Response:
+    async def _answer_in_front(self, front: Front, protocol: Protocol, exchange: Exchange) -> Response:
         """What the service's front door answers, or an operation."""
-        front, answer = protocol.service.front, partial(self._answer, protocol, exchange)
-        if front is None:
-            return await answer(exchange.request)
         try:
-            return await front(self.store, exchange.request, exchange.path, answer)  # S3's: websites, other origins
+            return await front(self.store, exchange.request, exchange.path, partial(self._answer, protocol, exchange))
         except Exception as error:
             return self._failed(protocol, exchange, error)
 
@@ -193,7 +191,7 @@ def _failure(error: Exception, protocol: Protocol | None, request_id: str) -> Aw
     return InternalFailure()
 
 
-def _by_action(needs: tuple[Need, ...]) -> list[tuple[str, tuple[str, ...]]]:
+def _by_action(needs: list[Need]) -> list[tuple[str, tuple[str, ...]]]:
     if len(needs) == 1:
         return [(needs[0].action, (needs[0].resource,))]
     found: dict[str, tuple[str, ...]] = {}

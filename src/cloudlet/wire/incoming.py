@@ -34,7 +34,7 @@ class Incoming(Body):
     """A body as it arrives. Its reader's pace is the client's: beyond BUFFER_HIGH the socket is not read."""
 
     def __init__(self, source: Source, length: int | None, expects_continue: bool) -> None:
-        super().__init__(self._iterate(), length)
+        super().__init__(None, length)
         self._source, self.expects_continue = source, expects_continue
         self._parts: deque[bytes] = deque()
         self.buffered, self.ended, self.broken, self.unwanted = 0, False, False, False
@@ -83,7 +83,7 @@ class Incoming(Body):
         finally:
             self._waiter = None
 
-    async def _iterate(self) -> AsyncIterator[bytes]:
+    async def _pieces(self) -> AsyncIterator[bytes]:
         while True:
             while self._parts:
                 yield self._take()
@@ -92,9 +92,6 @@ class Incoming(Body):
             await self._wait()
         if self.broken:
             raise BodyTruncated
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._iterate()
 
     async def pour(self, take: Take) -> int:
         """See Body: what is still to come goes from the socket to `take` in one thread, where that is possible."""
@@ -125,7 +122,7 @@ class Incoming(Body):
                 raise BodyTooLarge(limit)
             return data
         parts, size = [], 0
-        async for chunk in self._iterate():
+        async for chunk in self:
             size += len(chunk)
             if size > limit:
                 raise BodyTooLarge(limit)

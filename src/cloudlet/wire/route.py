@@ -105,24 +105,23 @@ class Router:
     async def find(self, protocol: Protocol, request: Request) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
         request = protocol.meant(request)
-        raw = await _read(protocol, request) if protocol.routes_by_body else b""
+        raw = body = b""
         try:
-            located = protocol.locate(request, _inflated(raw, protocol, request))
+            if protocol.routes_by_body:
+                raw = await request.body.read(protocol.limit)
+                body = _inflated(raw, protocol, request)
+            located = protocol.locate(request, body)
             operation = _operation(protocol, located.name, request)
             if operation.model.has_streaming_input:
                 return Target(protocol, operation, Message(request, request.body, located.labels, located.parameters))
-            raw = raw if protocol.routes_by_body else await _read(protocol, request)
-            body = _inflated(raw, protocol, request)
+            if not protocol.routes_by_body:
+                raw = await request.body.read(protocol.limit)
+                body = _inflated(raw, protocol, request)
+        except (BodyTooLarge, BodyTruncated) as wrong:
+            raise body_fault(wrong, protocol) from None
         except Malformed as wrong:
             raise protocol.faults.malformed(str(wrong)) from None
         return Target(protocol, operation, Message(request, body, located.labels, located.parameters, raw))
-
-
-async def _read(protocol: Protocol, request: Request) -> bytes:
-    try:
-        return await request.body.read(protocol.limit)
-    except (BodyTooLarge, BodyTruncated) as wrong:
-        raise body_fault(wrong, protocol) from None
 
 
 def _inflated(raw: bytes, protocol: Protocol, request: Request) -> bytes:
