@@ -144,8 +144,11 @@ def front(plane: ControlPlane, admin: Admin) -> Handler:
             answer = await admin.handle(request)
             if answer is not None:
                 return answer
-        if not _is_signed(request) and (answer := await sns.page(admin.store, request)) is not None:
-            return answer
+        if not _is_signed(request):
+            found = await sns.page(admin.store, request)
+            if isinstance(found, Response):
+                return found
+            request = found
         return await plane.gateway.handle(request)
     return handle
 

