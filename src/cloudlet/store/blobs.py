@@ -303,15 +303,16 @@ class Blobs:
         return Reader(self, digest, file, size, start, length, crc64, sums)
 
     @contextmanager
-    def hold(self, digest: str) -> Iterator[None]:
-        """Keeps `discard` off a name while it is published and until a record wants it."""
-        self._held[digest] += 1
+    def hold(self, *digests: str) -> Iterator[None]:
+        """Keeps `discard` off names while they are published and until a record wants them, or while they are read."""
+        self._held.update(digests)
         try:
             yield
         finally:
-            self._held[digest] -= 1
-            if not self._held[digest]:
-                del self._held[digest]
+            for digest in digests:
+                self._held[digest] -= 1
+                if not self._held[digest]:
+                    del self._held[digest]
 
     def held(self, digest: str) -> bool:
         """Whether somebody holds it."""

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from cloudlet.kernel.digests import digest_of
+from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Sendable
-from tests.services.s3.counter import Answer, Counter
+from cloudlet.services.s3 import reading, uploads
+from tests.services.s3.counter import Answer, Counter, body_of
 
 MIN = 5 << 20
 BIG = os.urandom(MIN)
@@ -390,6 +392,28 @@ def test_ten_thousand_parts(counter: Counter) -> None:
     assert head["content-range"] == f"bytes {MIN * 9_999}-{MIN * 10_000 - 1}/{MIN * 10_000}"
 
 
+@pytest.mark.parametrize(("count", "order"), [(1, ["completed", "another"]), (5000, ["another", "completed"])])
+def test_a_long_document_is_read_in_a_turn_of_its_own(counter: Counter, monkeypatch: pytest.MonkeyPatch, count: int,
+                                                      order: list[str]) -> None:
+    happened, find = [], uploads.find
+
+    def found(*arguments: Any) -> Any:
+        happened.append("completed")
+        return find(*arguments)
+
+    async def another() -> None:
+        happened.append("another")
+
+    async def both() -> None:
+        asked = document([(number + 1, hashlib.md5(b"").hexdigest()) for number in range(count)])
+        completion = counter.gateway.handle(counter.signed("POST", "/bkt/key", asked, uploadId=upload))
+        await asyncio.gather(completion, another())
+    upload = begin(counter)
+    monkeypatch.setattr(uploads, "find", found)
+    asyncio.run(both())
+    assert happened == order
+
+
 @pytest.mark.parametrize(("datas", "part"), [
     ((b"small",), None), ((b"",), None), ((BIG, b"end"), None), ((BIG, b"end"), "bytes=-2"), ((BIG, b""), "bytes=-2"),
     ((BIG, BIG), "bytes=9-9")])
@@ -411,3 +435,42 @@ def test_parts_reach_a_socket(counter: Counter, datas: tuple[bytes, ...], part: 
             got = pool.submit(stream.read, len(expected) + 4)
             asyncio.run(response.body.send_to(ours.fileno(), b"head"))
             assert got.result(10) == b"head" + expected
+
+
+@pytest.mark.parametrize("looked_at", [1, 100])
+def test_parts_are_read_though_their_object_goes_meanwhile(counter: Counter, monkeypatch: pytest.MonkeyPatch,
+                                                           looked_at: int) -> None:
+    monkeypatch.setattr(reading, "LOOKED_AT_MAX", looked_at)
+    upload = begin(counter)
+    complete(counter, upload, sent(counter, upload, BIG, BIG[::-1], b"end"))
+
+    async def read() -> bytes:
+        response = await counter.gateway.handle(counter.signed("GET", "/bkt/key"))
+        await counter.gateway.handle(counter.signed("DELETE", "/bkt/key"))
+        await counter.collector.files("files")
+        assert counter.rows("s3_part") == counter.rows("s3_content") == 0
+        return await body_of(response)
+    assert asyncio.run(read()) == BIG + BIG[::-1] + b"end"
+    counter.work()
+    assert counter.files() == []
+
+
+@pytest.mark.parametrize(("looked_at", "harm", "begins"), [
+    (1, "a file is gone", True), (2, "a file is gone", False), (1, "a content is rotten", False)])
+def test_what_is_known_to_be_lost_of_many_parts_is_said_before_the_answer_begins(
+        counter: Counter, monkeypatch: pytest.MonkeyPatch, looked_at: int, harm: str, begins: bool) -> None:
+    monkeypatch.setattr(reading, "LOOKED_AT_MAX", looked_at)
+    upload = begin(counter)
+    complete(counter, upload, sent(counter, upload, BIG, BIG[::-1], b"end"))
+    with counter.store.tx() as tx:
+        ((content, file),) = tx.execute("select c.id, c.file from s3_part p join s3_content c on c.id=p.content"
+                                        " where p.number=2").fetchall()
+        if harm == "a content is rotten":
+            tx.execute("update s3_content set rotten=1 where id=?", (content,))
+        else:
+            counter.blobs.discard(file)
+    response = asyncio.run(counter.gateway.handle(counter.signed("GET", "/bkt/key")))
+    assert response.status == (200 if begins else 500)
+    if begins:
+        with pytest.raises(AwsError):
+            asyncio.run(body_of(response))

@@ -17,6 +17,8 @@ from cloudlet.services.s3.service import InvalidRequest
 DEFAULT = CRC64  # of what was put without one
 COMPOSITE, FULL_OBJECT = "COMPOSITE", "FULL_OBJECT"
 MEMBERS = {name: f"Checksum{name.upper()}" for name in ALGORITHMS}  # in requests and answers
+_NAMES = {member: name for name, member in MEMBERS.items()}
+_LENGTHS = {name: len(digest_of(name, b"")) for name in ALGORITHMS}
 TYPES = {name: (FULL_OBJECT,) if name == DEFAULT else (COMPOSITE, FULL_OBJECT) if name in COMBINE else (COMPOSITE,)
          for name in ALGORITHMS}  # that a multipart upload may have, its default first
 
@@ -50,7 +52,7 @@ def listed(about: About) -> str:
 
 def said(request: Mapping[str, Any]) -> dict[str, str]:
     """The checksums that a request's members (of CompleteMultipartUpload, of one of its parts) have, by algorithm."""
-    return {name: request[member] for name, member in MEMBERS.items() if member in request}
+    return {_NAMES[member]: value for member, value in request.items() if member in _NAMES}
 
 
 def is_one(algorithm: str, value: str) -> bool:
@@ -59,7 +61,7 @@ def is_one(algorithm: str, value: str) -> bool:
         found = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return len(found) == len(digest_of(algorithm, b""))
+    return len(found) == _LENGTHS[algorithm]
 
 
 def multipart_choice(algorithm: str | None, kind: str | None) -> tuple[str, str]:
@@ -83,15 +85,15 @@ def multipart_choice(algorithm: str | None, kind: str | None) -> tuple[str, str]
     return name, kind or TYPES[name][0]
 
 
-def of_parts(algorithm: str, kind: str, parts: Sequence[tuple[str, int]]) -> str:
+def of_parts(algorithm: str, kind: str, parts: Sequence[tuple[bytes, int]]) -> str:
     """The checksum of what parts (checksum, size) make together, of the one type or the other."""
     if kind == FULL_OBJECT:
         return text(_combined(algorithm, parts))
-    return f"{text(digest_of(algorithm, b''.join(base64.b64decode(value) for value, size in parts)))}-{len(parts)}"
+    return f"{text(digest_of(algorithm, b''.join([value for value, size in parts])))}-{len(parts)}"
 
 
-def _combined(algorithm: str, parts: Iterable[tuple[str, int]]) -> bytes:
-    combine, whole, length = COMBINE[algorithm], 0, len(digest_of(algorithm, b""))
+def _combined(algorithm: str, parts: Iterable[tuple[bytes, int]]) -> bytes:
+    combine, whole = COMBINE[algorithm], 0
     for value, size in parts:
-        whole = combine(whole, int.from_bytes(base64.b64decode(value), "big"), size)
-    return whole.to_bytes(length, "big")
+        whole = combine(whole, int.from_bytes(value, "big"), size)
+    return whole.to_bytes(_LENGTHS[algorithm], "big")

@@ -1,10 +1,11 @@
 """Reading the bytes of objects: all of them or a range, from one content or from the parts of an upload."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, islice
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.ciphers import CipherContext
 
@@ -18,7 +19,9 @@ from cloudlet.services.s3.versions import Version
 from cloudlet.store.blobs import BlobMissing, Blobs, Reader
 from cloudlet.store.db import Tx
 
-LOOKED_AT_MAX = 1000  # files of an answer that are looked at before it begins
+LOOKED_AT_MAX = 100  # files of an answer that are looked at before it begins
+_CONTENT = "c.id, c.size, c.body, c.file, c.crc64, c.nonce, c.rotten"
+_Row = tuple[Any, ...]  # where a content begins in the object, and the columns above
 
 log = logging.getLogger(__name__)
 
@@ -32,27 +35,43 @@ def read(tx: Tx, version: Version, part: Range | None = None,
     """
     start, end = (0, version.size) if part is None else (part.start, part.start + part.length)
     if version.content is not None:
-        row = tx.execute("select id, size, body, file, crc64, nonce, rotten from s3_content where id=?",
-                         (version.content,)).fetchone()
+        row = tx.execute(f"select 0, {_CONTENT} from s3_content c where id=?", (version.content,)).fetchone()
         if row is None:
             raise _lost(version.content, "it has no row")
-        piece = _piece(tx, row, start, end, key)
+        _check_known(row)
+        (piece,) = _pieces([row], start, end, key, _sums_of_ends(tx, [row], start, end))
         return piece if isinstance(piece, bytes) else piece.open(tx.blobs["s3"])
-    rows: list[Any] = tx.execute(
-        "select p.start, c.id, c.size, c.body, c.file, c.crc64, c.nonce, c.rotten from s3_part p join s3_content c"
-        " on c.id=p.content where p.upload=? and p.start<? and p.start+p.size>? order by p.start",
-        (version.upload, end, start)).fetchall()
-    spans = [(max(start - row[0], 0), min(end - row[0], row[2])) for row in rows]
-    if sum(last - first for first, last in spans) != end - start:
+    rows: list[_Row] = tx.execute(
+        f"select p.start, {_CONTENT} from s3_part p join s3_content c on c.id=p.content where p.upload=? and p.start<?"
+        " and p.start+p.size>? order by p.start", (version.upload, end, start)).fetchall()
+    if not _covers(rows, start, end):
         raise _lost(version.id, "some of its parts have none", of="version")
-    pieces = [_piece(tx, row[1:], first, last, key) for row, (first, last) in zip(rows, spans, strict=True)]
-    for piece in pieces[:LOOKED_AT_MAX]:
+    for row in rows:
+        _check_known(row)
+    pieces = _pieces(rows, start, end, key, _sums_of_ends(tx, rows, start, end))
+    files = [row[4] for row in rows if row[3] is None]
+    if not files:  # a last part, or nothing: no file that could be sent
+        return b"".join(cast(Iterator[bytes], pieces))
+    blobs, begun = tx.blobs["s3"], list(islice(pieces, LOOKED_AT_MAX))
+    for piece in begun:
         if isinstance(piece, _Piece):
-            piece.check(tx.blobs["s3"])
-    small = [piece for piece in pieces if isinstance(piece, bytes)]
-    if len(small) == len(pieces):  # a last part, or nothing: no file that could be sent
-        return b"".join(small)
-    return Joined(tx.blobs["s3"], pieces) if key is None else _Sequence(tx.blobs["s3"], pieces)
+            piece.check(blobs)
+    return (Joined if key is None else _Sequence)(blobs, files, chain(begun, pieces))
+
+
+def _covers(rows: list[_Row], start: int, end: int) -> bool:
+    """Whether contents, one after the other, have all bytes of a range."""
+    if not rows:
+        return start == end
+    before: int = start - rows[0][0]
+    after: int = rows[-1][0] + rows[-1][2] - end
+    return before >= 0 and after >= 0 and sum(row[2] for row in rows) == before + (end - start) + after
+
+
+def _sums_of_ends(tx: Tx, rows: list[_Row], start: int, end: int) -> dict[int, bytes | None]:
+    """The checksums of the blocks of those contents of which only a range is read: the first or the last."""
+    return {row[1]: contents.sums_of(tx, row[1], row[2], row[5]) for row in rows[:1] + rows[-1:]
+            if row[0] < start or row[0] + row[2] > end}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +103,27 @@ class _Piece:
         return reader if self.cipher is None else _Decrypted(reader, self.cipher)
 
 
-def _piece(tx: Tx, row: Any, start: int, end: int, key: CustomerKey | None) -> bytes | _Piece:
-    """A range of a content; `row` has its id, size, body, file, crc64, nonce, and whether it was found rotten."""
-    content, size, body, file, crc64, nonce, rotten = row
-    if rotten:
-        raise _lost(content, "it was found rotten")
-    cipher = key.cipher(nonce, start) if key is not None and nonce is not None else None
-    if body is None:
-        sums = contents.sums_of(tx, content, size, crc64) if end - start < size else None
-        return _Piece(content, file, size, start, end - start, crc64, sums, cipher)
-    if len(body) != size or digest_of(CRC64, body) != crc64:
-        raise _lost(content, "its checksum is another")
-    found: bytes = body if end - start == size else body[start:end]
-    return found if cipher is None else cipher.update(found)
+def _pieces(rows: Iterable[_Row], start: int, end: int, key: CustomerKey | None,
+            sums: Mapping[int, bytes | None]) -> "Iterator[bytes | _Piece]":
+    """A range of contents that come one after the other, made as they are needed: there may be thousands."""
+    for row in rows:
+        at, content, size, body, file, crc64, nonce, _ = row
+        first, last = max(start - at, 0), min(end - at, size)
+        cipher = key.cipher(nonce, first) if key is not None and nonce is not None else None
+        if body is None:
+            yield _Piece(content, file, size, first, last - first, crc64,
+                         sums[content] if last - first < size else None, cipher)
+            continue
+        if len(body) != size or digest_of(CRC64, body) != crc64:
+            raise _lost(content, "its checksum is another")
+        found: bytes = body if last - first == size else body[first:last]
+        yield found if cipher is None else cipher.update(found)
+
+
+def _check_known(row: _Row) -> None:
+    """Raises InternalError for a content that was found rotten."""
+    if row[7]:
+        raise _lost(row[1], "it was found rotten")
 
 
 def _lost(id: int, why: str, of: str = "content") -> Exception:
@@ -121,11 +148,9 @@ class _Sequence:
     """Pieces one after the other. Their files are kept until this has been read or is forgotten, but opened one by one,
     since there may be thousands of them."""
 
-    def __init__(self, blobs: Blobs, pieces: list[bytes | _Piece]) -> None:
+    def __init__(self, blobs: Blobs, files: list[str], pieces: Iterator[bytes | _Piece]) -> None:
         self._blobs, self._pieces, self._holds = blobs, pieces, ExitStack()
-        for piece in pieces:
-            if isinstance(piece, _Piece):
-                self._holds.enter_context(blobs.hold(piece.file))
+        self._holds.enter_context(blobs.hold(*files))
         self._chunks = _chunks(blobs, pieces)  # which does not know us, so that we go as soon as we are forgotten
 
     def __del__(self) -> None:
@@ -138,7 +163,7 @@ class _Sequence:
         return await anext(self._chunks)
 
 
-async def _chunks(blobs: Blobs, pieces: list[bytes | _Piece]) -> AsyncIterator[bytes]:
+async def _chunks(blobs: Blobs, pieces: Iterator[bytes | _Piece]) -> AsyncIterator[bytes]:
     for piece in pieces:
         if isinstance(piece, bytes):
             yield piece
