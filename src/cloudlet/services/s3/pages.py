@@ -5,10 +5,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/WebsiteEndpoints.html
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 from urllib.parse import quote, unquote
+
+from msgspec.structs import replace
 
 from cloudlet.kernel.http import Body, Handler, Request, Response
 from cloudlet.services.s3.records import Bucket
