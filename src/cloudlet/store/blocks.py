@@ -1,6 +1,6 @@
 """Checksums of the blocks of a file, by which any range of it can be verified without reading all of it."""
 
-from cloudlet.kernel.digests import ALGORITHMS, Bytes
+from cloudlet.kernel.digests import ALGORITHMS, COMBINE, Bytes
 from cloudlet.store.outgoing import WINDOW_BYTES, File, Rotten, digest
 
 BLOCK_BYTES = 256 << 10  # whole pages; what is read besides for a range of a few bytes
@@ -8,10 +8,12 @@ SUM_BYTES = 8
 
 
 class Sums:
-    """The CRC-64/NVME of each block of bytes that come one after the other."""
+    """The CRC-64/NVME of each block of bytes that come one after the other, and that of all, which follows from them.
+    """
 
     def __init__(self) -> None:
         self._done, self._running, self._left = bytearray(), ALGORITHMS["crc64nvme"](), BLOCK_BYTES
+        self._whole = 0
 
     def update(self, data: Bytes) -> None:
         """Takes more bytes."""
@@ -24,14 +26,16 @@ class Sums:
             if not self._left:
                 self._end()
 
-    def finish(self) -> bytes:
-        """All of them, one after the other; the last block may be shorter."""
+    def finish(self) -> tuple[bytes, bytes]:
+        """Those of the blocks, one after the other, and that of all bytes; the last block may be shorter."""
         if self._left < BLOCK_BYTES:
             self._end()
-        return bytes(self._done)
+        return bytes(self._done), self._whole.to_bytes(SUM_BYTES, "big")
 
     def _end(self) -> None:
-        self._done += self._running.digest()
+        block = self._running.digest()
+        self._done += block
+        self._whole = COMBINE["crc64nvme"](self._whole, int.from_bytes(block, "big"), BLOCK_BYTES - self._left)
         self._running, self._left = ALGORITHMS["crc64nvme"](), BLOCK_BYTES
 
 

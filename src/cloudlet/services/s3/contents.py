@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers import CipherContext
 
-from cloudlet.kernel.digests import ALGORITHMS, Digest, digest_of
+from cloudlet.kernel.digests import digest_of
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Body
 from cloudlet.services.s3.encryption import NONCE_BYTES, CustomerKey
@@ -65,11 +65,12 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
         raise _too_large(body.length)
     if store.blobs["s3"].is_full():  # the little that is left is for the database, to say what was deleted
         raise OutOfSpace
-    body.want("md5", CRC64, *wanted)
+    is_small = body.length is None or body.length <= INLINE_BYTES
+    body.want("md5", *wanted, *((CRC64,) if is_small or key is not None else ()))  # a file's follows from its blocks'
     nonce = None if key is None else bytes.fromhex(store.clock.token(2 * NONCE_BYTES))
     cipher = None if key is None or nonce is None else key.cipher(nonce)
     source: Body | AsyncIterator[bytes] = body
-    if body.length is None or body.length <= INLINE_BYTES:
+    if is_small:
         if body.length is not None:
             data = await body.read(INLINE_BYTES)
         else:
@@ -81,13 +82,13 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
             crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
             yield Received(len(kept), body.digests, body.checksum, crc64, nonce, kept, None)
             return
-    blobs, name, running = store.blobs["s3"], store.clock.token(32), ALGORITHMS[CRC64]()
+    blobs, name = store.blobs["s3"], store.clock.token(32)
     try:
         with blobs.hold(name):
-            kept_of = source if cipher is None else _encrypted(aiter(source), cipher, running)
-            size, sums = await _write(blobs, name, kept_of)
-            crc64 = body.digests[CRC64] if cipher is None else running.digest()
-            yield Received(size, body.digests, body.checksum, crc64, nonce, None, name, sums)
+            kept_of = source if cipher is None else _encrypted(aiter(source), cipher)
+            size, sums, crc64 = await _write(blobs, name, kept_of)
+            digests = {**body.digests, CRC64: crc64} if cipher is None else body.digests
+            yield Received(size, digests, body.checksum, crc64, nonce, None, name, sums)
     finally:
         with store.tx() as tx:
             if not is_known(tx, name):
@@ -108,22 +109,21 @@ async def _limited(first: bytes, second: bytes, pieces: AsyncIterator[bytes]) ->
         yield piece
 
 
-async def _encrypted(chunks: AsyncIterator[bytes], cipher: CipherContext, crc64: Digest) -> AsyncIterator[bytes]:
+async def _encrypted(chunks: AsyncIterator[bytes], cipher: CipherContext) -> AsyncIterator[bytes]:
     async for chunk in chunks:
-        kept = cipher.update(chunk)
-        crc64.update(kept)
-        yield kept
+        yield cipher.update(chunk)
 
 
-async def _write(blobs: Blobs, name: str, source: Body | AsyncIterator[bytes]) -> tuple[int, bytes]:
-    """Writes bytes to a file that survives a power cut; how many there were, and the checksums of its blocks."""
+async def _write(blobs: Blobs, name: str, source: Body | AsyncIterator[bytes]) -> tuple[int, bytes, bytes]:
+    """Writes bytes to a file that survives a power cut; how many there were, the checksums of its blocks and its own.
+    """
     upload = None
     try:
         upload = await blobs.begin(name)
         size = await upload.write(source)
         await upload.publish(name)
         assert upload.sums is not None
-        return size, upload.sums.finish()
+        return size, *upload.sums.finish()
     except BaseException as error:
         if upload is not None:
             await upload.discard()

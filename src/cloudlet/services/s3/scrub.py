@@ -91,7 +91,7 @@ class Scrubber:
                 tx.execute("update s3_content set scrubbed_ms=?, rotten=? where id=?",
                            (int(tx.now * 1000), int(bool(wrong)), content))
             if body is None and not wrong:
-                contents.keep_sums(tx, content, size, sums.finish())
+                contents.keep_sums(tx, content, size, sums.finish()[0])
             if bool(wrong) != bool(before[0]):
                 tx.enqueue(ROTTEN, str(content))
         return wrong
