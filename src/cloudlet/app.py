@@ -35,6 +35,7 @@ from cloudlet.kernel.errors import EngineError, Unavailable
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.kernel.site import Site
 from cloudlet.services import ec2, ec2instanceconnect, ecr, ecs, iam, logs, s3, secretsmanager, sns, sqs, ssm, sts
+from cloudlet.store import steadiness
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.db import Store
 from cloudlet.store.directory import DataDirectory
@@ -84,6 +85,7 @@ def assemble(store: Store, files: Files, clock: Clock, engines: Engines, site: S
     """Joins services, loops and gateway over one store."""
     for tables in TABLES:
         store.create_tables(tables)
+    steadiness.restore(store)
     s3.set_object_ownership(store, site)
     sqs.set_keeping_of_names(store, site)
     identities = iam.identities(site, SERVICES)

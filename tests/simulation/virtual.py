@@ -63,7 +63,7 @@ class VirtualClock:
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(f"tokens {seed}")
-        self.offset = 0.0
+        self.offset = self.ahead = 0.0
 
     def now(self) -> float:
         """Virtual seconds since the epoch."""

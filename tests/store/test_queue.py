@@ -11,7 +11,7 @@ from tests.simulation.virtual import EPOCH
 
 
 class Clock:
-    time = EPOCH
+    time, ahead = EPOCH, 0.0
 
     def now(self) -> float:
         return self.time
@@ -115,7 +115,9 @@ def test_due_skips_the_busy_and_says_when_to_look_again(store: Store) -> None:
     assert queue.due(store, {*busy, ("k", "later")}, 9)[1] is None
 
 
-def test_shift(store: Store) -> None:
+def test_a_clock_that_was_set_back_delays_nothing(store: Store, clock: Clock) -> None:
     ask(store, "a", 10)
-    queue.shift(store, -100)
-    assert only(store).due == EPOCH - 90
+    clock.time, clock.ahead = clock.time - 100, 100.0
+    assert only(store).due == EPOCH - 90 and queue.due(store, set(), 1) == ([], EPOCH + 10)
+    clock.time += 11
+    assert [work.key for work in queue.due(store, set(), 1)[0]] == ["a"]

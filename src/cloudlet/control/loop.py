@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from cloudlet.control.outcome import Again, Broken, Done, Outcome
 from cloudlet.kernel.clock import Clock
 from cloudlet.kernel.errors import AwsError, EngineError, Refused
-from cloudlet.store import queue
+from cloudlet.store import queue, steadiness
 from cloudlet.store.db import Store
 from cloudlet.store.queue import Work
 
@@ -25,14 +25,14 @@ STORE_RETRY_S = 1.0  # how long a key rests whose outcome could not be written
 class Loop:
     """Runs the reconciler of each kind on the keys that are due; at most `limit` steps at once.
 
-    `busy` holds the steps under way. Where the wall clock is set back, what waits is moved along with it.
+    `busy` holds the steps under way. It also sees to it that nothing waits longer where the wall clock is set back.
     """
 
     def __init__(self, store: Store, clock: Clock, reconcilers: Mapping[str, Reconcile], limit: int = 64) -> None:
         self.store, self.clock, self.reconcilers, self.limit = store, clock, reconcilers, limit
         self.busy: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._last = 0.0
+        self._last = self._noted = 0.0
         self._mute = False  # outcomes cannot be written, and the log says so already
         store.on_work = self._wake.set
 
@@ -55,15 +55,26 @@ class Loop:
 
     def _start_due(self) -> float:
         """Starts what is due; the seconds until the next is."""
-        now = self.clock.now()
-        if now < self._last - 1:
-            log.warning("the clock went back by %.0f s", self._last - now)
-            queue.shift(self.store, now - self._last)
-        self._last = now
+        self._follow_clock()
         found, next_due = queue.due(self.store, self.busy, self.limit - len(self.busy))
         for work in found:
             self.busy[work.kind, work.key] = asyncio.ensure_future(self._step(work))
-        return IDLE_S if next_due is None else min(IDLE_S, max(0.0, next_due - now))
+        late = self.clock.now() + self.clock.ahead
+        return IDLE_S if next_due is None else min(IDLE_S, max(0.0, next_due - late))
+
+    def _follow_clock(self) -> None:
+        """Between two looks at it there are at most some seconds more than IDLE_S."""
+        now = self.clock.now()
+        last, self._last = self._last or now, now
+        if now < last - 1:
+            log.warning("the clock went back by %.0f s", last - now)
+            steadiness.follow(self.store, now - last)
+            self._noted = now
+        elif self.clock.ahead and now > last + 2 * IDLE_S:
+            steadiness.follow(self.store, now - last - IDLE_S)
+        elif self.clock.ahead and now > self._noted + steadiness.NOTED_EVERY_S:
+            steadiness.follow(self.store, 0.0)
+            self._noted = now
 
     async def _step(self, work: Work) -> None:
         try:

@@ -9,7 +9,10 @@ RANDOM_BYTES = 256  # drawn at a time
 
 
 class Clock(Protocol):
-    """Time in seconds since the epoch, sleep, and tokens that nobody can guess."""
+    """Time in seconds since the epoch, sleep, and tokens that nobody can guess. `ahead`: how much later it is for what
+    waits, since somebody set this clock back (see `store.steadiness`)."""
+
+    ahead: float
 
     def now(self) -> float:
         """Seconds since the epoch (UTC)."""
@@ -32,6 +35,7 @@ def as_uuid(digits: str) -> str:
 class SystemClock:
     """The real one."""
 
+    ahead = 0.0
     _random = ""  # digits that nobody has had yet
 
     def now(self) -> float:

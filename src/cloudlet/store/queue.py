@@ -31,9 +31,10 @@ class BrokenWork:
 
 
 def waiting(store: Store, limit: int) -> list[Work]:
-    """The next questions, earliest first."""
+    """The next questions, earliest first; `due` by the wall clock."""
     with store.tx() as tx:
-        rows = tx.execute("select kind, key, due, asked, attempts, why from work order by due limit ?", (limit,))
+        rows = tx.execute("select kind, key, due-?, asked, attempts, why from work order by due limit ?",
+                          (tx.clock.ahead, limit))
         return [Work(*row) for row in rows]
 
 
@@ -47,7 +48,7 @@ def due(store: Store, busy: Container[tuple[str, str]], room: int) -> tuple[list
                 continue
             if len(found) == room:
                 break
-            if row[2] > tx.now:
+            if row[2] > tx.steady:
                 return found, row[2]
             found.append(Work(*row))
     return found, None
@@ -86,13 +87,7 @@ def fail(store: Store, work: Work, why: str) -> None:
     _again(store, work, delay, BACKOFF_MIN_S, work.attempts + 1, why)
 
 
-def shift(store: Store, seconds: float) -> None:
-    """Moves every question by that much: somebody set the clock."""
-    with store.tx() as tx:
-        tx.execute("update work set due=due+?", (seconds,))
-
-
 def _again(store: Store, work: Work, after: float, after_if_asked: float, attempts: int, why: str) -> None:
     with store.tx() as tx:
         tx.execute("update work set due=case when asked=? then ? else ? end, attempts=?, why=? where kind=? and key=?",
-                   (work.asked, tx.now + after, tx.now + after_if_asked, attempts, why, work.kind, work.key))
+                   (work.asked, tx.steady + after, tx.steady + after_if_asked, attempts, why, work.kind, work.key))

@@ -85,6 +85,11 @@ class Tx(AbstractContextManager["Tx"]):
             tell()
 
     @property
+    def steady(self) -> float:
+        """`now`, as if nobody had ever set the clock back: for when something is due, see `store.steadiness`."""
+        return self.now + self.clock.ahead
+
+    @property
     def seal(self) -> Seal:
         """See Tx."""
         return self._owner.seal
@@ -244,7 +249,7 @@ class Tx(AbstractContextManager["Tx"]):
         self._write()
         self._db.execute(
             "insert into work values (?,?,?,1,0,'') on conflict (kind, key) do update set"
-            " due=min(due, excluded.due), asked=asked+1", (kind, key, self.now + after))
+            " due=min(due, excluded.due), asked=asked+1", (kind, key, self.steady + after))
         self.woke = True
 
     def enqueue_all(self, over_s: float = 0.0) -> None:
@@ -254,7 +259,7 @@ class Tx(AbstractContextManager["Tx"]):
             self._db.execute(
                 "insert into work select kind, key, ? + ? * row_number() over (order by key) / count(*) over (),"
                 " 1, 0, '' from record where kind=? on conflict (kind, key) do update set"
-                " due=min(due, excluded.due), asked=asked+1", (self.now, over_s, kind))
+                " due=min(due, excluded.due), asked=asked+1", (self.steady, over_s, kind))
         self.woke = True
 
     def clear(self) -> None:
@@ -263,7 +268,7 @@ class Tx(AbstractContextManager["Tx"]):
         given by `autoincrement` or `rising` are not given again, since work and customers may still name them."""
         self.enqueue_all()
         self._session.known.clear()
-        self._db.execute("update work set due=min(due,?), asked=asked+1", (self.now,))
+        self._db.execute("update work set due=min(due,?), asked=asked+1", (self.steady,))
         lasting = [_kind(cls) for cls in kinds() if cls.LASTING]  # type: ignore[attr-defined]
         spared = f"where kind not in ({', '.join('?' * len(lasting))})"
         for (table,) in self._db.execute("select name from sqlite_schema where type='table'"

@@ -12,6 +12,7 @@ from cloudlet.kernel.http import Request
 from cloudlet.services.sns import delivery_policies, pending, sns
 from cloudlet.services.sns.deliveries import LANES
 from cloudlet.services.sns.records import Subscription, Topic
+from cloudlet.store import steadiness
 from tests.services.desk import ACCOUNT, root
 from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
 from tests.services.sns.post import URL, Post, said, waiting
@@ -257,3 +258,22 @@ def test_a_topic_may_forbid_other_policies() -> None:
     own = Subscription(f"{topic.key}/s", "", "", "http", URL, attributes={
         "DeliveryPolicy": '{"healthyRetryPolicy": {"numRetries": 9}}'})
     assert delivery_policies.delays_s(topic, own) == [20.0] and delivery_policies.pause_s(topic, own) == 0.25
+
+
+def test_a_clock_that_is_set_back_delays_nobody(post: Post) -> None:
+    post.subscribed()
+    server = post.server(URL, 500)
+    for text in ("tried", "new"):
+        post.room.publish("t", text)
+        post.during()
+    assert len(server.got) == 2  # of which the first failed, and is tried again in 20 seconds
+    post.room.publish("t", "waits")
+    post.room.clock.time -= 7200
+    steadiness.follow(post.room.store, -7200)
+    post.later(0)
+    post.room.publish("t", "then")
+    post.later(0)
+    post.later(19)
+    assert [json.loads(body)["Message"] for _, body in server.got] == ["tried", "new", "waits", "then"]
+    post.later(1)
+    assert json.loads(server.got[4][1])["Message"] == "tried" and waiting(post) == 0

@@ -123,7 +123,7 @@ class Deliveries:
             for lane, room in LANES.items():
                 keys, later = pending.turns(tx, lane, self._busy, room - at_work[lane])
                 found += [(key, lane) for key in keys]
-                delay = delay if later is None else min(delay, later - tx.now)
+                delay = delay if later is None else min(delay, later - tx.steady)
         for key, lane in found:
             task = asyncio.ensure_future(self._serve(key))
             self._busy[key] = lane, task

@@ -15,7 +15,7 @@ def find_duplicate(tx: Tx, topic: str, token: str) -> tuple[str, str] | None:
     """The message id and the sequence number of what was published under that token."""
     row: tuple[str, str] | None = tx.execute(
         "select message_id, sequence from sns_dedup where topic=? and token=? and until>?",
-        (topic, token, tx.now)).fetchone()
+        (topic, token, tx.steady)).fetchone()
     return row
 
 
@@ -27,10 +27,10 @@ def remember(tx: Tx, topic: str, token: str, message_id: str) -> str:
                (topic, number))
     sequence = f"{10 ** 19 + number}"
     tx.execute("delete from sns_dedup where (topic, token) in (select topic, token from sns_dedup where topic=?"
-               " and until<=? limit ?)", (topic, tx.now, FORGOTTEN_AT_ONCE))
+               " and until<=? limit ?)", (topic, tx.steady, FORGOTTEN_AT_ONCE))
     tx.execute("insert into sns_dedup values (?,?,?,?,?) on conflict (topic, token) do update set"
                " message_id=excluded.message_id, sequence=excluded.sequence, until=excluded.until",
-               (topic, token, message_id, sequence, tx.now + INTERVAL_S))
+               (topic, token, message_id, sequence, tx.steady + INTERVAL_S))
     return sequence
 
 

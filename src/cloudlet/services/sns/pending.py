@@ -40,10 +40,10 @@ def add(tx: Tx, subscription: Subscription, kind: str, message_id: str, request_
     """It is to be delivered, now."""
     tx.execute("insert into sns_pending (subscription, due, attempts, at, kind, raw, message_id, request_id, body)"
                " values (?,?,0,?,?,?,?,?,?)",
-               (subscription.key, tx.now, tx.now, kind, raw, message_id, request_id, body))
+               (subscription.key, tx.steady, tx.now, kind, raw, message_id, request_id, body))
     tx.execute("insert into sns_lane (subscription, lane, due) values (?,?,?) on conflict (subscription) do update set"
                " due=max(pause_until, min(due, excluded.due))",
-               (subscription.key, lane_of(subscription, answers=kind == "Notification"), tx.now))
+               (subscription.key, lane_of(subscription, answers=kind == "Notification"), tx.steady))
     news = tx.news
     tx.after.append(lambda: news.tell(NEWS))
 
@@ -55,7 +55,7 @@ def turns(tx: Tx, lane: str, busy: Container[str], room: int) -> tuple[list[str]
     if not room:
         return [], None
     for key, due in tx.execute("select subscription, due from sns_lane where lane=? order by due", (lane,)):
-        if float(due) > tx.now:
+        if float(due) > tx.steady:
             return found, float(due)
         if str(key) in busy:
             continue
@@ -69,13 +69,13 @@ def first(tx: Tx, subscription: str, limit: int) -> list[Delivery]:
     """Those that are due and have waited longest."""
     rows: list[Any] = tx.execute("select id, attempts, at, kind, raw, message_id, request_id, body from sns_pending"
                                  " where subscription=? and due<=? order by due, id limit ?",
-                                 (subscription, tx.now, limit)).fetchall()
+                                 (subscription, tx.steady, limit)).fetchall()
     return [Delivery(*row) for row in rows]
 
 
 def postpone(tx: Tx, delivery: Delivery, seconds: float) -> None:
     """It was tried in vain, and is to be tried again."""
-    tx.execute("update sns_pending set due=?, attempts=attempts+1 where id=?", (tx.now + seconds, delivery.id))
+    tx.execute("update sns_pending set due=?, attempts=attempts+1 where id=?", (tx.steady + seconds, delivery.id))
 
 
 def remove(tx: Tx, delivery: Delivery) -> None:
@@ -91,7 +91,7 @@ def settle(tx: Tx, subscription: str, lane: str, pause_s: float = 0.0) -> None:
         tx.execute("delete from sns_lane where subscription=?", (subscription,))
     else:
         tx.execute("update sns_lane set lane=?, due=?, pause_until=? where subscription=?",
-                   (lane, max(row[0] or 0.0, tx.now + pause_s), tx.now + pause_s, subscription))
+                   (lane, max(row[0] or 0.0, tx.steady + pause_s), tx.steady + pause_s, subscription))
 
 
 def forget(tx: Tx, subscription: str) -> None:

@@ -79,8 +79,8 @@ def _row(tx: Tx, sql: str, *values: object) -> Any:
 
 
 def now_ms(tx: Tx) -> int:
-    """The transaction's time in milliseconds since the epoch."""
-    return int(tx.now * 1000)
+    """The transaction's time, which does not go back, in milliseconds since the epoch."""
+    return int(tx.steady * 1000)
 
 
 def new_store(tx: Tx) -> int:
@@ -315,7 +315,7 @@ def next_in(tx: Tx, queue: Queue) -> float | None:
     at_ms = _row(tx, f"select min({column}) from {table} where store=?", queue.store)[0]
     if queue.fair:
         at_ms = min((at for at in (at_ms, tenants.next_ms(tx, queue.store)) if at is not None), default=None)
-    return None if at_ms is None else max(0.0, at_ms / 1000 - tx.now)
+    return None if at_ms is None else max(0.0, at_ms / 1000 - tx.steady)
 
 
 def arouse(tx: Tx, queue: Queue) -> None:

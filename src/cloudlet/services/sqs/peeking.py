@@ -111,7 +111,7 @@ def _found(tx: Tx, queue: Queue, invisible: bool, delayed: bool) -> list[dict[st
     shown = []
     for number, visible_ms, receives, first_ms, sent_ms in rows[:SHOWN]:
         message = messages.whole(tx, number, sent_ms, first_ms, receives)
-        found = receiving.view(queue, message, frozenset(receiving.SYSTEM), ("All",))
+        found = receiving.view(queue, message, frozenset(receiving.SYSTEM), ("All",), tx.clock.ahead)
         del found["ReceiptHandle"]  # nobody received it
         found["Attributes"] |= {"IsVisible": "true" if visible_ms <= now or not receives else "false",
                                 "IsDelayed": "true" if visible_ms > now and not receives else "false"}

@@ -42,11 +42,14 @@ async def receive_message(call: Call, store: Store, request: Input) -> Output:
             alarm_s = messages.next_in(tx, queue) if left_s > 0 and not taken else None
         if taken or left_s <= 0:
             break
-        await store.news.wait(messages.topic(queue), left_s, None if alarm_s is None else max(alarm_s, ALARM_S_MIN))
+        if not await store.news.wait(messages.topic(queue), left_s,
+                                     None if alarm_s is None else max(alarm_s, ALARM_S_MIN)):
+            deadline = 0.0  # that was all the time, whatever became of the clock: one last look
     if not taken:
         return {}
     await store.flush(tx)
-    return {"Messages": [view(queue, message, names, request.get("MessageAttributeNames") or ()) for message in taken]}
+    return {"Messages": [view(queue, message, names, request.get("MessageAttributeNames") or (), store.clock.ahead)
+                         for message in taken]}
 
 
 def _take(tx: Tx, queue: Queue, request: Input, waits: bool) -> list[Message]:
@@ -107,13 +110,14 @@ def _system_names(request: Input) -> frozenset[str]:
     return frozenset(asked)
 
 
-def view(queue: Queue, message: Message, names: frozenset[str], attribute_names: Sequence[str]) -> dict[str, Any]:
-    """A message as it is answered."""
+def view(queue: Queue, message: Message, names: frozenset[str], attribute_names: Sequence[str],
+         ahead_s: float) -> dict[str, Any]:
+    """A message as it is answered; its times are so much ahead of the wall clock."""
     shown: dict[str, Any] = {
         "MessageId": message.message_id, "ReceiptHandle": receipts.issue(queue, message.id, message.receives),
         "MD5OfBody": contents.md5_of(message.body), "Body": message.body}
     if names:
-        known = _system_attributes(queue, message)
+        known = _system_attributes(queue, message, int(ahead_s * 1000))
         chosen = {name: known[name] for name in SYSTEM if name in names and known.get(name)}
         if chosen:
             shown["Attributes"] = chosen
@@ -124,12 +128,12 @@ def view(queue: Queue, message: Message, names: frozenset[str], attribute_names:
     return shown
 
 
-def _system_attributes(queue: Queue, message: Message) -> dict[str, str]:
+def _system_attributes(queue: Queue, message: Message, ahead_ms: int) -> dict[str, str]:
     about = message.about
     return {
-        "SenderId": about.sender, "SentTimestamp": str(message.sent_ms),
+        "SenderId": about.sender, "SentTimestamp": str(message.sent_ms - ahead_ms),
         "ApproximateReceiveCount": str(about.receives + message.receives),  # "across all queues"
-        "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
+        "ApproximateFirstReceiveTimestamp": str(message.first_received_ms and message.first_received_ms - ahead_ms),
         "SequenceNumber": fifo.sequence(message.id) if queue.fifo else "", "MessageDeduplicationId": about.token,
         "MessageGroupId": about.group, "AWSTraceHeader": about.trace, "DeadLetterQueueSourceArn": about.source}
 
