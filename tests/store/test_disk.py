@@ -21,17 +21,24 @@ def file(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
+async def synced(keeper: Disk, descriptor: int) -> None:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def told(error: OSError | None) -> None:
+        done.set_exception(error) if error else done.set_result(None)
+    keeper.sync(descriptor, told)
+    assert not done.done(), "nobody has looked yet"
+    await done
+
+
 def test_the_kernel_syncs(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_sync", lambda descriptor: pytest.fail("a thread did"))
     keeper = Disk()
 
     async def main() -> None:
         for _ in range(3):
-            done = keeper.sync(file)
-            assert not done.done(), "nobody has looked yet"
-            await done
-        keeper.sync(file).cancel()
-        await keeper.sync(file)
+            await synced(keeper, file)
+        await asyncio.gather(*(synced(keeper, file) for _ in range(REQUESTS)))
     for run in (asyncio.run, uvloop.run):  # the store outlives loops in tests only
         run(main())
 
@@ -44,7 +51,7 @@ def test_a_thread_syncs_where_the_kernel_does_not(file: int, monkeypatch: pytest
     async def main(count: int) -> None:
         before = len(os.listdir("/proc/self/fd"))
         keeper = Disk()
-        await asyncio.gather(*(keeper.sync(file) for _ in range(count)))
+        await asyncio.gather(*(synced(keeper, file) for _ in range(count)))
         assert len(os.listdir("/proc/self/fd")) <= before + 2  # the kernel's and the loop's own
     asyncio.run(main(REQUESTS * 100))
     some = len(threads)
@@ -59,20 +66,14 @@ def test_what_cannot_be_synced_is_told(by_kernel: bool, monkeypatch: pytest.Monk
     if not by_kernel:
         monkeypatch.setattr(disk, "_open_context", lambda loop: None)
     reader, writer = os.pipe()
-
-    async def main() -> None:
-        with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
-            await Disk().sync(writer)
-    asyncio.run(main())
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        asyncio.run(synced(Disk(), writer))
     os.close(reader)
     os.close(writer)
 
 
 def test_an_error_of_the_kernel_has_its_number() -> None:
-    async def main() -> None:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        disk._end(done, (1 << 64) - errno.EIO)
-        with pytest.raises(OSError, match=os.strerror(errno.EIO)) as caught:
-            await done
-        assert caught.value.errno == errno.EIO
-    asyncio.run(main())
+    told: list[OSError | None] = []
+    disk._end(told.append, (1 << 64) - errno.EIO)
+    disk._end(told.append, 0)
+    assert [error and error.errno for error in told] == [errno.EIO, None]

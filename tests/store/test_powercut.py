@@ -53,9 +53,7 @@ def test_what_was_flushed_survives(tmp_path: Path) -> None:
 
 
 def test_what_was_not_flushed_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def forgotten(store: Store) -> None:
-        pass
-    monkeypatch.setattr(Store, "_sync", forgotten)
+    monkeypatch.setattr(Store, "_sync", lambda store, told: told(None))
     recorder, first = live(tmp_path / "data")
     with pytest.raises(AssertionError, match="what was flushed is lost"):
         check(recorder, first, tmp_path)

@@ -49,9 +49,9 @@ def test_many_share_one_commit_and_one_sync(store: Store, monkeypatch: pytest.Mo
     told: list[Any] = []
     sync = store._flusher._sync
 
-    async def synced() -> None:
+    def synced(end: Any) -> None:
         told.append(on_disk(store))
-        await sync()
+        sync(end)
     monkeypatch.setattr(store._flusher, "_sync", synced)
 
     async def request(name: str) -> None:
@@ -70,8 +70,9 @@ def test_many_share_one_commit_and_one_sync(store: Store, monkeypatch: pytest.Mo
 def test_who_is_told_may_share_the_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[list[str]] = []
 
-    async def synced() -> None:
+    def synced(told: Any) -> None:
         syncs.append(on_disk(store))
+        told(None)
     monkeypatch.setattr(store._flusher, "_sync", synced)
 
     async def answer() -> None:
@@ -138,8 +139,9 @@ def test_who_only_reads_leaves_nothing_open(store: Store) -> None:
 def test_a_sync_is_spared_where_nothing_was_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[bool] = []
 
-    async def synced() -> None:
+    def synced(told: Any) -> None:
         syncs.append(True)
+        told(None)
     monkeypatch.setattr(store._flusher, "_sync", synced)
     asyncio.run(store.flush())
     assert syncs, "nobody knows what was before"
@@ -181,8 +183,8 @@ class Broken:
 
 
 def test_a_sync_that_fails_is_told_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sync() -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    def sync(told: Any) -> None:
+        told(OSError(errno.EIO, "Input/output error"))
     monkeypatch.setattr(store._flusher, "_sync", sync)
     with pytest.raises(OSError, match="Input/output"):
         asyncio.run(store.flush(put(store, "a")))

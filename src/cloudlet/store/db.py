@@ -15,7 +15,7 @@ from cloudlet.store import schema, space
 from cloudlet.store.blobs import Blobs
 from cloudlet.store.directory import Unusable
 from cloudlet.store.disk import Disk
-from cloudlet.store.flush import Flusher
+from cloudlet.store.flush import Flusher, Told
 from cloudlet.store.news import News
 from cloudlet.store.schema import NewerFormat as NewerFormat
 from cloudlet.store.sealing import Seal
@@ -122,14 +122,13 @@ class Store:
         if tx is not None:
             tx.group.check()
 
-    async def _sync(self) -> None:
+    def _sync(self, told: Told) -> None:
         # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
         descriptor = os.open(self.path + "-wal", os.O_RDONLY)
         try:
-            done = self._disk.sync(descriptor)
+            self._disk.sync(descriptor, told)
         finally:
             os.close(descriptor)
-        await done
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log, of which the file may be longer."""

@@ -7,6 +7,8 @@ from functools import partial
 
 from caio import linux_aio
 
+from cloudlet.store.flush import Told
+
 REQUESTS = 16  # that the kernel may have at a time
 _REFUSALS = (OSError, OverflowError, SystemError, ValueError)  # of caio: none left, or not of such a file
 
@@ -22,20 +24,20 @@ class Disk:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: linux_aio.Context | None = None
 
-    def sync(self, descriptor: int) -> asyncio.Future[None]:
-        """Is done when what was written to the file before would survive a power cut, or fails with OSError. The file
-        may be closed meanwhile."""
+    def sync(self, descriptor: int, told: Told) -> None:
+        """Calls `told` in the event loop when what was written to the file before would survive a power cut, or with
+        what went wrong. The file may be closed meanwhile."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._context = loop, _open_context(loop)
         if self._context is not None:
-            done: asyncio.Future[None] = loop.create_future()
             operation = linux_aio.Operation.fdsync(descriptor)
-            operation.set_callback(partial(_end, done))
+            operation.set_callback(partial(_end, told))
             with suppress(*_REFUSALS):
                 if self._context.submit(operation):
-                    return done
-        return loop.run_in_executor(None, _sync, os.dup(descriptor))
+                    return
+        done = loop.run_in_executor(None, _sync, os.dup(descriptor))
+        done.add_done_callback(lambda done: told(None if done.cancelled() else done.result()))
 
 
 def _open_context(loop: asyncio.AbstractEventLoop) -> linux_aio.Context | None:
@@ -47,11 +49,14 @@ def _open_context(loop: asyncio.AbstractEventLoop) -> linux_aio.Context | None:
     return context
 
 
-def _sync(descriptor: int) -> None:
+def _sync(descriptor: int) -> OSError | None:
     try:
         os.fdatasync(descriptor)
+    except OSError as error:
+        return error
     finally:
         os.close(descriptor)
+    return None
 
 
 def _collect(context: linux_aio.Context) -> None:
@@ -60,11 +65,6 @@ def _collect(context: linux_aio.Context) -> None:
     context.process_events()
 
 
-def _end(done: asyncio.Future[None], result: int) -> None:
-    if done.done():
-        return
-    if result < 1 << 63:
-        done.set_result(None)
-    else:  # an error's number below zero, as caio gives it
-        error = (1 << 64) - result
-        done.set_exception(OSError(error, os.strerror(error)))
+def _end(told: Told, result: int) -> None:
+    error = (1 << 64) - result if result >> 63 else 0  # its number below zero, as caio gives it
+    told(OSError(error, os.strerror(error)) if error else None)

@@ -1,20 +1,24 @@
 """What goes to the disk later: group commit, and the write-ahead log on its way into the file."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from cloudlet.kernel.clock import Clock
 
+Told = Callable[[OSError | None], None]  # what is called at the end of a sync, with what went wrong
+
 
 class Flusher:
     """Runs `sync` once for everybody who asked before it began, if `settle`, called just before, says that there is
-    something to sync."""
+    something to sync. Its end is the beginning of the next, and no task is between them: with many requests each turn
+    of the event loop that somebody waits takes as long as several of them."""
 
-    def __init__(self, settle: Callable[[], bool], sync: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, settle: Callable[[], bool], sync: Callable[[Told], None]) -> None:
         self._settle, self._sync = settle, sync
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: list[asyncio.Future[None]] = []
-        self._runner: asyncio.Task[None] | None = None
+        self._group: list[asyncio.Future[None]] | None = None  # who waits for the sync under way
         self._failed: OSError | None = None
 
     def flush(self) -> asyncio.Future[None]:
@@ -23,36 +27,42 @@ class Flusher:
         Fails with the OSError of a sync that failed, and for ever after: what Linux could not write it marks as clean,
         so that a later sync would succeed without it (https://lwn.net/Articles/752063/).
         """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         if self._failed:
             waiter.set_exception(OSError(*self._failed.args))
             return waiter
+        if loop is not self._loop:  # nobody is left of an earlier one
+            self._loop, self._waiters, self._group = loop, [], None
+        if self._group is None and not self._waiters:
+            loop.call_soon(self._begin)  # with those who ask in this turn
         self._waiters.append(waiter)
-        if self._runner is None:
-            self._runner = asyncio.ensure_future(self._run())
         return waiter
 
-    async def _run(self) -> None:
-        group: list[asyncio.Future[None]] = []
+    def _begin(self) -> None:
+        self._group, self._waiters = self._waiters, []
         try:
-            while self._waiters:
-                group, self._waiters = self._waiters, []
-                try:
-                    if self._settle():
-                        await self._sync()
-                except OSError as error:
-                    self._failed = error
-                for waiter in group:
-                    if waiter.done():
-                        continue  # its request was cut off
-                    if self._failed:
-                        waiter.set_exception(OSError(*self._failed.args))
-                    else:
-                        waiter.set_result(None)
-        finally:
-            self._runner = None
-            for waiter in group + self._waiters:
-                waiter.cancel()  # we were cut off ourselves: nobody is left waiting
+            if self._settle():
+                self._sync(self._end)
+                return
+        except OSError as error:
+            self._end(error)
+            return
+        self._end(None)
+
+    def _end(self, error: OSError | None) -> None:
+        group, self._group, self._failed = self._group or (), None, error
+        if self._waiters and error is None:
+            self._begin()
+        elif error is not None:
+            group, self._waiters = [*group, *self._waiters], []
+        for waiter in group:
+            if waiter.done():
+                continue  # its request was cut off
+            if error is not None:
+                waiter.set_exception(OSError(*error.args))
+            else:
+                waiter.set_result(None)
 
 
 class Logged(Protocol):

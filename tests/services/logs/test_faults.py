@@ -28,7 +28,7 @@ def small_desk(tmp_path: Path) -> Iterator[Desk]:
     desk.store.create_tables(front.TABLES)
     yield desk
     desk.store.close()
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.mark.root

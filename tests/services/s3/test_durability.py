@@ -30,9 +30,9 @@ def test_a_file_is_on_the_disk_before_its_row_and_its_row_before_the_answer(
         diary.append(("row", ""))
         return keep(*args)
 
-    async def flushed() -> None:
+    def flushed(told: Any) -> None:
         diary.append(("flush", ""))
-        await sync()
+        sync(told)
     monkeypatch.setattr(os, "fdatasync", synced)
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", renamed)
