@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudlet.demo import objects
+from cloudlet.demo import objects, queues
 from cloudlet.demo.stage import Failed, Stage
 from tests.running import Cloudlet
 
@@ -20,7 +20,13 @@ def stage(cloudlet: Cloudlet) -> Iterator[Stage]:
     yield stage
     stage.clean_up()
     assert not stage.directory.exists()
+    assert_nothing_is_left(cloudlet)
+
+
+def assert_nothing_is_left(cloudlet: Cloudlet) -> None:
     assert cloudlet.client("s3").list_buckets()["Buckets"] == []
+    assert cloudlet.client("sns").list_topics()["Topics"] == []
+    assert "QueueUrls" not in cloudlet.client("sqs").list_queues()
 
 
 def test_the_chapter_of_objects(stage: Stage, cloudlet: Cloudlet, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +34,16 @@ def test_the_chapter_of_objects(stage: Stage, cloudlet: Cloudlet, capsys: pytest
     said = capsys.readouterr().out
     assert (said.count("▸"), said.count("✓")) == (7, 7)
     assert all(words in said for words in ("AccessDenied", objects.FIRST.strip(), "delete marker, latest"))
-    assert cloudlet.client("s3").list_buckets()["Buckets"] == []
+    assert_nothing_is_left(cloudlet)
+
+
+def test_the_chapter_of_queues(stage: Stage, cloudlet: Cloudlet, capsys: pytest.CaptureFixture[str]) -> None:
+    queues.chapter(stage)
+    said = capsys.readouterr().out
+    assert (said.count("▸"), said.count("✓")) == (7, 7)
+    assert all(words in said for words in (
+        *queues.STEPS, f"s of {queues.WAIT_S})", f"{queues.BOOK}, from arn:aws:sqs:"))
+    assert_nothing_is_left(cloudlet)
 
 
 def test_it_cleans_up_where_a_step_fails(stage: Stage, cloudlet: Cloudlet, monkeypatch: pytest.MonkeyPatch) -> None:

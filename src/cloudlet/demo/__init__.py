@@ -2,10 +2,10 @@
 
 import time
 
-from cloudlet.demo import containers, machines, objects
+from cloudlet.demo import containers, machines, objects, queues
 from cloudlet.demo.stage import Failed, Stage
 
-CHAPTERS = (containers.chapter, machines.chapter, objects.chapter)
+CHAPTERS = (containers.chapter, machines.chapter, objects.chapter, queues.chapter)
 
 
 def walk(url: str, aws: str, data_dir: str) -> int:
