@@ -159,7 +159,7 @@ def test_a_commit_that_fails_is_told_to_all_who_shared_it(store: Store, monkeypa
     async def main() -> None:
         gone = [put(store, name) for name in "ab"]
         with monkeypatch.context() as broken:
-            broken.setattr(store._session, "db", Broken(store._db, error))
+            broken.setattr(store._session, "cursor", Broken(store._session.cursor, error))
             flushed = await asyncio.gather(*map(store.flush, gone), return_exceptions=True)
         assert [type(found) for found in flushed] == [expected, expected]
         await store.flush(put(store, "c"))
@@ -168,9 +168,9 @@ def test_a_commit_that_fails_is_told_to_all_who_shared_it(store: Store, monkeypa
 
 
 class Broken:
-    """A connection on which nothing can be committed."""
+    """A cursor with which nothing can be committed."""
 
-    def __init__(self, real: apsw.Connection, error: Exception) -> None:
+    def __init__(self, real: apsw.Cursor, error: Exception) -> None:
         self._real, self._error = real, error
 
     def __getattr__(self, name: str) -> Any:

@@ -40,11 +40,12 @@ class Group:
 
 
 class Session:
-    """One connection. `open` is the group that waits for its commit; `known` are records as they are stored, by class
-    and key, since nobody else writes; `given` and `bounds` belong to `Tx.rising`."""
+    """One connection. `cursor` is for statements that are done when they return: to make one costs more than to use it
+    (a microsecond, as much as to find a row). `open` is the group that waits for its commit; `known` are records as
+    they are stored, by class and key, since nobody else writes; `given` and `bounds` belong to `Tx.rising`."""
 
     def __init__(self, db: apsw.Connection) -> None:
-        self.db = db
+        self.db, self.cursor = db, db.cursor()
         self.open: Group | None = None
         self.known: dict[tuple[type, str], Any] = {}
         self.given: dict[str, int] = {}
@@ -54,7 +55,7 @@ class Session:
     def begin(self) -> None:
         """Before anything is asked."""
         if not self._begun:
-            self.db.execute("begin")
+            self.cursor.execute("begin")
             self._begun = True
 
     def write_out(self, group: Group) -> None:
@@ -72,25 +73,25 @@ class Session:
         """The same for rows that are in no group yet."""
         self.begin()
         for sql, rows in later.items():
-            self.db.executemany(sql, rows)
+            self.cursor.executemany(sql, rows)
 
     def save(self, group: Group) -> None:
         """Before the first write of a transaction: what it may have to go back to, where others are in the group."""
         self.write_out(group)
         self.begin()
         if group is self.open:
-            self.db.execute("savepoint joined")
+            self.cursor.execute("savepoint joined")
 
     def join(self, group: Group, wrote: bool) -> None:
         """A transaction is done, and leaves its commit to `commit`."""
         if wrote and group is self.open:
-            self.db.execute("release joined")
+            self.cursor.execute("release joined")
         self.open = group
 
     def end(self) -> None:
         """A transaction that was alone, and only read, is done."""
         if self._begun:
-            self.db.execute("commit")
+            self.cursor.execute("commit")
             self._begun = False
 
     def take_back(self, group: Group, wrote: bool, error: BaseException) -> None:
@@ -105,8 +106,8 @@ class Session:
             else:
                 self.end()
         elif wrote:
-            self.db.execute("rollback to joined")
-            self.db.execute("release joined")
+            self.cursor.execute("rollback to joined")
+            self.cursor.execute("release joined")
             self._forget()
 
     def commit(self, group: Group) -> None:
@@ -129,7 +130,7 @@ class Session:
         if group is self.open:
             self.open = None
         if self.db.in_transaction:  # SQLite may have rolled back already
-            self.db.execute("rollback")
+            self.cursor.execute("rollback")
         self._begun = False
         self._forget()
 

@@ -41,11 +41,11 @@ class Tx(AbstractContextManager["Tx"]):
     once this is done: who hears of it may share the commit, and who does not, commits.
     """
 
-    __slots__ = ("_db", "_later", "_owner", "_session", "_shared", "_wrote", "after", "clock", "group", "news", "now",
-                 "woke")
+    __slots__ = ("_cursor", "_later", "_owner", "_session", "_shared", "_wrote", "after", "clock", "group", "news",
+                 "now", "woke")
 
     def __init__(self, owner: Owner, session: Session, shared: bool) -> None:
-        self._owner, self._session, self._db, self._shared = owner, session, session.db, shared
+        self._owner, self._session, self._cursor, self._shared = owner, session, session.cursor, shared
         self.group, self.clock, self.news = session.open or Group(), owner.clock, owner.news
         self.now, self.woke, self._wrote = owner.clock.now(), False, False
         self._later: dict[str, list[Sequence[Any]]] = {}
@@ -107,6 +107,22 @@ class Tx(AbstractContextManager["Tx"]):
 
     def execute(self, sql: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> apsw.Cursor:
         """SQL on a service's own tables (`tables.sql`), in the subset that SQLite and PostgreSQL share."""
+        self._ready(sql)
+        return self._session.db.execute(sql, values)
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """All rows that SQL finds there."""
+        self._ready(sql)
+        found: list[Any] = self._cursor.execute(sql, values).fetchall()
+        return found
+
+    def row(self, sql: str, *values: Any) -> Any:
+        """The first of them; None where there is none."""
+        found = self.rows(sql, *values)
+        return found[0] if found else None
+
+    def _ready(self, sql: str) -> None:
+        """Before anybody looks at what may have been put off, or writes."""
         if not self._wrote:
             if self._later or not sql.startswith("select"):
                 self._write()
@@ -114,8 +130,8 @@ class Tx(AbstractContextManager["Tx"]):
                 self._session.write_out(self.group)
                 self._session.begin()
         if self._later:
-            self._do_later()
-        return self._db.execute(sql, values)
+            later, self._later = self._later, {}
+            self._session.run(later)
 
     def put_off(self, sql: str, values: Sequence[Any]) -> None:
         """A write of which nothing more is to be known here. It is done before the next statement on services' tables,
@@ -136,7 +152,7 @@ class Tx(AbstractContextManager["Tx"]):
 
     def last_id(self) -> int:
         """The number that the last inserted row got as its `integer primary key`."""
-        return self._db.last_insert_rowid()
+        return self._session.db.last_insert_rowid()
 
     def rising(self, name: str, least: int, ahead: int) -> int:
         """A number that is at least `least`, and greater than all that were given under that name before, in whichever
@@ -151,10 +167,10 @@ class Tx(AbstractContextManager["Tx"]):
     def _bound(self, name: str, number: int, ahead: int) -> int:
         self._write()
         if name not in self._session.given:
-            row = self._db.execute("select bound from rising where name=?", (name,)).fetchone()
+            row = self._cursor.execute("select bound from rising where name=?", (name,)).fetchone()
             number = max(number, row[0] + 1) if row else number
         self._session.bounds[name] = number + ahead
-        self._db.execute("insert into rising values (?,?) on conflict (name) do update set bound=excluded.bound",
+        self._cursor.execute("insert into rising values (?,?) on conflict (name) do update set bound=excluded.bound",
                          (name, number + ahead))
         return number
 
@@ -187,12 +203,12 @@ class Tx(AbstractContextManager["Tx"]):
         kind, first, last = _kind(cls), max(prefix, after + "\0" if after else ""), prefix + _LAST
         if where:
             name, value = _one_index(cls, where)
-            rows = self._db.execute(
+            rows = self._cursor.execute(
                 "select r.version, r.body from record_index i join record r on r.kind=i.kind and r.key=i.key"
                 " where i.kind=? and i.name=? and i.value=? and i.key>=? and i.key<? order by i.key limit ?",
                 (kind, name, value, first, last, limit))
         else:
-            rows = self._db.execute("select version, body from record where kind=? and key>=? and key<?"
+            rows = self._cursor.execute("select version, body from record where kind=? and key>=? and key<?"
                                     " order by key limit ?", (kind, first, last, limit))
         return [decode(cls, body, version) for version, body in rows]
 
@@ -200,7 +216,7 @@ class Tx(AbstractContextManager["Tx"]):
         """How many records one index lists under a value, without reading them; KeyError as for `find`."""
         self._session.begin()
         name, value = _one_index(cls, where)
-        row = self._db.execute("select count(*) from record_index where kind=? and name=? and value=?",
+        row = self._cursor.execute("select count(*) from record_index where kind=? and name=? and value=?",
                                (_kind(cls), name, value)).fetchone()
         return int(row[0]) if row else 0
 
@@ -211,7 +227,7 @@ class Tx(AbstractContextManager["Tx"]):
         if before != (rec.VERSION, body):
             self._write()
             self._session.known.pop((type(rec), key), None)
-            self._db.execute("insert into record values (?,?,?,?) on conflict (kind, key) do update set"
+            self._cursor.execute("insert into record values (?,?,?,?) on conflict (kind, key) do update set"
                              " version=excluded.version, body=excluded.body", (kind, key, rec.VERSION, body))
             if rec.INDEXES:
                 self._list(type(rec), key, before, index_rows(rec))
@@ -235,7 +251,7 @@ class Tx(AbstractContextManager["Tx"]):
         if before := self._stored(kind, key):
             self._write()
             self._session.known.pop((cls, key), None)
-            self._db.execute("delete from record where kind=? and key=?", (kind, key))
+            self._cursor.execute("delete from record where kind=? and key=?", (kind, key))
             self._list(cls, key, before, set())
         if cls.RECONCILED:  # type: ignore[attr-defined]
             self.enqueue(kind, key)
@@ -247,7 +263,7 @@ class Tx(AbstractContextManager["Tx"]):
         (`Again`), rather than rely on a delayed question asked before.
         """
         self._write()
-        self._db.execute(
+        self._cursor.execute(
             "insert into work values (?,?,?,1,0,'') on conflict (kind, key) do update set"
             " due=min(due, excluded.due), asked=asked+1", (kind, key, self.steady + after))
         self.woke = True
@@ -256,7 +272,7 @@ class Tx(AbstractContextManager["Tx"]):
         """Asks the loops to look at every reconciled record, the last of them in `over_s` seconds."""
         self._write()
         for kind in _reconciled():
-            self._db.execute(
+            self._cursor.execute(
                 "insert into work select kind, key, ? + ? * row_number() over (order by key) / count(*) over (),"
                 " 1, 0, '' from record where kind=? on conflict (kind, key) do update set"
                 " due=min(due, excluded.due), asked=asked+1", (self.steady, over_s, kind))
@@ -268,19 +284,19 @@ class Tx(AbstractContextManager["Tx"]):
         given by `autoincrement` or `rising` are not given again, since work and customers may still name them."""
         self.enqueue_all()
         self._session.known.clear()
-        self._db.execute("update work set due=min(due,?), asked=asked+1", (self.steady,))
+        self._cursor.execute("update work set due=min(due,?), asked=asked+1", (self.steady,))
         lasting = [_kind(cls) for cls in kinds() if cls.LASTING]  # type: ignore[attr-defined]
         spared = f"where kind not in ({', '.join('?' * len(lasting))})"
-        for (table,) in self._db.execute("select name from sqlite_schema where type='table'"
+        for (table,) in self._cursor.execute("select name from sqlite_schema where type='table'"
                                          " and name not like 'sqlite!_%' escape '!'").fetchall():
             if table in ("record", "record_index"):
-                self._db.execute(f"delete from {table} {spared}", lasting)
+                self._cursor.execute(f"delete from {table} {spared}", lasting)
             elif table == "broken" or table not in schema.OURS:
                 self.execute(f'delete from "{table}"')
 
     def _stored(self, kind: str, key: str) -> tuple[int, bytes] | None:
         self._session.begin()
-        row: tuple[int, bytes] | None = self._db.execute(
+        row: tuple[int, bytes] | None = self._cursor.execute(
             "select version, body from record where kind=? and key=?", (kind, key)).fetchone()
         return row
 
@@ -288,10 +304,10 @@ class Tx(AbstractContextManager["Tx"]):
         """Brings the indexes from what they said of the record as it was stored to what they should say now."""
         old = index_rows(decode(cls, before[1], before[0])) if before else set()
         for name, value in old - now:
-            self._db.execute("delete from record_index where kind=? and name=? and value=? and key=?",
+            self._cursor.execute("delete from record_index where kind=? and name=? and value=? and key=?",
                              (_kind(cls), name, value, key))
         for name, value in now - old:
-            self._db.execute("insert or ignore into record_index values (?,?,?,?)", (_kind(cls), name, value, key))
+            self._cursor.execute("insert or ignore into record_index values (?,?,?,?)", (_kind(cls), name, value, key))
 
 
 def _kind(cls: type) -> str:

@@ -70,14 +70,6 @@ class Held(NamedTuple):
         return self.visible_ms if self.receives else 0
 
 
-def _rows(tx: Tx, sql: str, *values: object) -> list[Any]:
-    return tx.execute(sql, values).fetchall()
-
-
-def _row(tx: Tx, sql: str, *values: object) -> Any:
-    return tx.execute(sql, values).fetchone()
-
-
 def now_ms(tx: Tx) -> int:
     """The transaction's time, which does not go back, in milliseconds since the epoch."""
     return int(tx.steady * 1000)
@@ -164,9 +156,9 @@ def _visible(tx: Tx, queue: Queue, count: int) -> tuple[int, list[Any]]:
         if source is None:
             return store, []
         store, until, count = source
-    return store, _rows(
-        tx, f"select {groups.ROW} from sqs_message m join sqs_body b on b.id=m.id where m.store=? and m.visible_ms<=?"
-            " order by m.visible_ms, m.id limit ?", store, until, count)
+    return store, tx.rows(
+        f"select {groups.ROW} from sqs_message m join sqs_body b on b.id=m.id where m.store=? and m.visible_ms<=?"
+        " order by m.visible_ms, m.id limit ?", store, until, count)
 
 
 def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int, int]], visibility_s: int) -> list[Message]:
@@ -185,14 +177,14 @@ def retake(tx: Tx, queue: Queue, taken: Iterable[tuple[int, int, int]], visibili
 
 def whole(tx: Tx, number: int, sent_ms: int, first_received_ms: int, receives: int) -> Message:
     """A message with its body, of which the rest is known."""
-    message_id, body, raw = _row(tx, "select message_id, body, about from sqs_body where id=?", number)
+    message_id, body, raw = tx.row("select message_id, body, about from sqs_body where id=?", number)
     return Message(number, message_id, body, _decode(raw), sent_ms, first_received_ms, receives)
 
 
 def held(tx: Tx, queue: Queue, number: int) -> Held | None:
     """One message of a queue by its id, None once it has left."""
-    row = _row(tx, "select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from sqs_message"
-                   " where id=?", number)
+    row = tx.row("select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from sqs_message"
+                 " where id=?", number)
     return Held(*row) if row and tenants.belongs(tx, row[1], queue.store) else None
 
 
@@ -235,7 +227,7 @@ def _die(tx: Tx, queue: Queue, target_arn: str, message: Held) -> bool:
     target = find_by_arn(tx, target_arn)
     if target is None or target.fifo != queue.fifo:
         return False
-    now, about = now_ms(tx), _decode(_row(tx, "select about from sqs_body where id=?", message.id)[0])
+    now, about = now_ms(tx), _decode(tx.row("select about from sqs_body where id=?", message.id)[0])
     dead = msgspec.structs.replace(about, source=queue.arn, receives=about.receives + message.receives)
     _leave(tx, queue, message)
     tx.execute("update sqs_body set about=? where id=?", (_encode(dead), message.id))  # and now it has left
@@ -270,7 +262,7 @@ def drop(tx: Tx, store: int, limit: int) -> bool:
     """Removes messages that are stored under a number which no queue has any more; whether there may be others."""
     left, of_tenants = limit, tenants.stores(tx, store, limit)
     for place in (store, *of_tenants):
-        numbers = _rows(tx, "select id from sqs_message where store=? limit ?", place, left)
+        numbers = tx.rows("select id from sqs_message where store=? limit ?", place, left)
         for number in numbers:
             tx.execute("delete from sqs_message where id=?", number)
             tx.execute("delete from sqs_body where id=?", number)
@@ -278,7 +270,7 @@ def drop(tx: Tx, store: int, limit: int) -> bool:
         if not left:
             return True
         tenants.drop(tx, place)
-    named = _rows(tx, "select store, grp from sqs_group where store=? limit ?", store, left)
+    named = tx.rows("select store, grp from sqs_group where store=? limit ?", store, left)
     for group in named:
         tx.execute("delete from sqs_group where store=? and grp=?", group)
     if len(named) == left or len(of_tenants) == limit:
@@ -294,8 +286,8 @@ def expire(tx: Tx, queue: Queue, limit: int) -> bool:
     oldest = now_ms(tx) - queue.number("MessageRetentionPeriod") * 1000
     count = 0
     for store in (queue.store, *(tenants.expired(tx, queue.store, oldest, limit) if queue.fair else ())):
-        rows = _rows(tx, "select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from"
-                         " sqs_message where store=? and visible_ms<=? limit ?", store, oldest, limit - count)
+        rows = tx.rows("select id, store, grp, visible_ms, receives, first_received_ms, taken_ms, sent_ms from"
+                       " sqs_message where store=? and visible_ms<=? limit ?", store, oldest, limit - count)
         for row in rows:
             _delete(tx, queue, Held(*row))
         count += len(rows)
@@ -312,7 +304,7 @@ def topic(queue: Queue) -> str:
 def next_in(tx: Tx, queue: Queue) -> float | None:
     """In how many seconds a queue has something to give (0: now); None where it is empty."""
     table, column = ("sqs_group", "ready_ms") if queue.fifo else ("sqs_message", "visible_ms")
-    at_ms = _row(tx, f"select min({column}) from {table} where store=?", queue.store)[0]
+    at_ms = tx.row(f"select min({column}) from {table} where store=?", queue.store)[0]
     if queue.fair:
         at_ms = min((at for at in (at_ms, tenants.next_ms(tx, queue.store)) if at is not None), default=None)
     return None if at_ms is None else max(0.0, at_ms / 1000 - tx.steady)
@@ -329,17 +321,17 @@ def arouse(tx: Tx, queue: Queue) -> None:
 def has_room(tx: Tx, queue: Queue, count: int, limit: int) -> bool:
     """Whether less than `limit` messages are in flight; `count` more are then taken. They are counted only where
     the queue is that large, and then only once the room found by the last count is used up."""
-    stored, room = _row(tx, "select messages, (select room from sqs_room where store=id) from sqs_store where id=?",
-                        queue.store)
+    stored, room = tx.row("select messages, (select room from sqs_room where store=id) from sqs_store where id=?",
+                          queue.store)
     if stored < limit:
         if room is not None:  # what is taken now makes it untrue
             tx.put_off("delete from sqs_room where store=?", (queue.store,))
         return True
-    if _row(tx, "update sqs_room set room=room-? where store=? and room>=? returning 1", count, queue.store, count):
+    if tx.row("update sqs_room set room=room-? where store=? and room>=? returning 1", count, queue.store, count):
         return True
-    flying = tenants.flying(tx, queue.store, now_ms(tx)) if queue.fair else _row(
-        tx, "select count(*) from (select 1 from sqs_message where store=? and visible_ms>? and receives>0 limit ?)"
-            " as flying", queue.store, now_ms(tx), limit)[0]
+    flying = tenants.flying(tx, queue.store, now_ms(tx)) if queue.fair else tx.row(
+        "select count(*) from (select 1 from sqs_message where store=? and visible_ms>? and receives>0 limit ?)"
+        " as flying", queue.store, now_ms(tx), limit)[0]
     tx.execute("insert into sqs_room values (?,?) on conflict (store) do update set room=excluded.room",
                (queue.store, max(0, limit - flying - count)))
     return bool(flying < limit)
@@ -347,5 +339,5 @@ def has_room(tx: Tx, queue: Queue, count: int, limit: int) -> bool:
 
 def total(tx: Tx, queue: Queue) -> int:
     """How many messages a queue has."""
-    row = _row(tx, "select messages from sqs_store where id=?", queue.store)
+    row = tx.row("select messages from sqs_store where id=?", queue.store)
     return int(row[0]) if row else 0

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-f
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cloudlet.store.db import Tx
 
@@ -38,20 +38,12 @@ class Source(NamedTuple):
     limit: int
 
 
-def _row(tx: Tx, sql: str, *values: object) -> Any:
-    return tx.execute(sql, values).fetchone()
-
-
-def _rows(tx: Tx, sql: str, *values: object) -> list[Any]:
-    return tx.execute(sql, values).fetchall()
-
-
 def enter(tx: Tx, queue: int, group: str, visible_ms: int, now_ms: int) -> int:
     """A tenant's message comes; the number under which it is to be stored."""
-    number, flying, seen_ms = _row(
-        tx, "insert into sqs_tenant (queue, grp, noisy, head_ms, flying, recent, seen_ms) values (?,?,0,?,0,0,?)"
-            " on conflict (queue, grp) do update set head_ms=min(head_ms, excluded.head_ms)"
-            " returning id, flying, seen_ms", queue, group, visible_ms, now_ms)
+    number, flying, seen_ms = tx.row(
+        "insert into sqs_tenant (queue, grp, noisy, head_ms, flying, recent, seen_ms) values (?,?,0,?,0,0,?)"
+        " on conflict (queue, grp) do update set head_ms=min(head_ms, excluded.head_ms)"
+        " returning id, flying, seen_ms", queue, group, visible_ms, now_ms)
     if flying and seen_ms < now_ms - LOOK_MS:
         settle(tx, queue, -number, now_ms)  # so that there is never much to count at once
         tx.execute("update sqs_tenant set head_ms=min(head_ms, ?) where id=?", (visible_ms, number))
@@ -60,7 +52,7 @@ def enter(tx: Tx, queue: int, group: str, visible_ms: int, now_ms: int) -> int:
 
 def belongs(tx: Tx, store: int, queue: int) -> bool:
     """Whether what lies under `store` is in that queue."""
-    return store == queue or (store < 0 and _row(tx, "select queue from sqs_tenant where id=?", -store) == (queue,))
+    return store == queue or (store < 0 and tx.row("select queue from sqs_tenant where id=?", -store) == (queue,))
 
 
 def settle(tx: Tx, queue: int, store: int, now_ms: int, *, before_ms: int = 0, after_ms: int = 0,
@@ -70,8 +62,8 @@ def settle(tx: Tx, queue: int, store: int, now_ms: int, *, before_ms: int = 0, a
     longer than until the last look, wherever the clock went in between."""
     whole = _whole(tx, queue, now_ms)
     now_ms = max(now_ms, whole.seen_ms)
-    own = whole if store == queue else Load(*_row(
-        tx, "select flying, recent, seen_ms from sqs_tenant where id=?", -store))
+    own = whole if store == queue else Load(*tx.row(
+        "select flying, recent, seen_ms from sqs_tenant where id=?", -store))
     change = count * ((after_ms > own.seen_ms) - (before_ms > own.seen_ms)) - _landed(tx, store, own, now_ms)
     also = 0 if store == queue else _landed(tx, queue, whole, now_ms)  # of what has no tenant
     whole = whole.after(now_ms, change - also)
@@ -79,7 +71,7 @@ def settle(tx: Tx, queue: int, store: int, now_ms: int, *, before_ms: int = 0, a
     if store == queue:
         return
     own = own.after(max(now_ms, own.seen_ms), change)
-    head_ms = _row(tx, "select min(visible_ms) from sqs_message where store=?", store)[0]
+    head_ms = tx.row("select min(visible_ms) from sqs_message where store=?", store)[0]
     if head_ms is None:
         tx.execute("delete from sqs_tenant where id=?", (-store,))
         return
@@ -93,10 +85,10 @@ def _is_noisy(own: Load, whole: Load) -> bool:
 
 def _whole(tx: Tx, queue: int, now_ms: int) -> Load:
     """The load of a queue, which has the row of a tenant without a name."""
-    row = _row(tx, "select flying, recent, seen_ms from sqs_tenant where queue=? and grp=''", queue)
+    row = tx.row("select flying, recent, seen_ms from sqs_tenant where queue=? and grp=''", queue)
     if row is not None:
         return Load(*row)
-    count = _row(tx, "select count(*) from sqs_message where store=? and visible_ms>? and receives>0", queue, now_ms)[0]
+    count = tx.row("select count(*) from sqs_message where store=? and visible_ms>? and receives>0", queue, now_ms)[0]
     tx.execute("insert into sqs_tenant (queue, grp, noisy, flying, recent, seen_ms) values (?,'',0,?,0,?)",
                (queue, count, now_ms))
     return Load(count, 0, now_ms)
@@ -106,8 +98,8 @@ def _landed(tx: Tx, store: int, load: Load, now_ms: int) -> int:
     """How many that were in flight came back since it was looked at, because their time was up."""
     if not load.flying:
         return 0
-    count: int = _row(tx, "select count(*) from sqs_message where store=? and visible_ms>? and visible_ms<=?"
-                          " and receives>0", store, load.seen_ms, now_ms)[0]
+    count: int = tx.row("select count(*) from sqs_message where store=? and visible_ms>? and visible_ms<=?"
+                        " and receives>0", store, load.seen_ms, now_ms)[0]
     return count
 
 
@@ -120,21 +112,21 @@ def flying(tx: Tx, queue: int, now_ms: int) -> int:
 def next_ms(tx: Tx, queue: int) -> int | None:
     """From when on a tenant has something to give; None where none has any."""
     found = [at for noisy in (0, 1)
-             if (at := _row(tx, "select min(head_ms) from sqs_tenant where queue=? and noisy=?", queue, noisy)[0])]
+             if (at := tx.row("select min(head_ms) from sqs_tenant where queue=? and noisy=?", queue, noisy)[0])]
     return min(found, default=None)
 
 
 def source(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
     """Where to take at most `count` messages from next: what was there first, but only then what noisy tenants have,
     and of them the one that has the least in flight. None where there is nothing. What is taken from is settled."""
-    for (number,) in _rows(tx, "select id from sqs_tenant where queue=? and noisy=1 and seen_ms<? limit ?",
+    for (number,) in tx.rows("select id from sqs_tenant where queue=? and noisy=1 and seen_ms<? limit ?",
                            queue, now_ms - LOOK_MS, NOISY_MAX):
         settle(tx, queue, -number, now_ms)
     while True:
-        own_ms = _row(tx, "select min(visible_ms) from sqs_message where store=?", queue)[0]
-        quiet = [(-number, head_ms, seen_ms) for number, head_ms, seen_ms in _rows(
-            tx, "select id, head_ms, seen_ms from sqs_tenant where queue=? and noisy=0 and head_ms<=? order by head_ms"
-                " limit 2", queue, now_ms)]
+        own_ms = tx.row("select min(visible_ms) from sqs_message where store=?", queue)[0]
+        quiet = [(-number, head_ms, seen_ms) for number, head_ms, seen_ms in tx.rows(
+            "select id, head_ms, seen_ms from sqs_tenant where queue=? and noisy=0 and head_ms<=? order by head_ms"
+            " limit 2", queue, now_ms)]
         heads = sorted([*(head_ms for _, head_ms, _ in quiet), *([] if own_ms is None else [own_ms]), now_ms])
         if own_ms is not None and own_ms <= heads[0]:
             settle(tx, queue, queue, now_ms)
@@ -144,14 +136,14 @@ def source(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
         store, _, seen_ms = quiet[0]
         if seen_ms < now_ms:
             settle(tx, queue, store, now_ms)  # it may have become noisy by keeping long what it has
-            if _row(tx, "select noisy from sqs_tenant where id=?", -store) != (0,):
+            if tx.row("select noisy from sqs_tenant where id=?", -store) != (0,):
                 continue
         return Source(store, heads[1], count)
 
 
 def _of_noisy(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
-    found = _rows(tx, "select id, flying from sqs_tenant where queue=? and noisy=1 and head_ms<=?"
-                      " order by flying, recent, head_ms limit 2", queue, now_ms)
+    found = tx.rows("select id, flying from sqs_tenant where queue=? and noisy=1 and head_ms<=?"
+                    " order by flying, recent, head_ms limit 2", queue, now_ms)
     if not found:
         return None
     settle(tx, queue, -found[0][0], now_ms)
@@ -161,15 +153,15 @@ def _of_noisy(tx: Tx, queue: int, now_ms: int, count: int) -> Source | None:
 
 def expired(tx: Tx, queue: int, oldest_ms: int, limit: int) -> list[int]:
     """The numbers of tenants whose first message could be received that long ago."""
-    return [-number for noisy in (0, 1) for (number,) in _rows(
-        tx, "select id from sqs_tenant where queue=? and noisy=? and head_ms<=? limit ?",
+    return [-number for noisy in (0, 1) for (number,) in tx.rows(
+        "select id from sqs_tenant where queue=? and noisy=? and head_ms<=? limit ?",
         queue, noisy, oldest_ms, limit)]
 
 
 def stores(tx: Tx, queue: int, limit: int = -1) -> list[int]:
     """The numbers of the tenants of a queue."""
-    return [-number for (number,) in _rows(
-        tx, "select id from sqs_tenant where queue=? and grp<>'' limit ?", queue, limit)]
+    return [-number for (number,) in tx.rows(
+        "select id from sqs_tenant where queue=? and grp<>'' limit ?", queue, limit)]
 
 
 def drop(tx: Tx, store: int) -> None:
