@@ -134,7 +134,12 @@ def redirect(**members: str) -> str:
                                                              HttpRedirectCode="307"), "/none", 307, "https://h/found"),
     (condition(HttpErrorCodeReturnedEquals="404") + redirect(HostName="h"), "/page", 200, None),
     (condition(HttpErrorCodeReturnedEquals="403") + redirect(HostName="h"), "/none", 404, None),
-    (redirect(HostName="h"), "/a%20b/c", 301, "http://h/a%20b/c")])
+    (redirect(HostName="h"), "/a%20b/c", 301, "http://h/a%20b/c"),
+    (condition(KeyPrefixEquals="small/") + redirect(HostName="h", ReplaceKeyPrefixWith="resize?of=9%25&amp;key="),
+     "/small/a%20b/c%3Fd", 301, "http://h/resize?of=9%25&key=a%20b/c%3Fd"),
+    (condition(HttpErrorCodeReturnedEquals="404") + redirect(HostName="h", ReplaceKeyPrefixWith="#!/"), "/a/b", 301,
+     "http://h/#!/a/b"),
+    (redirect(HostName="h", ReplaceKeyWith="a&#xD;&#xA;b: ü"), "/", 301, "http://h/a%0D%0Ab:%20%C3%BC")])
 def test_routing_rules(site: Counter, rule: str, path: str, status: int, location: Any) -> None:
     assert site.ask("PUT", "/bkt", website(INDEX, rules(rule)), website="").status == 200
     answer = browse(site, path)

@@ -1,4 +1,4 @@
-"""Tags of objects: PutObjectTagging, GetObjectTagging, DeleteObjectTagging, and the header; GetObjectAttributes."""
+"""Tags of objects: PutObjectTagging, GetObjectTagging, DeleteObjectTagging, and the header."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -76,19 +76,3 @@ def test_headers_that_say_little(counter: Counter, header: str, tags: dict[str, 
 def test_headers_that_are_no_tags(counter: Counter, header: str) -> None:
     assert counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": header}).status == 400
     assert counter.ask("HEAD", "/bkt/key").status == 404
-
-
-def test_attributes(counter: Counter) -> None:
-    counter.ask("PUT", "/bkt/key", b"123456789")
-
-    def attributes(*wanted: str) -> Any:
-        return counter.ask("GET", "/bkt/key", attributes="", headers={"x-amz-object-attributes": ",".join(wanted)})
-    found = attributes("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize").xml
-    assert found.tag == "GetObjectAttributesResponse"
-    assert found.findtext("ETag") == "25f9e794323b453885f5181f1b624d0b"
-    assert (found.findtext("StorageClass"), found.findtext("ObjectSize")) == ("STANDARD", "9")
-    assert found.findtext("Checksum/ChecksumCRC64NVME") == "rosUhgp5mIg="
-    assert found.findtext("Checksum/ChecksumType") == "FULL_OBJECT"
-    assert found.find("ObjectParts") is None
-    assert [child.tag for child in attributes("ObjectSize").xml] == ["ObjectSize"]
-    assert attributes("Colour").xml.findtext("Message") == "Invalid attribute name specified."

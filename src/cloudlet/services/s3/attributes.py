@@ -61,7 +61,14 @@ def _parts(tx: Tx, version: Version, request: Input) -> dict[str, Any]:
         (version.upload, marker, most + 1)).fetchall()
     parts = [{"PartNumber": number, "Size": size, **checksums.of_part(decode_about(about).checksums)}
              for number, size, about in rows[:most]]
-    if not any(len(part) > 2 for part in parts):
+    if not decode_about(_first_about(tx, version)).checksums:
         return total
-    return {**total, "PartNumberMarker": marker, "NextPartNumberMarker": parts[-1]["PartNumber"], "MaxParts": most,
-            "IsTruncated": len(rows) > most, "Parts": parts}
+    return {**total, "PartNumberMarker": marker, "NextPartNumberMarker": parts[-1]["PartNumber"] if parts else 0,
+            "MaxParts": most, "IsTruncated": bool(most) and len(rows) > most, "Parts": parts}
+
+
+def _first_about(tx: Tx, version: Version) -> bytes:
+    """What is known of an object's first part, as of all others."""
+    (about,) = tx.execute("select about from s3_part where upload=? order by number limit 1",
+                          (version.upload,)).fetchone()
+    return bytes(about)

@@ -20,6 +20,7 @@ from cloudlet.store.db import Store
 HOST = ".s3-website"
 _READ = ("range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _REDIRECT = "x-amz-website-redirect-location"
+_OF_URLS = "%/:?#[]@!$&'()*+,;=~"  # what stays as it is in a part of a URL
 _REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
             416: "Requested Range Not Satisfiable", 500: "Internal Server Error", 501: "Not Implemented"}
 
@@ -110,14 +111,18 @@ def _rule(rules: Sequence[Mapping[str, Any]], key: str, error: str | None) -> Ma
 
 
 def _redirected(request: Request, rule: Mapping[str, Any], key: str) -> Response:
+    """Where a rule sends a request on to. What it puts in the place of a key, or of its beginning, is part of a URL and
+    may have a query or a fragment: `resize?key=`, `#!/`."""
     redirect, prefix = rule["Redirect"], (rule.get("Condition") or {}).get("KeyPrefixEquals", "")
     if "ReplaceKeyWith" in redirect:
-        key = redirect["ReplaceKeyWith"]
+        path = quote(redirect["ReplaceKeyWith"], _OF_URLS)
     elif "ReplaceKeyPrefixWith" in redirect:
-        key = redirect["ReplaceKeyPrefixWith"] + key[len(prefix):]
+        path = quote(redirect["ReplaceKeyPrefixWith"], _OF_URLS) + quote(key[len(prefix):])
+    else:
+        path = quote(key)
     host = redirect.get("HostName") or request.headers.get("host", "")
     protocol = redirect.get("Protocol") or request.scheme
-    return _moved(f"{protocol}://{host}/{quote(key)}", int(redirect.get("HttpRedirectCode", "301")))
+    return _moved(f"{protocol}://{host}/{path}", int(redirect.get("HttpRedirectCode", "301")))
 
 
 def _moved(location: str, status: int = 301) -> Response:
