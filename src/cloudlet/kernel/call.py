@@ -48,6 +48,9 @@ class Call(msgspec.Struct, frozen=True):
     trace: str = ""  # its X-Amzn-Trace-Id
     names_region: bool = True  # whether its signature does; what has none, or S3's old one, counts as of the default
     is_form: bool = False  # whether a browser's form means it
+    in_query: bool = False  # whether its signature stands in the query string
+    stamp: str = ""  # when that says that it was made (`20260102T030405Z`), where it does
+    payload: str = ""  # what it says of the body: a digest, or a marker in its place
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the caller's account and region, e.g. `call.arn("ecs", "cluster/default")`."""

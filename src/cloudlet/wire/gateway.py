@@ -91,7 +91,7 @@ class Gateway:
             form.verify(signed, credential, protocol.faults)
             call = replace(call, account=credential.principal.account, principal=credential.principal,
                            region=signed.scope.region or DEFAULT_REGION, access_key_id=credential.access_key_id,
-                           names_region=bool(signed.scope.region))
+                           names_region=bool(signed.scope.region), stamp=signed.stamp)
         form.check_policy(now)
         operation, message = self.router.operation(protocol, "PutObject"), form.message()
         target = Target(protocol, operation, message)
@@ -143,7 +143,8 @@ class Gateway:
         exchange.call = call = Call(
             exchange.request_id, principal.account, region, principal, now, request.endpoint, request.source,
             signed.scope.access_key_id, request.headers.get("user-agent", ""), request.headers.get("referer", ""),
-            request.headers.get("x-amzn-trace-id", ""), names_region=not second)
+            request.headers.get("x-amzn-trace-id", ""), not second, False,
+            sigv2.in_query(request) if second else signed.expires_s is not None, signed.stamp, signed.payload or "")
         if protocol.takes_unsigned:
             message = await self._checked(message, signed.verified(key), target)
         return call, message

@@ -23,9 +23,12 @@ def test_a_copy_shares_the_bytes_and_outlives_its_source(counter: Counter, size:
     data = os.urandom(size)
     put = counter.ask("PUT", "/bkt/key", data, headers={"content-type": "text/x", "x-amz-meta-a": "1",
                                                         "x-amz-tagging": "t=1"})
+    counter.desk.clock.time += 0.75
     copied = copy(counter, "/bkt/copy")
     assert (copied.status, copied.xml.tag, copied.xml.findtext("ETag")) == (200, "CopyObjectResult",
                                                                              put.headers["etag"])
+    listed = counter.ask("GET", "/bkt", list_type="2", prefix="copy").xml.findtext("Contents/LastModified")
+    assert copied.xml.findtext("LastModified") == listed  # in whole seconds, as HTTP's dates have them
     assert counter.rows("s3_content") == 1
     for key in ("key", "copy"):
         got = counter.ask("GET", f"/bkt/{key}")

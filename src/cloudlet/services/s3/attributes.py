@@ -69,6 +69,6 @@ def _parts(tx: Tx, version: Version, request: Input) -> dict[str, Any]:
 
 def _first_about(tx: Tx, version: Version) -> bytes:
     """What is known of an object's first part, as of all others."""
-    (about,) = tx.execute("select about from s3_part where upload=? order by number limit 1",
+    row: Any = tx.execute("select about from s3_part where upload=? order by number limit 1",
                           (version.upload,)).fetchone()
-    return bytes(about)
+    return bytes(row[0])

@@ -9,7 +9,7 @@ from cloudlet.kernel.model import region_names
 from cloudlet.kernel.site import Site
 from cloudlet.services.s3 import parts
 from cloudlet.services.s3.access import grants
-from cloudlet.services.s3.access.keys import creates
+from cloudlet.services.s3.access.keys import creates_bucket
 from cloudlet.services.s3.access.needs import of_new_bucket
 from cloudlet.services.s3.owners import canonical_id
 from cloudlet.services.s3.records import ENFORCED, SWITCHES, Bucket, BucketConfiguration, NewBuckets
@@ -53,7 +53,7 @@ def require_bucket(tx: Tx, call: Call, request: dict[str, Any]) -> Bucket:
     return found
 
 
-@s3.write(resources=of_new_bucket, context=creates, durable=True)
+@s3.write(resources=of_new_bucket, context=creates_bucket, durable=True)
 def create_bucket(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """A new bucket, in the region that the request names. Its name is nobody else's, in any region."""
     name, configuration = request["Bucket"], request.get("CreateBucketConfiguration") or {}
@@ -148,7 +148,7 @@ def list_buckets(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     region, prefix = request.get("BucketRegion"), request.get("Prefix", "")
     found = [bucket for bucket in tx.find(Bucket, prefix, after=request.get("ContinuationToken", ""),
                                           account=call.account) if region in (None, bucket.region)]
-    return {"Buckets": [{"Name": bucket.name, "CreationDate": bucket.created, "BucketRegion": bucket.region,
+    return {"Buckets": [{"Name": bucket.name, "CreationDate": int(bucket.created), "BucketRegion": bucket.region,
                          "BucketArn": bucket.arn} for bucket in found[:limit]],
             "Owner": {"ID": canonical_id(call.account)}, "Prefix": request.get("Prefix"),
             "ContinuationToken": found[limit - 1].name if len(found) > limit else None}

@@ -23,6 +23,7 @@ from cloudlet.services.s3 import (
     versions,
 )
 from cloudlet.services.s3.access.keys import creates
+from cloudlet.services.s3.access.needs import of_change
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import admit
@@ -36,7 +37,6 @@ from cloudlet.services.s3.service import (
     InvalidRequest,
     MalformedXml,
     NoSuchUpload,
-    object_arns,
     s3,
 )
 from cloudlet.services.s3.uploads import PARTS_MAX, Upload
@@ -60,7 +60,7 @@ class Part(NamedTuple):
         return base64.b64decode(decode_about(self.about).checksums[algorithm]) if algorithm else self.crc64
 
 
-@s3.write(resources=object_arns, action="s3:PutObject", context=creates, durable=True)
+@s3.write(resources=of_change, action="s3:PutObject", context=creates, durable=True)
 def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Makes the parts that a request names an object. Asked again, it answers the same as long as that is there."""
     bucket, key, asked = require_bucket(tx, call, request), require_key(request), _asked_parts(request)

@@ -104,7 +104,7 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
                                contents.keep(tx, received))
                 expires = lifecycle.expiration(tx, bucket, version)
     await store.flush()
-    return {"CopyObjectResult": {"ETag": version.quoted, "LastModified": version.modified,
+    return {"CopyObjectResult": {"ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                                  **checksums.members(about)},
             "VersionId": version.version if bucket.versioning else None, "Expiration": expires,
             "CopySourceVersionId": source.version.version if source.bucket.versioning else None,

@@ -42,15 +42,18 @@ def delete_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
 
 def _delete(call: Call, tx: Tx, bucket: Bucket, one: dict[str, Any], guard: lock.Guard) -> dict[str, Any]:
     """Deletes one of them; what is told of it. Raises before anything has changed."""
-    about = {"Bucket": bucket.name, **one}
+    about, if_match = {"Bucket": bucket.name, **one}, one.get("ETag")
+    if if_match is not None:
+        about["IfMatch"] = if_match
     key, version_id = require_key(about), one.get("VersionId") or None
     action = "s3:DeleteObjectVersion" if version_id else "s3:DeleteObject"
     (arn,) = object_arns(call, about)
-    if not is_allowed(tx, call, action, arn, lambda: keys_of(keys.keys_of(call, tx, about))):
-        raise AccessDenied()
+    for needed in (action, *(("s3:GetObject",) if if_match not in (None, "*") else ())):
+        if not is_allowed(tx, call, needed, arn, lambda: keys_of(keys.keys_of(call, tx, about))):
+            raise AccessDenied()
     if "Size" in one or "LastModifiedTime" in one:
         raise NotImplementedHere()  # directory buckets'
-    outcome = delete(call, tx, bucket, key, version_id, guard, one.get("ETag"))
+    outcome = delete(call, tx, bucket, key, version_id, guard, if_match)
     marker = outcome.get("DeleteMarker")
     return {"Key": key, "VersionId": version_id, "DeleteMarker": marker,
             "DeleteMarkerVersionId": outcome.get("VersionId") if marker else None}

@@ -20,7 +20,7 @@ from cloudlet.services.s3 import (
 )
 from cloudlet.services.s3.access.decision import acl_of_new, owner_of_new, present
 from cloudlet.services.s3.access.keys import creates
-from cloudlet.services.s3.access.needs import of_new_object
+from cloudlet.services.s3.access.needs import of_change, of_new_object
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.conditions import Range
 from cloudlet.services.s3.contents import INLINE_BYTES
@@ -158,7 +158,7 @@ def _sums_of_part(tx: Tx, version: Version, about: About, number: int) -> dict[s
     return {**found, "ChecksumType": about.checksum_type} if found else {}
 
 
-@s3.write(resources=object_arns, action=by_version("s3:DeleteObject", "s3:DeleteObjectVersion"), durable=True)
+@s3.write(resources=of_change, action=by_version("s3:DeleteObject", "s3:DeleteObjectVersion"), durable=True)
 def delete_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Deletes a version for good, or a key: with versioning a marker covers what it was."""
     bucket, key = require_bucket(tx, call, request), require_key(request)

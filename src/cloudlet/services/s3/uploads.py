@@ -13,7 +13,7 @@ from cloudlet.kernel.call import Call
 from cloudlet.services.s3 import checksums, conditions, contents, copies, encryption, lifecycle, lock, metadata, parts
 from cloudlet.services.s3.access import needs
 from cloudlet.services.s3.access.decision import acl_of_new
-from cloudlet.services.s3.access.keys import creates
+from cloudlet.services.s3.access.keys import prepares
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.contents import CRC64, Received
 from cloudlet.services.s3.encryption import CustomerKey
@@ -73,7 +73,7 @@ class Upload:
                 "ChecksumAlgorithm": algorithm or None, "ChecksumType": kind or None}
 
 
-@s3.write(resources=needs.of_new_object, action="s3:PutObject", context=creates, durable=True)
+@s3.write(resources=needs.of_new_object, action="s3:PutObject", context=prepares, durable=True)
 def create_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Begins an upload; what is said of the object is said here."""
     if call.principal.kind == "anonymous":
@@ -107,7 +107,7 @@ def find(tx: Tx, bucket: Bucket, request: dict[str, Any]) -> Upload:
 # ── Parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@s3.wait(resources=object_arns, action="s3:PutObject", context=creates)
+@s3.wait(resources=object_arns, action="s3:PutObject", context=prepares)
 async def upload_part(call: Call, store: Store, request: dict[str, Any]) -> dict[str, Any]:
     """Takes a part; one that comes again replaces what it was. It survives a power cut when this answers."""
     number, customer, body = _number_of(request), encryption.customer_key(request), request["Body"]
@@ -129,7 +129,7 @@ async def upload_part(call: Call, store: Store, request: dict[str, Any]) -> dict
     return {"ETag": f'"{received.etag}"', **checksums.of_part(said), **encryption.members(upload.about)}
 
 
-@s3.wait(resources=needs.of_copy, action="s3:PutObject", context=creates)
+@s3.wait(resources=needs.of_copy, action="s3:PutObject", context=prepares)
 async def upload_part_copy(call: Call, store: Store, request: dict[str, Any]) -> dict[str, Any]:
     """Takes bytes of another object as a part: an object that has them as they are shares them."""
     number, customer = _number_of(request), encryption.customer_key(request)

@@ -1,5 +1,6 @@
 """Who may do what: owners, identity policies, bucket policies, lists, the public access block, nobody."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -105,7 +106,10 @@ def test_tags_are_copied_by_who_may_read_and_put_them(counter: Counter) -> None:
     ({"StringNotEquals": {"s3:ResourceAccount": ACCOUNT}}, None, {}),
     ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, {}, None),
     ({"Bool": {"aws:SecureTransport": "true"}}, None, {}),
-    ({"Null": {"s3:signatureversion": "false"}}, {}, None)])
+    ({"StringEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256", "s3:authType": "REST-HEADER",
+                       "s3:x-amz-content-sha256": hashlib.sha256(b"x").hexdigest()}}, {}, None),
+    ({"StringEquals": {"s3:x-amz-content-sha256": "UNSIGNED-PAYLOAD"}}, None, {}),
+    ({"NumericLessThan": {"s3:signatureAge": "600000"}}, {}, None)])
 def test_condition_keys(counter: Counter, condition: dict[str, Any], allowed: dict[str, str] | None,
                         refused: dict[str, str] | None) -> None:
     bob = counter.user("bob", {"Condition": condition})

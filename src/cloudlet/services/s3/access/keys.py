@@ -17,6 +17,7 @@ from cloudlet.services.s3.service import bucket_arns, object_arns, s3
 from cloudlet.store.db import Tx
 
 CREATES = "cloudlet:creates"  # the ARN of what a request makes: who may is its bucket's to say
+_CREATION = "s3:ObjectCreationOperation"
 _MEMBERS = {
     "Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys", "VersionId": "s3:VersionId",
     "ACL": "s3:x-amz-acl", "GrantRead": "s3:x-amz-grant-read", "GrantWrite": "s3:x-amz-grant-write",
@@ -31,10 +32,23 @@ _MEMBERS = {
     "IfNoneMatch": "s3:if-none-match"}
 
 
+def creates_bucket(call: Call, request: Input) -> Mapping[str, str]:
+    """`context=` of the operation that makes a bucket."""
+    return {CREATES: bucket_arns(call, request)[0]}
+
+
 def creates(call: Call, request: Input) -> Mapping[str, str]:
-    """`context=` of the operations that make a bucket or an object."""
-    arns = object_arns(call, request) if "Key" in request else bucket_arns(call, request)
-    return {CREATES: arns[0]}
+    """`context=` of the operations that make an object."""
+    return {CREATES: object_arns(call, request)[0], _CREATION: "true"}
+
+
+def prepares(call: Call, request: Input) -> Mapping[str, str]:
+    """`context=` of those that make an upload or a part of one, for which policies that demand conditional writes make
+    an exception.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+    return {CREATES: object_arns(call, request)[0], _CREATION: "false"}
 
 
 @s3.condition_keys
@@ -42,8 +56,8 @@ def keys_of(call: Call, tx: Tx, request: Input) -> Mapping[str, str | Iterable[s
     """All of them that a request has."""
     found: dict[str, str | Iterable[str] | None] = {
         key: str(request[member]) for member, key in _MEMBERS.items() if request.get(member) is not None}
-    found["s3:signatureversion"] = "AWS4-HMAC-SHA256" if call.access_key_id else None
     found |= _of_lock(call, request)
+    found.update(_of_signature(call))
     tags = _asked_tags(request)
     found |= {f"s3:RequestObjectTag/{name}": value for name, value in tags.items()}
     if tags:
@@ -57,6 +71,24 @@ def keys_of(call: Call, tx: Tx, request: Input) -> Mapping[str, str | Iterable[s
     if held is not None:
         found["s3:ResourceAccount"] = held.account
     return found | (_existing_tags(tx, held, key, version) if held is not None and key else {})
+
+
+def _of_signature(call: Call) -> dict[str, str | None]:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/bucket-policy-s3-sigv4-conditions.html"""
+    if not call.access_key_id:
+        return {}
+    kind = "POST" if call.is_form else "REST-QUERY-STRING" if call.in_query else "REST-HEADER"
+    return {"s3:signatureversion": "AWS4-HMAC-SHA256" if call.names_region else "AWS", "s3:authType": kind,
+            "s3:signatureAge": _age_ms(call), "s3:x-amz-content-sha256": call.payload or None}
+
+
+def _age_ms(call: Call) -> str | None:
+    """How old a signature is; None where it does not say."""
+    try:
+        at = datetime.strptime(call.stamp, "%Y%m%dT%H%M%S%z")
+    except ValueError:  # of version 2
+        return None
+    return str(max(0, round((call.now - at.timestamp()) * 1000)))
 
 
 def _subject(request: Input) -> tuple[str, str, str | None]:

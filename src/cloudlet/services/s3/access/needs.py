@@ -21,10 +21,23 @@ def of_new_object(call: Call, request: Input) -> Iterable[str | Need]:
         yield Need("s3:PutObjectTagging", arn)
     if any(map(request.get, _ACL)):
         yield Need("s3:PutObjectAcl", arn)
+    if request.get("IfMatch"):
+        yield Need("s3:GetObject", arn)
     if request.get("ObjectLockMode") or request.get("ObjectLockRetainUntilDate"):
         yield Need("s3:PutObjectRetention", arn)
     if request.get("ObjectLockLegalHoldStatus"):
         yield Need("s3:PutObjectLegalHold", arn)
+
+
+def of_change(call: Call, request: Input) -> Iterable[str | Need]:
+    """Of deleting an object or making it of an upload: its ARN, and reading it where its entity tag is asked about.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+    """
+    (arn,) = object_arns(call, request)
+    yield arn
+    if request.get("IfMatch", "*") != "*":
+        yield Need("s3:GetObject", arn)
 
 
 def of_copy(call: Call, request: Input) -> Iterable[str | Need]:
