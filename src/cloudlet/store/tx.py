@@ -130,8 +130,7 @@ class Tx(AbstractContextManager["Tx"]):
                 self._session.write_out(self.group)
                 self._session.begin()
         if self._later:
-            later, self._later = self._later, {}
-            self._session.run(later)
+            self._do_later()
 
     def put_off(self, sql: str, values: Sequence[Any]) -> None:
         """A write of which nothing more is to be known here. It is done before the next statement on services' tables,
