@@ -5,9 +5,9 @@ Small ones lie in the database, so that they cost neither an inode nor a sync of
 
 import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers import CipherContext
 
 from cloudlet.kernel.digests import digest_of
@@ -27,12 +27,12 @@ CRC64 = "crc64nvme"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """Bytes that came whole: in `body`, or in the file of that name, on the disk. `digests` are those of what the
-    customer sent, by algorithm, and `crc64` that of what is kept, which is something else where `nonce` says that it
-    is encrypted; `sums` are those of the blocks of a file. `checksum` is the algorithm of the checksum that the client
-    sent, and which was right, "" for none."""
+class Received(msgspec.Struct, frozen=True):
+    """Bytes that came whole: in `body`, or in the file of that name, on the disk, which is removed at the end of the
+    context that this is unless a content has it then. `digests` are those of what the customer sent, by algorithm, and
+    `crc64` that of what is kept, which is something else where `nonce` says that it is encrypted; `sums` are those of
+    the blocks of a file. `checksum` is the algorithm of the checksum that the client sent, and which was right, "" for
+    none."""
 
     size: int
     digests: Mapping[str, bytes]
@@ -40,8 +40,16 @@ class Received:
     crc64: bytes
     nonce: bytes | None
     body: bytes | None
-    file: str | None
+    file: str | None = None
     sums: bytes | None = None
+    held: ExitStack | None = None
+
+    def __enter__(self) -> "Received":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.held is not None:
+            self.held.close()
 
     @property
     def etag(self) -> str:
@@ -53,11 +61,9 @@ class Received:
         return md5.hex() if self.nonce is None else digest_of("md5", self.nonce + md5).hex()
 
 
-@asynccontextmanager
-async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
-                  key: CustomerKey | None = None) -> AsyncIterator[Received]:
-    """The bytes of a body with their digests (MD5, CRC64NVME and those wanted), to be kept within this context: a file
-    that no content has at its end is removed. They are kept encrypted where there is a key.
+async def receive(store: Store, body: Body, wanted: Sequence[str] = (), key: CustomerKey | None = None) -> Received:
+    """The bytes of a body with their digests (MD5, CRC64NVME and those wanted), to be kept within the context that they
+    are. They are encrypted where there is a key.
 
     Raises EntityTooLarge, OutOfSpace, and what the body does where it is not what was announced.
     """
@@ -80,19 +86,21 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (),
         if len(data) <= INLINE_BYTES:  # of many pieces each is larger than that, but for the last
             kept = data if cipher is None else cipher.update(data)
             crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
-            yield Received(len(kept), body.digests, body.checksum, crc64, nonce, kept, None)
-            return
+            return Received(len(kept), body.digests, body.checksum, crc64, nonce, kept)
     blobs, name = store.blobs["s3"], store.clock.token(32)
-    try:
-        with blobs.hold(name):
-            kept_of = source if cipher is None else _encrypted(aiter(source), cipher)
-            size, sums, crc64 = await _write(blobs, name, kept_of)
-            digests = {**body.digests, CRC64: crc64} if cipher is None else body.digests
-            yield Received(size, digests, body.checksum, crc64, nonce, None, name, sums)
-    finally:
-        with store.tx() as tx:
-            if not is_known(tx, name):
-                blobs.discard(name)
+    with ExitStack() as stack:
+        stack.callback(_discard_unknown, store, name)
+        stack.enter_context(blobs.hold(name))
+        kept_of = source if cipher is None else _encrypted(aiter(source), cipher)
+        size, sums, crc64 = await _write(blobs, name, kept_of)
+        digests = {**body.digests, CRC64: crc64} if cipher is None else body.digests
+        return Received(size, digests, body.checksum, crc64, nonce, None, name, sums, stack.pop_all())
+
+
+def _discard_unknown(store: Store, name: str) -> None:
+    with store.tx() as tx:
+        if not is_known(tx, name):
+            store.blobs["s3"].discard(name)
 
 
 def _too_large(size: int) -> AwsError:

@@ -95,7 +95,7 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
         else:
             body = body_of(tx, source)
     if body is not None:
-        async with contents.receive(store, body, (algorithm,), customer) as received:
+        with await contents.receive(store, body, (algorithm,), customer) as received:
             with store.tx() as tx:
                 bucket = admit(call, tx, request, key)
                 about = about.replace(checksums={algorithm: checksums.text(received.digests[algorithm])},

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location
 
 import zlib
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -79,19 +79,19 @@ class Lister:
         if shut:
             return Again(SHUT_RETRY_S, f"the policy of {asked.target} does not let its inventory in")
         made_at, unique = self._store.clock.now(), as_uuid(self._store.clock.token(32))
-        async with AsyncExitStack() as stack:
-            lines = await stack.enter_async_context(contents.receive(self._store, Body(self._lines(asked), None)))
+        with ExitStack() as stack:
+            lines = stack.enter_context(await contents.receive(self._store, Body(self._lines(asked), None)))
             data = asked.key(f"data/{unique}.csv.gz")
             text = inventory_lines.manifest(asked.bucket.name, asked.said, made_at,
                                             [(data, lines.size, lines.digests["md5"].hex())])
-            manifest = await stack.enter_async_context(contents.receive(self._store, delivered.body_of(text)))
+            manifest = stack.enter_context(await contents.receive(self._store, delivered.body_of(text)))
             at = datetime.fromtimestamp(made_at, UTC)
             folder = asked.key(f"{at:%Y-%m-%dT%H-%MZ}")
             rest = {f"{folder}/manifest.checksum": manifest.digests["md5"].hex(),
                     asked.key(f"hive/dt={at:%Y-%m-%d-%H-%M}/symlink.txt"): f"s3://{asked.target}/{data}\n"}
             objects = {data: (lines, "application/x-gzip"), f"{folder}/manifest.json": (manifest, "application/json")}
             for name, said in rest.items():
-                one = await stack.enter_async_context(contents.receive(self._store, delivered.body_of(said.encode())))
+                one = stack.enter_context(await contents.receive(self._store, delivered.body_of(said.encode())))
                 objects[name] = (one, "text/plain")
             with self._store.tx() as tx:
                 _put(tx, key, asked, objects, made_at)

@@ -76,7 +76,7 @@ class Deliverer:
     async def deliver(self, name: str) -> Outcome:
         """Delivers the records of a bucket. Cut off at any point, it begins again with what is left."""
         while (batch := self._next(name)) is not None:
-            async with contents.receive(self._store, body_of("".join(batch.lines).encode())) as received:
+            with await contents.receive(self._store, body_of("".join(batch.lines).encode())) as received:
                 with self._store.tx() as tx:
                     _put(tx, batch, received)
                 await self._store.flush()

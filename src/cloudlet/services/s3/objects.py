@@ -54,7 +54,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
     if body.length is None or body.length > INLINE_BYTES:  # before so much is taken for nothing
         with store.tx() as tx:
             admit(call, tx, request, key)
-    async with contents.receive(store, body, key=customer) as received:
+    with await contents.receive(store, body, key=customer) as received:
         with store.tx(shared=True) as tx:
             bucket = admit(call, tx, request, key)
             locked, owner, acl = _lock(tx, bucket, request), *acl_of_new(call, bucket, request)

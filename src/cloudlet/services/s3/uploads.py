@@ -118,7 +118,7 @@ async def upload_part(call: Call, store: Store, request: dict[str, Any]) -> dict
     if not body.checksum and upload.checksum.endswith(checksums.COMPOSITE):
         raise _mismatch(upload.algorithm, "null")
     wanted = (upload.algorithm,) if upload.algorithm else ()
-    async with contents.receive(store, body, wanted, customer) as received:
+    with await contents.receive(store, body, wanted, customer) as received:
         with store.tx(shared=True) as tx:
             upload = _find_for_part(call, tx, request, customer)
             sums = _sums(upload, received)
@@ -153,7 +153,7 @@ async def upload_part_copy(call: Call, store: Store, request: dict[str, Any]) ->
             body = copies.body_of(tx, source, part)
     if body is not None:
         wanted = (upload.algorithm,) if upload.algorithm else ()
-        async with contents.receive(store, body, wanted, customer) as received:
+        with await contents.receive(store, body, wanted, customer) as received:
             with store.tx() as tx:
                 upload = _find_for_part(call, tx, request, customer)
                 etag, sums = received.etag, _sums(upload, received)
