@@ -40,6 +40,20 @@ def test_a_copy_shares_the_bytes_and_outlives_its_source(counter: Counter, size:
     assert (counter.rows("s3_content"), counter.files()) == (0, [])
 
 
+@pytest.mark.parametrize("size", [10, INLINE_BYTES + 1])
+def test_what_is_put_over_one_of_two_leaves_the_other_its_bytes(counter: Counter, size: int) -> None:
+    data = os.urandom(size)
+    counter.ask("PUT", "/bkt/key", data)
+    copy(counter, "/bkt/copy")
+    for body in (b"other", b"another"):
+        counter.ask("PUT", "/bkt/key", body)
+        assert (counter.ask("GET", "/bkt/key").body, counter.ask("GET", "/bkt/copy").body) == (body, data)
+        assert counter.rows("s3_content") == 2
+    counter.ask("PUT", "/bkt/copy", b"")
+    counter.work()
+    assert (counter.rows("s3_content"), counter.files()) == (2, [])
+
+
 def test_what_a_directive_replaces(counter: Counter) -> None:
     counter.ask("PUT", "/bkt/key", b"x", headers={
         "content-type": "text/x", "x-amz-meta-a": "1", "x-amz-tagging": "t=1", "x-amz-storage-class": "STANDARD_IA",

@@ -72,6 +72,16 @@ def test_bytes_go_when_nothing_has_them_any_more(counter: Counter) -> None:
     assert (counter.rows("s3_content"), counter.rows("s3_garbage"), counter.files()) == (0, 0, [])
 
 
+def test_bytes_take_the_place_of_those_that_go(counter: Counter) -> None:
+    with counter.store.tx() as tx:
+        tx.execute("insert into s3_content (id, refs, size, crc64, scrubbed_ms) values (7,1,0,'',0)")
+    for data in (b"first", b"", b"third and longest"):
+        counter.ask("PUT", "/bkt/key", data)
+        assert counter.ask("GET", "/bkt/key").body == data
+        with counter.store.tx() as tx:
+            assert [number for (number,) in tx.execute("select id from s3_content").fetchall()] == [7, 8]
+
+
 def test_wrong_bytes_change_nothing(counter: Counter) -> None:
     counter.ask("PUT", "/bkt/key", b"right")
     for size in (10, INLINE_BYTES + 1):

@@ -143,6 +143,8 @@ def test_what_lies_in_the_database_is_sampled(counter: Counter, monkeypatch: pyt
     scrub_once(counter)
     (told,) = tell(counter)
     assert "s3://bkt/bad" in told
+    counter.ask("PUT", "/bkt/bad", b"new")
+    assert (tell(counter), counter.ask("GET", "/bkt/bad").body) == ([], b"new")
     assert counter.ask("GET", "/bkt/good").body == b"good"
 
 

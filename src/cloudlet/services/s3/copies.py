@@ -101,7 +101,7 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
                 about = about.replace(checksums={algorithm: checksums.text(received.digests[algorithm])},
                                     checksum_type=checksums.FULL_OBJECT)
                 version = _put(call, tx, bucket, key, request, about, received.size, received.etag,
-                               contents.keep(tx, received))
+                               received)
                 expires = lifecycle.expiration(tx, bucket, version)
     await store.flush()
     return {"CopyObjectResult": {"ETag": version.quoted, "LastModified": version.modified_ms // 1000,
@@ -162,7 +162,7 @@ def _about(source: About, request: Input, customer: CustomerKey | None) -> About
 
 
 def _put(call: Call, tx: Tx, bucket: Bucket, key: str, request: Input, about: About, size: int, etag: str,
-         content: int) -> Version:
+         content: int | contents.Received) -> Version:
     owner, acl = acl_of_new(call, bucket, request)
     version = versions.put_version(tx, bucket, key, Draft(
         size, etag, owner, about.replace(acl=acl), content, storage_class=metadata.storage_class(request),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from cloudlet.kernel.http import Body
-from cloudlet.services.s3 import checksums, contents, notifications, replication_rules, versions
+from cloudlet.services.s3 import checksums, notifications, replication_rules, versions
 from cloudlet.services.s3.contents import Received
 from cloudlet.services.s3.notifications import Cause
 from cloudlet.services.s3.owners import canonical_id
@@ -23,6 +23,6 @@ def put(tx: Tx, target: Bucket, key: str, received: Received, cause: Cause, cont
     """Makes them what a key is, owned by the bucket's owner."""
     about = About(content_type=content_type, checksums=checksums.checksums_of(received), acl=acl)
     version = versions.put_version(tx, target, key, Draft(
-        received.size, received.etag, canonical_id(target.account), about, contents.keep(tx, received)))
+        received.size, received.etag, canonical_id(target.account), about, received))
     notifications.announce(tx, cause, target, "ObjectCreated:Put", version)
     replication_rules.enqueue(tx, target, version)

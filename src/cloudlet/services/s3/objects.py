@@ -60,7 +60,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
             locked, owner, acl = _lock(tx, bucket, request), *acl_of_new(call, bucket, request)
             about = About(**fields, checksums=checksums.checksums_of(received), acl=acl)
             version = versions.put_version(tx, bucket, key, Draft(
-                received.size, received.etag, owner, about, contents.keep(tx, received), storage_class=storage_class,
+                received.size, received.etag, owner, about, received, storage_class=storage_class,
                 **locked))
             notifications.announce(
                 tx, cause_of(call), bucket, f"ObjectCreated:{'Post' if call.is_form else 'Put'}", version)

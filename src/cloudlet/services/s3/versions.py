@@ -7,6 +7,7 @@ from email.utils import formatdate
 from typing import Any, NamedTuple
 
 from cloudlet.services.s3 import checksums, conditions, contents, parts
+from cloudlet.services.s3.contents import Received
 from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
 from cloudlet.services.s3.service import InvalidArgument, MethodNotAllowed, NoSuchKey, NoSuchVersion
 from cloudlet.store.db import Tx
@@ -18,6 +19,9 @@ COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, 
 _KEPT = "bucket, key, version, current, marker"  # what stays of a row that is written anew
 _SAID = ("size, etag, modified_ms, storage_class, owner, content, upload, mode, retain_until_ms, legal_hold, about,"
          " checksum")
+_REPLACE = f"update s3_version set ({_SAID}) = (?,?,?,?,?,?,?,?,?,?,?,?) where id=?"
+_FIND_ONLY = (f"select v.id, v.content, v.upload, {contents.IS_PLACE} from s3_version v left join s3_content c"
+              " on c.id=v.content where v.bucket=? and v.key=? and v.current=1")
 _ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
@@ -120,13 +124,13 @@ def check_write(found: Version | None, if_match: str | None, if_none_match: str 
 
 
 class Draft(NamedTuple):
-    """A version to be put: its bytes are those of `content` or of the parts of `upload`."""
+    """A version to be put: its bytes are what was received, or those of a `content` or of the parts of an `upload`."""
 
     size: int
     etag: str
     owner: str
     about: About
-    content: int | None = None
+    content: int | Received | None = None
     upload: str | None = None
     storage_class: str = "STANDARD"
     mode: str = ""
@@ -139,18 +143,18 @@ class Draft(NamedTuple):
 
 def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     """Makes a draft what the key is from now on. Where versioning is not enabled it replaces the null version."""
+    before = None if bucket.versioning else _only(tx, bucket, key)
+    place = before.content if before is not None and before.is_place else None
+    content = contents.keep(tx, draft.content, place) if isinstance(draft.content, Received) else draft.content
     modified_ms = draft.modified_ms or int(tx.now * 1000)
-    said: Any = (draft.size, draft.etag, modified_ms, draft.storage_class, draft.owner, draft.content, draft.upload,
+    said: Any = (draft.size, draft.etag, modified_ms, draft.storage_class, draft.owner, content, draft.upload,
                  draft.mode, draft.retain_until_ms, draft.legal_hold, encode_about(draft.about),
                  checksums.listed(draft.about))
-    if not bucket.versioning:  # a key has one version at most, so its row stays where it is: that writes half the pages
-        before: Any = tx.execute("select id, content, upload from s3_version where bucket=? and key=? and current=1",
-                                 (bucket.id, key)).fetchone()
-        if before is not None:
-            tx.execute(f"update s3_version set ({_SAID}) = (?,?,?,?,?,?,?,?,?,?,?,?) where id=?", (*said, before[0]))
-            _release(tx, *before[1:])
-            return Version(before[0], bucket.id, key, NULL, 1, 0, *said)
-    elif bucket.versioning != "Enabled":
+    if before is not None:
+        tx.put_off(_REPLACE, (*said, before.id))
+        _release(tx, before.content if place is None or place != content else None, before.upload)
+        return Version(before.id, bucket.id, key, NULL, 1, 0, *said)
+    if bucket.versioning == "Suspended":
         _drop_null(tx, bucket, key)
     if bucket.versioning:
         tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
@@ -158,6 +162,21 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     kept = bucket.id, key, name, 1, draft.marker
     tx.execute(f"insert into s3_version ({_KEPT}, {_SAID}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (*kept, *said))
     return Version(tx.last_id(), *kept, *said)
+
+
+class _Only(NamedTuple):
+    """The one version that a key has in a bucket without versioning, whose row stays where it is: that writes half the
+    pages. `is_place`: its content's does as well."""
+
+    id: int
+    content: int | None
+    upload: str | None
+    is_place: int | None
+
+
+def _only(tx: Tx, bucket: Bucket, key: str) -> _Only | None:
+    row = tx.execute(_FIND_ONLY, (bucket.id, key)).fetchone()
+    return _Only(*row) if row else None
 
 
 def set_about(tx: Tx, version: Version, about: About) -> Version:
