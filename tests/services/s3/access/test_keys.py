@@ -12,6 +12,8 @@ from botocore.credentials import Credentials
 
 from tests.services.s3.access.test_decision import OBJECTS, policy
 from tests.services.s3.counter import Counter
+from tests.services.s3.settings.test_bucket_inventory import wanted
+from tests.services.s3.settings.test_tagging import tagging
 from tests.services.s3.test_uploads import begin, complete, sent
 from tests.services.s3.test_uploads import document as document_of
 from tests.wire.exchange import HOST, presigned, request_of
@@ -76,3 +78,21 @@ def test_who_asks_about_an_entity_tag_must_be_allowed_to_read(counter: Counter) 
     counter.allow("bob", writes)  # is enough where only existence is asked about
     assert counter.ask("PUT", "/bkt/new", b"y", headers={"if-none-match": "*"}, **bob).status == 200
     assert counter.ask("DELETE", "/bkt/key", headers={"if-match": "*"}, **bob).status == 204
+
+
+def test_a_bucket_s_tags_are_asked_about_its_objects_where_they_count(counter: Counter) -> None:
+    bob = counter.user("bob", {"Condition": {"StringEquals": {"s3:BucketTag/team": "red"}}})
+    counter.ask("PUT", "/bkt", tagging(("team", "red")), tagging="")
+    assert counter.ask("GET", "/bkt/key", **bob).code == "AccessDenied"
+    counter.ask("PUT", "/bkt", b"<AbacStatus><Status>Enabled</Status></AbacStatus>", abac="")
+    assert counter.ask("GET", "/bkt/key", **bob).body == b"data"
+    counter.ask("PUT", "/bkt", tagging(("team", "blue")), tagging="")
+    assert counter.ask("GET", "/bkt/key", **bob).code == "AccessDenied"
+
+
+def test_which_fields_an_inventory_may_have(counter: Counter) -> None:
+    counter.ask("PUT", "/dst")
+    bob = counter.user("bob", {"Condition": {"ForAllValues:StringEquals": {
+        "s3:InventoryAccessibleOptionalFields": ["Size", "ETag"]}}})
+    for fields, status in ((("Size",), 200), (("ETag", "Size"), 200), ((), 200), (("Size", "StorageClass"), 403)):
+        assert counter.ask("PUT", "/bkt", wanted(fields=fields), inventory="", id="all", **bob).status == status

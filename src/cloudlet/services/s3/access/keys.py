@@ -14,6 +14,7 @@ from cloudlet.services.s3 import versions
 from cloudlet.services.s3.copysource import source_of
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.service import bucket_arns, object_arns, s3
+from cloudlet.services.s3.settings import kept
 from cloudlet.store.db import Tx
 
 CREATES = "cloudlet:creates"  # the ARN of what a request makes: who may is its bucket's to say
@@ -65,12 +66,23 @@ def keys_of(call: Call, tx: Tx, request: Input) -> Mapping[str, str | Iterable[s
     configuration = request.get("CreateBucketConfiguration") or {}
     if configuration.get("LocationConstraint"):
         found["s3:LocationConstraint"] = configuration["LocationConstraint"]
+    fields = (request.get("InventoryConfiguration") or {}).get("OptionalFields")
+    if fields:
+        found["s3:InventoryAccessibleOptionalFields"] = tuple(fields)
     bucket, key, version = _subject(request)
     found["s3:VersionId"] = version
     held = tx.get(Bucket, bucket) if bucket else None
     if held is not None:
         found["s3:ResourceAccount"] = held.account
+        found |= {f"s3:BucketTag/{name}": value for name, value in bucket_tags(tx, held).items()}
     return found | (_existing_tags(tx, held, key, version) if held is not None and key else {})
+
+
+def bucket_tags(tx: Tx, bucket: Bucket) -> dict[str, str]:
+    """The tags of a bucket, where they count."""
+    if (kept.get(tx, bucket, kept.ABAC) or {}).get("Status") != "Enabled":
+        return {}
+    return {tag["Key"]: tag["Value"] for tag in (kept.get(tx, bucket, kept.TAGGING) or {}).get("TagSet", ())}
 
 
 def _of_signature(call: Call) -> dict[str, str | None]:

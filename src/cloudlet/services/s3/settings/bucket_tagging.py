@@ -8,6 +8,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.services.s3 import tags
+from cloudlet.services.s3.access.keys import bucket_tags
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.service import NoSuchTagSet, bucket_arns, s3
@@ -56,6 +57,4 @@ def tags_of(tx: Tx, arn: str) -> Mapping[str, str]:
     """The tags of the bucket that an ARN names, where they count; objects have theirs in s3:ExistingObjectTag/…"""
     name, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
     bucket = tx.get(Bucket, name) if not key else None
-    if bucket is None or (kept.get(tx, bucket, ABAC) or {}).get("Status") != "Enabled":
-        return {}
-    return {tag["Key"]: tag["Value"] for tag in (kept.get(tx, bucket, TAGGING) or {}).get("TagSet", ())}
+    return {} if bucket is None else bucket_tags(tx, bucket)
