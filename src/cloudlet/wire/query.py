@@ -198,12 +198,15 @@ class Query(Protocol):
     def _at_queue(self, operation: OperationModel, read: Read) -> Parse:
         """Of SQS: old SDKs ask a queue's own URL, and do not repeat it; it does not answer for queues in general."""
         name, general = operation.name, operation.name in ("CreateQueue", "ListQueues")
+        lists = ("Entries",) if name.endswith("Batch") else ()  # one that is empty cannot be said
 
         def parse(message: Message) -> dict[str, Any]:
             path, pairs = message.request.path, list(message.parameters)
             if general and path.count("/") > 1:
                 raise self.faults.unknown_operation(f"The action {name} is not valid for this endpoint.")
             node: dict[str, Any] = read(tree([("QueueUrl", path)] * (path != "/") + pairs))
+            for each in lists:
+                node.setdefault(each, [])
             return node
         return parse
 
