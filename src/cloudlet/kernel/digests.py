@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from awscrt import checksums as crt
@@ -36,8 +37,10 @@ class Digest(Protocol):
 class _Crc:
     """A running CRC by a function of the next bytes and the value so far."""
 
-    def __init__(self, step: Callable[[Any, int], int], size: int) -> None:
-        self._step, self._size, self._value = step, size, 0
+    __slots__ = ("_size", "_step", "_value")
+
+    def __init__(self, step: Callable[[Any, int], int], size: int, data: Bytes = b"") -> None:
+        self._step, self._size, self._value = step, size, step(data, 0)
 
     def update(self, data: Bytes, /) -> None:
         self._value = self._step(data, self._value)
@@ -49,8 +52,9 @@ class _Crc:
 class _XxHash:
     """One of the XXHash family, of seed 0."""
 
-    def __init__(self, made: crt.XXHash) -> None:
-        self._hash = made
+    def __init__(self, make: Callable[[], crt.XXHash], data: Bytes = b"") -> None:
+        self._hash = make()
+        self.update(data)
 
     def update(self, data: Bytes, /) -> None:
         self._hash.update(bytes(data))  # no copy where it is bytes
@@ -60,17 +64,17 @@ class _XxHash:
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
-ALGORITHMS: dict[str, Callable[[], Digest]] = {
-    "crc32": lambda: _Crc(zlib.crc32, 4),  # zlib lets other threads run meanwhile, as hashlib does
-    "crc32c": lambda: _Crc(crt.crc32c, 4),
-    "crc64nvme": lambda: _Crc(crt.crc64nvme, 8),
+ALGORITHMS: dict[str, Callable[..., Digest]] = {  # of no bytes yet, or of those that are passed
+    "crc32": partial(_Crc, zlib.crc32, 4),  # zlib lets other threads run meanwhile, as hashlib does
+    "crc32c": partial(_Crc, crt.crc32c, 4),
+    "crc64nvme": partial(_Crc, crt.crc64nvme, 8),
     "sha1": hashlib.sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
     "md5": hashlib.md5,
-    "xxhash64": lambda: _XxHash(crt.XXHash.new_xxhash64()),
-    "xxhash3": lambda: _XxHash(crt.XXHash.new_xxhash3_64()),
-    "xxhash128": lambda: _XxHash(crt.XXHash.new_xxhash3_128()),
+    "xxhash64": partial(_XxHash, crt.XXHash.new_xxhash64),
+    "xxhash3": partial(_XxHash, crt.XXHash.new_xxhash3_64),
+    "xxhash128": partial(_XxHash, crt.XXHash.new_xxhash3_128),
 }
 
 # The CRC of two pieces of bytes from the CRC of each and the length of the second, without reading either again.
@@ -80,9 +84,7 @@ COMBINE: dict[str, Callable[[int, int, int], int]] = {
 
 def digest_of(algorithm: str, data: bytes) -> bytes:
     """The digest of bytes in memory. KeyError for an algorithm that there is not."""
-    made = ALGORITHMS[algorithm]()
-    made.update(data)
-    return made.digest()
+    return ALGORITHMS[algorithm](data).digest()
 
 
 async def digested(chunks: AsyncIterator[bytes], digests: Iterable[Digest]) -> AsyncIterator[bytes]:

@@ -34,13 +34,16 @@ class Body:
         self._chunks = chunks  # None: a subclass has its own way to them
         self.length = length  # Content-Length, or None where the client sends chunks
         self.digests: dict[str, bytes] = {}  # by the names of `kernel.digests.ALGORITHMS`
-        self._wanted: dict[str, Digest] = {}
+        self._wanted: list[str] = []
 
     def want(self, *algorithms: str) -> None:
         """Has these digests computed while the body is read."""
         for name in algorithms:
             if name not in self._wanted:
-                self._wanted[name] = ALGORITHMS[name]()
+                self._wanted.append(name)
+
+    def _digest(self, name: str) -> Digest:
+        return ALGORITHMS[name]()
 
     def __aiter__(self) -> Chunks:
         return self._digested() if self._wanted else self._pieces()
@@ -50,9 +53,10 @@ class Body:
         return self._chunks
 
     async def _digested(self) -> Chunks:
-        async for piece in digested(self._pieces(), self._wanted.values()):
+        running = {name: self._digest(name) for name in self._wanted}
+        async for piece in digested(self._pieces(), running.values()):
             yield piece
-        self.digests.update((name, digest.digest()) for name, digest in self._wanted.items())
+        self.digests.update((name, digest.digest()) for name, digest in running.items())
 
     async def pour(self, take: Take) -> int:
         """Hands all bytes, piece by piece, to `take` in a thread; their number. Where there are many it costs less

@@ -13,7 +13,9 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, update
+import msgspec
+
+from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, Digest, digest_of, update
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
@@ -24,6 +26,7 @@ SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 CHOSEN = "x-amz-sdk-checksum-algorithm"
+_NO_CHECKSUMS = (f"{HEADER}algorithm", f"{HEADER}type", f"{HEADER}mode")
 
 LINE_MAX = 4096  # bytes of a chunk's header or a trailer
 CHUNK_BYTES_MIN = 8192  # of each signed chunk but the last
@@ -42,6 +45,7 @@ MalformedTrailer = declare(
 MissingContentLength = declare("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
 
 _EMPTY = hashlib.sha256().hexdigest()
+_SIGNATURES = "signatures"  # what is no digest, and computed with them
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
 
 
@@ -127,23 +131,24 @@ def require_checksum(headers: Mapping[str, str]) -> None:
         raise InvalidRequest(f"Missing required header for this request: Content-MD5 OR {HEADER}*")
 
 
-class _Claim:
-    """What a client says that a digest comes to (None: not known yet, a trailer says it)."""
+class _Claim(msgspec.Struct):
+    """What a client says that a digest comes to (None: not known yet, a trailer says it), and the error where it comes
+    to something else."""
 
-    def __init__(self, algorithm: str, expected: bytes | None, differs: Callable[[bytes], AwsError],
-                 is_checksum: bool = False) -> None:
-        self.algorithm, self.expected, self._differs, self.is_checksum = algorithm, expected, differs, is_checksum
+    algorithm: str
+    expected: bytes | None
+    differs: Callable[[bytes], AwsError]
+    is_checksum: bool = False
 
     def settle(self, actual: bytes) -> None:
         """Raises unless the bytes came to what was announced."""
         if self.expected is not None and not hmac.compare_digest(actual, self.expected):
-            raise self._differs(actual)
+            raise self.differs(actual)
 
 
 def _said(headers: Mapping[str, str]) -> list[str]:
     """The algorithms of the checksums in the headers, and whatever else is said in their place."""
-    found = [name.removeprefix(HEADER) for name in headers if name.startswith(HEADER)]
-    return [name for name in found if name not in ("algorithm", "type", "mode")]
+    return [name[len(HEADER):] for name in headers if name.startswith(HEADER) and name not in _NO_CHECKSUMS]
 
 
 def _late(headers: Mapping[str, str]) -> list[str]:
@@ -166,24 +171,22 @@ def _announced(headers: Mapping[str, str], says_checksums: bool, streams: bool) 
         if said and late:
             raise InvalidRequest(f"Expecting a single {HEADER} header")
         claims = [_claim_of(name, headers[HEADER + name]) for name in said]
-        _check_chosen(headers, said or late)
+        if headers.get(CHOSEN):
+            _check_chosen(headers[CHOSEN].lower(), said or late)
     if "content-md5" in headers:
         expected = _decoded(headers["content-md5"], "md5")
         claims.append(_Claim("md5", expected, _other_md5(expected.hex() if streams else headers["content-md5"])))
     return claims
 
 
-def _check_chosen(headers: Mapping[str, str], said: list[str]) -> None:
+def _check_chosen(chosen: str, said: list[str]) -> None:
     """Raises where the header that names the algorithm speaks of another than the one whose value is there."""
-    chosen = headers.get(CHOSEN, "").lower()
-    if not chosen:
-        return
     if chosen not in ALGORITHMS:
         raise InvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid"
                              f" types: [{', '.join(ALGORITHMS).upper()}]")
     if not said:
         raise InvalidRequest(f"{CHOSEN} specified, but no corresponding {HEADER}* or x-amz-trailer headers were found.")
-    if said and said != [chosen]:
+    if said != [chosen]:
         raise InvalidRequest(f"Value for {CHOSEN} header is invalid.")
 
 
@@ -221,11 +224,13 @@ def _decoded(value: str, algorithm: str, place: str = "") -> bytes:
 class _Verified(Body):
     """A body whose digests are compared with what was announced once it has ended."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], length: int | None, claims: list[_Claim]) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes] | None, length: int | None, claims: list[_Claim]) -> None:
         super().__init__(chunks, length)
         self._claims = claims
-        self.want(*(claim.algorithm for claim in claims))
-        self.checksum = next((claim.algorithm for claim in claims if claim.is_checksum), "")
+        for claim in claims:
+            self.want(claim.algorithm)
+            if claim.is_checksum:
+                self.checksum = claim.algorithm
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._settled(super().__aiter__())
@@ -247,8 +252,11 @@ class _Plain(_Verified):
     """One whose bytes come as they are."""
 
     def __init__(self, source: Body, claims: list[_Claim]) -> None:
-        super().__init__(aiter(source), source.length, claims)
+        super().__init__(None, source.length, claims)
         self._source = source
+
+    def _pieces(self) -> AsyncIterator[bytes]:
+        return aiter(self._source)
 
     async def read(self, limit: int) -> bytes:
         """See Body: a small one goes no long way."""
@@ -258,28 +266,25 @@ class _Plain(_Verified):
             data = await self._source.read(limit)
         except BodyTruncated:
             raise IncompleteBody() from None
-        update(self._wanted.values(), data)
-        self._digest_and_settle()
+        for name in self._wanted:
+            self.digests[name] = digest_of(name, data)
+        self._settle()
         return data
 
     async def pour(self, take: Take) -> int:
         """See Body: digests are computed in the thread that takes the bytes, while the processor has them at hand."""
-        digests = tuple(self._wanted.values())
+        running = {name: self._digest(name) for name in self._wanted}
 
         def digest_and_take(data: memoryview) -> None:
-            update(digests, data)
+            update(running.values(), data)
             take(data)
         try:
             size = await self._source.pour(digest_and_take)
         except BodyTruncated:
             raise IncompleteBody() from None
-        self._digest_and_settle()
-        return size
-
-    def _digest_and_settle(self) -> None:
-        for name, digest in self._wanted.items():
-            self.digests[name] = digest.digest()
+        self.digests.update((name, digest.digest()) for name, digest in running.items())
         self._settle()
+        return size
 
 
 class _Signatures:
@@ -341,7 +346,10 @@ class _Chunks(_Verified):
         self._trailer = ""  # those that came, as they are signed
         self._count = self._small = 0  # signed chunks so far; the size of the last one where it is less than usual
         if self._signatures:
-            self._wanted["signatures"] = self._signatures
+            self.want(_SIGNATURES)
+
+    def _digest(self, name: str) -> Digest:
+        return self._signatures if name == _SIGNATURES and self._signatures else super()._digest(name)
 
     async def _settled(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for data in super()._settled(chunks):
