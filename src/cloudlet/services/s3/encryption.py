@@ -28,6 +28,9 @@ _BLOCK = 16  # bytes of AES
 _KEY_BYTES = 32
 _KMS = ("aws:kms", "aws:kms:dsse", "aws:fsx")
 _OF_KMS = ("SSEKMSKeyId", "SSEKMSEncryptionContext")  # what is said beside that
+_ASKED = frozenset(("ServerSideEncryption", "BucketKeyEnabled", *_OF_KMS))
+_CUSTOMER_KEY = {of: tuple(f"{of}SSECustomer{what}" for what in ("Algorithm", "Key", "KeyMD5"))
+                 for of in ("", "CopySource")}
 _HEADER = "x-amz-server-side-encryption-customer-"
 
 
@@ -50,10 +53,10 @@ class CustomerKey:
 def customer_key(request: Mapping[str, Any], of: str = "") -> CustomerKey | None:
     """The key that a request brings along; `of="CopySource"`: for the source of a copy. Raises what is wrong with it.
     """
-    algorithm, key, md5 = map(request.get, (
-        f"{of}SSECustomerAlgorithm", f"{of}SSECustomerKey", f"{of}SSECustomerKeyMD5"))
-    if algorithm is None and key is None and md5 is None:
+    members = _CUSTOMER_KEY[of]
+    if request.keys().isdisjoint(members):
         return None
+    algorithm, key, md5 = map(request.get, members)
     if algorithm is None:
         raise InvalidArgument("Requests specifying Server Side Encryption with Customer provided keys must provide a"
                               " valid encryption algorithm.", ArgumentName=f"{_HEADER}algorithm", ArgumentValue="null")
@@ -87,6 +90,8 @@ def _decoded(text: str) -> bytes:
 def asked(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, str]:
     """The fields of an `About` for what a request that makes an object asks for. Raises what we have not, or what
     contradicts itself."""
+    if key is None and _ASKED.isdisjoint(request):
+        return {}
     said = request.get("ServerSideEncryption")
     if said is not None and key is not None:
         raise InvalidArgument("Server Side Encryption with Customer provided key is incompatible with the encryption"

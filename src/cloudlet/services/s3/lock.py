@@ -36,6 +36,7 @@ GOVERNANCE, COMPLIANCE = "GOVERNANCE", "COMPLIANCE"
 ON, OFF, NEVER = 1, -1, 0  # legal holds, as rows have them
 DAYS_MAX, YEARS_MAX = 36_500, 100
 _BYPASS_HEADER = "x-amz-bypass-governance-retention"
+ASKED = frozenset(("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus"))  # what asks for one
 _HOLDS = {"ON": ON, "OFF": OFF}
 _PROTECTED = "Access Denied because object protected by object lock."
 
@@ -88,9 +89,9 @@ def _may_bypass(call: Call, tx: Tx, bucket: Bucket, key: str) -> bool:
 
 def asked(tx: Tx, bucket: Bucket, request: Input) -> Lock:
     """What the headers of a request that makes an object lock it with. Raises what is wrong with them."""
-    mode, until, hold = map(request.get, ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus"))
-    if mode is None and until is None and hold is None:
+    if ASKED.isdisjoint(request):
         return Lock()
+    mode, until, hold = map(request.get, ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus"))
     if not bucket.lock_enabled:
         raise InvalidRequest("Bucket is missing Object Lock Configuration")
     if (mode is None) != (until is None):

@@ -53,8 +53,8 @@ def storage_class(request: Mapping[str, Any]) -> str:
 def fields(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, Any]:
     """The fields of an `About` that the headers of a request give the object that it makes. Raises what is wrong."""
     tags = of_header(request) if request.get("Tagging") else {}
-    found = {**said(request), **redirect(request), **encryption.asked(request, key)}
-    return {**found, "tags": tags} if tags else found
+    found = said(request) | redirect(request) | encryption.asked(request, key)
+    return found | {"tags": tags} if tags else found
 
 
 def kept(about: About) -> dict[str, Any]:
@@ -67,8 +67,10 @@ def said(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises MetadataTooLarge.
     """
-    found = {ours: request[theirs] for theirs, ours in _HEADERS.items() if request.get(theirs)}
-    metadata = {name.lower(): _decoded(value) for name, value in request.get("Metadata", {}).items()}
+    found: dict[str, Any] = {_HEADERS[name]: value for name, value in request.items() if name in _HEADERS and value}
+    if "Metadata" not in request:
+        return found
+    metadata = {name.lower(): _decoded(value) for name, value in request["Metadata"].items()}
     size = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
     if size > METADATA_BYTES_MAX:
         raise MetadataTooLarge(Size=str(size), MaxSizeAllowed=str(METADATA_BYTES_MAX))
@@ -79,11 +81,13 @@ def redirect(request: Mapping[str, Any]) -> dict[str, str]:
     """The field of an `About` that says where a website sends who asks for an object. Raises InvalidRedirectLocation.
     """
     where: str = request.get("WebsiteRedirectLocation", "")
-    if where and not where.startswith(("/", "http://", "https://")):
+    if not where:
+        return {}
+    if not where.startswith(("/", "http://", "https://")):
         raise InvalidRedirectLocation()
     if len(where.encode()) > REDIRECT_BYTES_MAX:
         raise InvalidRedirectLocation("The length of website redirect location cannot exceed 2,048 characters.")
-    return {"redirect": where} if where else {}
+    return {"redirect": where}
 
 
 def answered(about: About, request: Mapping[str, Any]) -> dict[str, Any]:

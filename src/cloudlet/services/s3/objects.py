@@ -57,19 +57,23 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
     with await contents.receive(store, body, key=customer) as received:
         with store.tx(shared=True) as tx:
             bucket = admit(call, tx, request, key)
-            locked, owner, acl = _lock(tx, bucket, request), *acl_of_new(call, bucket, request)
+            owner, acl = acl_of_new(call, bucket, request)
             about = About(**fields, checksums=checksums.checksums_of(received), acl=acl)
             version = versions.put_version(tx, bucket, key, Draft(
                 received.size, received.etag, owner, about, received, storage_class=storage_class,
-                **locked))
-            notifications.announce(
-                tx, cause_of(call), bucket, f"ObjectCreated:{'Post' if call.is_form else 'Put'}", version)
-            replication_rules.enqueue(tx, bucket, version)
-            expires = lifecycle.expiration(tx, bucket, version)
+                **_lock(tx, bucket, request)))
+            expires = _follow_up(call, tx, bucket, version) if bucket.acts else None
         await store.flush(tx)
     return {"ETag": version.quoted, "Expiration": expires,
             "VersionId": version.version if bucket.versioning else None,
             **encryption.members(about), **checksums.members(about)}
+
+
+def _follow_up(call: Call, tx: Tx, bucket: Bucket, version: Version) -> str | None:
+    """Has done what a bucket's configurations want of a new object; the header that says when it expires."""
+    notifications.announce(tx, cause_of(call), bucket, f"ObjectCreated:{'Post' if call.is_form else 'Put'}", version)
+    replication_rules.enqueue(tx, bucket, version)
+    return lifecycle.expiration(tx, bucket, version)
 
 
 def admit(call: Call, tx: Tx, request: Input, key: str) -> Bucket:
@@ -81,6 +85,8 @@ def admit(call: Call, tx: Tx, request: Input, key: str) -> Bucket:
 
 
 def _lock(tx: Tx, bucket: Bucket, request: Input) -> dict[str, Any]:
+    if not bucket.lock_enabled and lock.ASKED.isdisjoint(request):  # nearly always
+        return {}
     asked = lock.asked(tx, bucket, request)
     lock.check_digest(tx, bucket, asked, bool(request["Body"].checksum or "ContentMD5" in request))
     return lock.of_new(tx, bucket, asked)

@@ -31,6 +31,7 @@ _GROUPS = PUBLIC | {LOG_DELIVERY}
 _AWS_EXEC = "6aa5a366c34c1cbe25dc49211496e913e0351eb0e8c37aa3477e40942ec6b97c"  # EC2, to whom aws-exec-read gives READ
 _HEADERS = {"GrantFullControl": "FULL_CONTROL", "GrantRead": "READ", "GrantReadACP": "READ_ACP", "GrantWrite": "WRITE",
             "GrantWriteACP": "WRITE_ACP"}
+_ASKED = frozenset(("ACL", *_HEADERS))
 _GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*("[^"]*"|[^",\s]*)\s*', re.IGNORECASE)
 
 
@@ -81,6 +82,8 @@ def canned(name: str, owner: str, bucket_owner: str) -> Acl:
 
 def requested(request: Mapping[str, Any], owner: str, bucket_owner: str) -> Acl | None:
     """The list that a request's headers ask for, None where they ask for none. Raises what is wrong with them."""
+    if _ASKED.isdisjoint(request):
+        return None
     name, headers = request.get("ACL"), {member: request[member] for member in _HEADERS if request.get(member)}
     if name is not None and headers:
         raise InvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
