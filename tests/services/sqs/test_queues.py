@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cloudlet.control.outcome import Done
+from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sqs import set_keeping_of_names, sqs
 from cloudlet.services.sqs.expiry import Expiry
 from cloudlet.services.sqs.moves import Moving
@@ -130,6 +131,44 @@ def test_tags(clerk: Clerk) -> None:
     assert clerk.at("q", "ListQueueTags") == {"Tags": {"b": "2"}}
     assert clerk.refused("q", "TagQueue", Tags={"aws:x": "2"}) == "InvalidParameterValue"
     assert clerk.refused("q", "TagQueue", Tags={str(n): "" for n in range(51)}) == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize(("operation", "request_"), [
+    ("AddPermission", {"Label": "l", "AWSAccountIds": ["222222222222"], "Actions": ["*"]}),
+    ("RemovePermission", {"Label": "l"}), ("SetQueueAttributes", {"Attributes": {"DelaySeconds": "1"}}),
+    ("TagQueue", {"Tags": {"a": "b"}}), ("UntagQueue", {"TagKeys": ["a"]}), ("ListQueueTags", {}), ("DeleteQueue", {})])
+def test_what_no_policy_lets_another_account_do(clerk: Clerk, operation: str, request_: dict[str, Any]) -> None:
+    clerk.queue("q", Policy=json.dumps({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]}))
+    stranger = root("222222222222")
+    assert clerk.refused("q", operation, principal=stranger, **request_) == "AccessDenied"
+    assert clerk.at("q", "SendMessage", principal=stranger, MessageBody="x")["MessageId"]
+    assert clerk.at("q", "PurgeQueue", principal=stranger) is None
+    if operation != "RemovePermission":
+        clerk.at("q", operation, **request_)  # as its owner
+
+
+def test_who_may_move_dead_letters_where(clerk: Clerk) -> None:
+    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html"""
+    source, foreign = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead", "arn:aws:sqs:us-east-1:222222222222:q"
+    clerk.queue("dead", Policy=json.dumps({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]}))
+    clerk.queue("q", RedrivePolicy=json.dumps({"deadLetterTargetArn": source, "maxReceiveCount": 1}))
+    start, call = sqs.operations["StartMessageMoveTask"], clerk.call()
+    needs = [f"sqs:{action} {source}" for action in (
+        "StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes")]
+    assert [f"{need.action} {need.resource}" for need in start.needs(call, {"SourceArn": source})] == needs
+    assert [f"{need.action} {need.resource}" for need in start.needs(
+        call, {"SourceArn": source, "DestinationArn": foreign})] == [*needs, f"sqs:SendMessage {foreign}"]
+    handle = clerk.at("dead", "StartMessageMoveTask", SourceArn=source)["TaskHandle"]
+    cancel = sqs.operations["CancelMessageMoveTask"].needs(call, {"TaskHandle": handle})
+    assert [f"{need.action} {need.resource}" for need in cancel] == [
+        needs[0].replace("Start", "Cancel"), *needs[1:]]
+    for operation, request in (("StartMessageMoveTask", {"SourceArn": source}), ("ListMessageMoveTasks", {
+            "SourceArn": source}), ("CancelMessageMoveTask", {"TaskHandle": handle})):
+        assert clerk.refused("dead", operation, principal=root("222222222222"), **request) == "AccessDenied"
+        with pytest.raises(AwsError, match="SourceArn"):
+            clerk(sqs, operation, region="eu-west-1", **request)
 
 
 def test_permissions_are_statements_that_count(clerk: Clerk) -> None:

@@ -13,7 +13,7 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import counting, messages
 from cloudlet.services.sqs.counting import COUNTS
-from cloudlet.services.sqs.records import DEFAULTS, Queue, find_by_arn, require
+from cloudlet.services.sqs.records import DEFAULTS, Queue, find_by_arn, require, require_own
 from cloudlet.services.sqs.service import (
     InvalidAttributeName,
     InvalidAttributeValue,
@@ -198,7 +198,7 @@ async def get_queue_attributes(call: Call, store: Store, request: Input) -> Outp
 @sqs.write(resources=queue_arns, durable=True)
 def set_queue_attributes(call: Call, tx: Tx, request: Input) -> Output:
     """Changes some of a queue's attributes."""
-    queue = require(call, tx, request["QueueUrl"])
+    queue = require_own(call, tx, request["QueueUrl"], "sqs:SetQueueAttributes")
     kept = checked(queue.name, request["Attributes"])
     changed = dataclasses.replace(queue, attributes=merged(queue, kept), modified=tx.now)
     if kept.get("RedrivePolicy"):

@@ -10,9 +10,9 @@ import json
 
 from cloudlet.control.outcome import Again, Done, Outcome
 from cloudlet.kernel.call import Call
-from cloudlet.kernel.service import Input, Output
+from cloudlet.kernel.service import Input, Need, Output
 from cloudlet.services.sqs import messages
-from cloudlet.services.sqs.records import Queue, find_by_arn
+from cloudlet.services.sqs.records import Queue, check_own, find_by_arn
 from cloudlet.services.sqs.service import InvalidParameterValue, ResourceNotFound, invalid, sqs
 from cloudlet.store.db import Store, Tx
 from cloudlet.store.records import record
@@ -43,12 +43,19 @@ class Move:
         return base64.b64encode(json.dumps({"taskId": self.id, "sourceArn": self.source}).encode()).decode()
 
 
-def _source(call: Call, request: Input) -> list[str]:
-    return [request["SourceArn"]]
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+
+def _needs_to_start(call: Call, request: Input) -> list[Need]:
+    target = request.get("DestinationArn")
+    return _needs("StartMessageMoveTask", request["SourceArn"]) + ([Need("sqs:SendMessage", target)] if target else [])
 
 
-def _source_of_handle(call: Call, request: Input) -> list[str]:
-    return [_read(request["TaskHandle"])[1]]
+def _needs_to_cancel(call: Call, request: Input) -> list[Need]:
+    return _needs("CancelMessageMoveTask", _read(request["TaskHandle"])[1])
+
+
+def _needs(action: str, source: str) -> list[Need]:
+    return [Need(f"sqs:{each}", source) for each in (action, "ReceiveMessage", "DeleteMessage", "GetQueueAttributes")]
 
 
 def _read(handle: str) -> tuple[str, str]:
@@ -59,17 +66,19 @@ def _read(handle: str) -> tuple[str, str]:
         raise InvalidParameterValue("Value for parameter TaskHandle is invalid.") from None
 
 
-def _queue(tx: Tx, arn: str) -> Queue:
+def _queue(call: Call, tx: Tx, arn: str, action: str) -> Queue:
     found = find_by_arn(tx, arn)
-    if found is None:
+    if found is None or found.key.split("/")[1] != call.region:
         raise ResourceNotFound()
+    check_own(call, found, f"sqs:{action}")
     return found
 
 
-@sqs.write(resources=_source, durable=True)
+@sqs.write(resources=_needs_to_start, durable=True)
 def start_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
     """Begins to move what is in a dead-letter queue."""
-    source, destination = _queue(tx, request["SourceArn"]), request.get("DestinationArn") or ""
+    source = _queue(call, tx, request["SourceArn"], "StartMessageMoveTask")
+    destination = request.get("DestinationArn") or ""
     if destination:
         target = find_by_arn(tx, destination)
         if target is None:
@@ -92,11 +101,11 @@ def start_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
     return {"TaskHandle": made.handle}
 
 
-@sqs.write(resources=_source_of_handle, durable=True)
+@sqs.write(resources=_needs_to_cancel, durable=True)
 def cancel_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
     """Ends a task; what it has moved stays moved."""
     name, source = _read(request["TaskHandle"])
-    _queue(tx, source)
+    _queue(call, tx, source, "CancelMessageMoveTask")
     task = tx.get(Move, name)
     if task is None:
         raise ResourceNotFound("Task does not exist.")
@@ -106,10 +115,10 @@ def cancel_message_move_task(call: Call, tx: Tx, request: Input) -> Output:
     return {"ApproximateNumberOfMessagesMoved": task.moved}
 
 
-@sqs.read(resources=_source)
+@sqs.read(resources=lambda call, request: [request["SourceArn"]])
 def list_message_move_tasks(call: Call, tx: Tx, request: Input) -> Output:
     """The latest tasks of a queue, the newest first."""
-    source, limit = _queue(tx, request["SourceArn"]), request.get("MaxResults", 1)
+    source, limit = _queue(call, tx, request["SourceArn"], "ListMessageMoveTasks"), request.get("MaxResults", 1)
     if not 1 <= limit <= LISTED_MAX:
         raise invalid("MaxResults", limit, f"Must be between 1 and {LISTED_MAX}, if provided.")
     tasks = sorted(tx.find(Move, source=source.arn), key=lambda task: task.started, reverse=True)

@@ -11,7 +11,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.policy import letting, listed
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sqs.records import Queue, require
+from cloudlet.services.sqs.records import Queue, require_own
 from cloudlet.services.sqs.service import InvalidParameterValue, OverLimit, invalid, queue_arns, sqs
 from cloudlet.store.db import Tx
 
@@ -37,7 +37,7 @@ def _changed(tx: Tx, queue: Queue, policy: dict[str, Any]) -> Queue:
 @sqs.write(resources=queue_arns, durable=True)
 def add_permission(call: Call, tx: Tx, request: Input) -> Output:
     """Lets accounts do something with a queue."""
-    queue, label = require(call, tx, request["QueueUrl"]), request["Label"]
+    queue, label = require_own(call, tx, request["QueueUrl"], "sqs:AddPermission"), request["Label"]
     accounts, actions = request["AWSAccountIds"], request["Actions"]
     if not _LABEL.fullmatch(label):
         raise invalid("Label", label, "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in"
@@ -65,7 +65,7 @@ def add_permission(call: Call, tx: Tx, request: Input) -> Output:
 @sqs.write(resources=queue_arns, durable=True)
 def remove_permission(call: Call, tx: Tx, request: Input) -> Output:
     """Takes away what a label let accounts do."""
-    queue, label = require(call, tx, request["QueueUrl"]), request["Label"]
+    queue, label = require_own(call, tx, request["QueueUrl"], "sqs:RemovePermission"), request["Label"]
     policy = _policy(queue)
     left = [statement for statement in policy["Statement"] if statement.get("Sid") != label]
     if len(left) == len(policy["Statement"]):

@@ -10,7 +10,7 @@ from cloudlet.kernel.service import Input, Output, any_resource
 from cloudlet.kernel.site import Site
 from cloudlet.services.sqs import attributes, messages
 from cloudlet.services.sqs.messages import new_store
-from cloudlet.services.sqs.records import Deleted, Names, Queue, require
+from cloudlet.services.sqs.records import Deleted, Names, Queue, require, require_own
 from cloudlet.services.sqs.service import (
     NAME,
     InvalidParameterValue,
@@ -68,7 +68,7 @@ def create_queue(call: Call, tx: Tx, request: Input) -> Output:
 @sqs.write(resources=queue_arns, durable=True)
 def delete_queue(call: Call, tx: Tx, request: Input) -> Output:
     """A queue and all its messages are gone; whoever waits for one is told."""
-    queue = require(call, tx, request["QueueUrl"])
+    queue = require_own(call, tx, request["QueueUrl"], "sqs:DeleteQueue")
     tx.delete(Queue, queue.key)
     if _keeps_names(tx):
         tx.put(Deleted(queue.key, tx.now))

@@ -4,7 +4,7 @@ import json
 from dataclasses import field
 
 from cloudlet.kernel.call import Call
-from cloudlet.services.sqs.service import QueueDoesNotExist, arn_of_key, key_of_arn, key_of_url
+from cloudlet.services.sqs.service import AccessDenied, QueueDoesNotExist, arn_of_key, key_of_arn, key_of_url
 from cloudlet.store.db import Tx
 from cloudlet.store.records import record
 
@@ -98,6 +98,23 @@ def require(call: Call, tx: Tx, url: str) -> Queue:
     if found is None:
         raise QueueDoesNotExist()
     return found
+
+
+def require_own(call: Call, tx: Tx, url: str, action: str) -> Queue:
+    """The same for what only a queue's own account may do, whatever its policy says. Raises AccessDenied too.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-limitations-of-custom-policies.html
+    """
+    found = require(call, tx, url)
+    check_own(call, found, action)
+    return found
+
+
+def check_own(call: Call, queue: Queue, action: str) -> None:
+    """Raises AccessDenied unless it is the caller's account's."""
+    if queue.account != call.account:
+        raise AccessDenied(f"User: {call.principal.arn} is not authorized to perform: {action} on resource:"
+                           f" {queue.arn}")
 
 
 def find_by_arn(tx: Tx, arn: str) -> Queue | None:

@@ -16,6 +16,7 @@ URL_MAX = 2048  # characters of a queue's URL that are looked at
 sqs = Service("sqs", protocols=("query",))
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")  # of a queue
 
+AccessDenied = declare("AccessDenied", status=403, shape_name="AccessDeniedException")
 BatchEntryIdsNotDistinct = sqs.error("BatchEntryIdsNotDistinct")
 BatchRequestTooLong = sqs.error("BatchRequestTooLong")
 EmptyBatchRequest = sqs.error("EmptyBatchRequest")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
-from cloudlet.services.sqs.records import require
+from cloudlet.services.sqs.records import require_own
 from cloudlet.services.sqs.service import InvalidParameterValue, queue_arns, sqs
 from cloudlet.store.db import Tx
 
@@ -31,19 +31,19 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
 @sqs.write(resources=queue_arns, durable=True)
 def tag_queue(call: Call, tx: Tx, request: Input) -> Output:
     """Adds tags to a queue or changes their values."""
-    queue = require(call, tx, request["QueueUrl"])
+    queue = require_own(call, tx, request["QueueUrl"], "sqs:TagQueue")
     tx.put(dataclasses.replace(queue, tags=check_tags({**queue.tags, **check_tags(request["Tags"])})))
 
 
 @sqs.write(resources=queue_arns, durable=True)
 def untag_queue(call: Call, tx: Tx, request: Input) -> Output:
     """Removes tags from a queue."""
-    queue, gone = require(call, tx, request["QueueUrl"]), set(request["TagKeys"])
+    queue, gone = require_own(call, tx, request["QueueUrl"], "sqs:UntagQueue"), set(request["TagKeys"])
     tx.put(dataclasses.replace(queue, tags={key: value for key, value in queue.tags.items() if key not in gone}))
 
 
 @sqs.read(resources=queue_arns)
 def list_queue_tags(call: Call, tx: Tx, request: Input) -> Output:
     """A queue's tags."""
-    tags = require(call, tx, request["QueueUrl"]).tags
+    tags = require_own(call, tx, request["QueueUrl"], "sqs:ListQueueTags").tags
     return {"Tags": tags} if tags else {}
