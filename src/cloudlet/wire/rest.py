@@ -129,7 +129,10 @@ def _header_finder(members: Mapping[str, Shape]) -> Put:
         for key, value in message.request.headers.items():
             if key in of_header:
                 name, convert = of_header[key]
-                out[name] = convert(value)
+                try:
+                    out[name] = convert(value)
+                except Malformed as wrong:
+                    raise MalformedParameter(key, value, str(wrong)) from None
     return headers
 
 

@@ -41,6 +41,8 @@ MissingRequestBody = declare("MissingRequestBodyError", "Request Body is empty")
 _WHOLE, _OF_PARTS = ("PutObject", "CopyObject"), {"partNumber": "uploadId", "uploadId": "partNumber"}
 _READ, _ENCRYPTION = ("GetObject", "HeadObject"), "x-amz-server-side-encryption"
 _HOSTS = (".s3.", ".s3-")
+_SINCE = ("if-modified-since", "if-unmodified-since")
+_DATES = {"x-amz-object-lock-retain-until-date": "The retain until date must be provided in ISO 8601 format"}
 
 
 @lru_cache(maxsize=1024)
@@ -72,6 +74,24 @@ def _refuse_half_of_a_part(message: Message) -> None:
             other = _OF_PARTS[name]
             raise InvalidArgument(f"This operation does not accept {name} without {other}", ArgumentName=name,
                                   ArgumentValue=value[:1024])
+
+
+def _without_dates_that_are_none(message: Message) -> Message:
+    """A condition whose date cannot be read is none (RFC 9110 §13.1.3 and §13.1.4)."""
+    headers = message.request.headers
+    bad = [name for name in _SINCE if name in headers and not _is_date(headers[name])]
+    if not bad:
+        return message
+    left = {name: value for name, value in headers.items() if name not in bad}
+    return replace(message, request=replace(message.request, headers=left))
+
+
+def _is_date(text: str) -> bool:
+    try:
+        scalars.time_of_rfc822(text)
+    except Malformed:
+        return False
+    return True
 
 
 def _typed(response: Response, content_type: str) -> Response:
@@ -146,6 +166,8 @@ class S3(RestXml):
         def parse_unchunked(message: Message) -> dict[str, Any]:
             if is_whole:
                 _refuse_half_of_a_part(message)
+            elif only_reads:
+                message = _without_dates_that_are_none(message)
             out, headers = parse(message), message.request.headers
             if only_reads and _ENCRYPTION in headers:
                 raise InvalidArgument(f"{_ENCRYPTION} header is not supported for this operation.",
@@ -168,8 +190,9 @@ class S3(RestXml):
         """See Protocol."""
         if not isinstance(wrong, MalformedParameter):
             return super().malformed(wrong)
-        return InvalidArgument(f"Provided {wrong.name} not an integer or within integer range",
-                               ArgumentName=wrong.name, ArgumentValue=wrong.value[:1024])
+        said = f"Provided {wrong.name} not an integer or within integer range" if (
+            str(wrong).endswith(("Integer", "Long"))) else _DATES.get(wrong.name, str(wrong))
+        return InvalidArgument(said, ArgumentName=wrong.name, ArgumentValue=wrong.value[:1024])
 
     def compile_printer(self, operation: OperationModel) -> Print:
         """See Protocol. GetBucketLocation alone has its value in the root itself; a part of an object says that it is

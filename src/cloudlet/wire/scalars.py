@@ -20,7 +20,7 @@ class Malformed(Exception):
 
 
 class MalformedParameter(Malformed):
-    """The same of a parameter in the query string, by its name and what it was."""
+    """The same of a parameter in the query string or of a header, by its name and what it was."""
 
     def __init__(self, name: str, value: str, text: str) -> None:
         super().__init__(text)

@@ -156,6 +156,29 @@ def test_conditional_reads(counter: Counter) -> None:
     assert same.headers["last-modified"] == counter.ask("HEAD", "/bkt/key").headers["last-modified"]
 
 
+@pytest.mark.parametrize("header", ["if-modified-since", "if-unmodified-since"])
+@pytest.mark.parametrize("date", ["yesterday", "2020-01-01", "", "Mon, 99 Jan 2020 00:00:00 GMT"])
+def test_a_date_that_is_none_asks_nothing(counter: Counter, header: str, date: str) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    assert counter.ask("GET", "/bkt/key", headers={header: date}).body == b"data"
+    assert counter.ask("HEAD", "/bkt/key", headers={header: date}).status == 200
+
+
+@pytest.mark.parametrize(("method", "header", "says"), [
+    ("PUT", "x-amz-copy-source-if-modified-since", "yesterday is not a valid Timestamp"),
+    ("PUT", "x-amz-object-lock-retain-until-date", "The retain until date must be provided in ISO 8601 format"),
+    ("DELETE", "x-amz-bypass-governance-retention", "yesterday is not a valid Boolean"),
+    ("GET", "x-amz-max-parts", "Provided x-amz-max-parts not an integer or within integer range")])
+def test_headers_that_cannot_be_read(counter: Counter, method: str, header: str, says: str) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    headers = {header: "yesterday"} | ({"x-amz-copy-source": "/bkt/key"} if "copy" in header else {}) | (
+        {"x-amz-object-attributes": "ObjectParts"} if method == "GET" else {})
+    refused = counter.ask(method, "/bkt/key", headers=headers, **({"attributes": ""} if method == "GET" else {}))
+    assert (refused.status, refused.code, refused.xml.findtext("Message")) == (400, "InvalidArgument", says)
+    assert (refused.xml.findtext("ArgumentName"), refused.xml.findtext("ArgumentValue")) == (header, "yesterday")
+    assert counter.ask("GET", "/bkt/key").body == b"data"
+
+
 def test_answers_as_the_request_wants_them(counter: Counter) -> None:
     counter.ask("PUT", "/bkt/key", b"data", headers={"content-type": "text/plain", "cache-control": "no-store"})
     got = counter.ask("GET", "/bkt/key", response_content_type="image/png", response_content_disposition="attachment",
