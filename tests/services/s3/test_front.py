@@ -43,11 +43,28 @@ def test_a_preflight_that_no_rule_allows(counter: Counter, change: dict[str, str
     assert answer.code == code and "access-control-allow-origin" not in answer.headers
 
 
-def test_a_preflight_where_there_are_no_rules(counter: Counter) -> None:
-    for path in ("/bkt/key", "/missing/key", "/"):
-        answer = preflight(counter, path, **ASKED)
-        assert (answer.status, answer.code) == (403, "AccessForbidden")
-        assert answer.xml.findtext("Message") == "CORSResponse: CORS is not enabled for this bucket."
+@pytest.mark.parametrize(("path", "says"), [
+    ("/bkt/key", "CORS is not enabled for this bucket."), ("/bkt", "CORS is not enabled for this bucket."),
+    ("/missing/key", "Bucket not found"), ("/", "Bucket not found")])
+@pytest.mark.parametrize("method", ["PUT", ""])
+def test_a_preflight_where_there_are_no_rules(counter: Counter, path: str, says: str, method: str) -> None:
+    answer = preflight(counter, path, origin=ORIGIN, **({"access_control_request_method": method} if method else {}))
+    assert (answer.status, answer.code) == (403, "AccessForbidden")
+    assert [answer.xml.findtext(name) for name in ("Message", "Method", "ResourceType")] == [
+        f"CORSResponse: {says}", method or "OPTIONS", "BUCKET"]
+
+
+def test_a_preflight_says_which_method_will_follow(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt", RULE, cors="")
+    assert preflight(counter, "/bkt/key", origin=ORIGIN).code == "BadRequest"
+
+
+def test_what_a_request_says_of_others_counts(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt", RULE.replace(b">*</AllowedHeader>", b">x-amz-*</AllowedHeader>"), cors="")
+    for name, value, allowed in (("method", "PUT", ORIGIN), ("method", "DELETE", None),
+                                 ("headers", "X-Amz-Acl", ORIGIN), ("headers", "x-amz-acl, content-type", None)):
+        answer = counter.ask("GET", "/bkt/key", headers={"origin": ORIGIN, f"access-control-request-{name}": value})
+        assert answer.headers.get("access-control-allow-origin") == allowed, (name, value)
 
 
 def test_actual_requests_are_answered_with_headers_for_the_browser(counter: Counter) -> None:

@@ -31,8 +31,7 @@ async def front(store: Store, request: Request, path: str, answer: Handler) -> R
         response = await pages.serve(store, request, path, answer)
     else:
         response = await answer(request)
-    method = request.headers.get("access-control-request-method", request.method)
-    if origin is not None and (found := cors.answer(_rules(store, bucket), Asked(origin, method))):
+    if origin is not None and (found := cors.answer(_rules(store, bucket) or (), _asked(request, origin))):
         response = replace(response, headers={**response.headers, **found})
     if response.status == 403 and request.method == "HEAD" and path.count("/") == 1:
         response = _with_region(store, bucket, response)
@@ -41,26 +40,32 @@ async def front(store: Store, request: Request, path: str, answer: Handler) -> R
     return response
 
 
+def _asked(request: Request, origin: str) -> Asked:
+    """What a browser asks for: it may say of a request what it will say of another, and S3 takes its word for it."""
+    given = request.headers
+    return Asked(origin, given.get("access-control-request-method", request.method), tuple(
+        name.strip().lower() for name in given.get("access-control-request-headers", "").split(",") if name.strip()))
+
+
 def _preflight(store: Store, request: Request, path: str) -> Response:
     """See https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html."""
-    given, bucket = request.headers, unquote(path[1:].partition("/")[0])
-    origin, method = given.get("origin"), given.get("access-control-request-method")
+    origin = request.headers.get("origin")
     if not origin:
         raise BadRequest("Insufficient information. Origin request header needed.")
-    if method not in cors.METHODS:
-        raise BadRequest(f"Invalid Access-Control-Request-Method: {(method or 'null')[:32]}")
-    headers = tuple(name.strip().lower() for name in given.get("access-control-request-headers", "").split(",")
-                    if name.strip())
-    rules = _rules(store, bucket)
-    said: dict[str, Any] = {"Method": method, "ResourceType": "OBJECT" if path.count("/") > 1 else "BUCKET"}
+    asked, rules = _asked(request, origin), _rules(store, unquote(path[1:].partition("/")[0]))
     if not rules:
-        raise AccessForbidden("CORSResponse: CORS is not enabled for this bucket.", **said)
-    found = cors.answer(rules, Asked(origin, method, headers), preflight=True)
+        raise AccessForbidden("CORSResponse: Bucket not found" if rules is None else
+                              "CORSResponse: CORS is not enabled for this bucket.", Method=asked.method,
+                              ResourceType="BUCKET")
+    if asked.method not in cors.METHODS:
+        raise BadRequest("Invalid Access-Control-Request-Method: "
+                         + request.headers.get("access-control-request-method", "null")[:32])
+    found = cors.answer(rules, asked, preflight=True)
     if found is None:
         raise AccessForbidden("CORSResponse: This CORS request is not allowed. This is usually because the evalution of"
                               " Origin, request method / Access-Control-Request-Method or"
                               " Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.",
-                              **said)
+                              Method=asked.method, ResourceType="OBJECT" if path.count("/") > 1 else "BUCKET")
     return Response(200, {**found, "server": "AmazonS3"})
 
 
@@ -71,11 +76,12 @@ def _is_accelerated(store: Store, name: str) -> bool:
     return found is not None and found.get("Status") == "Enabled"
 
 
-def _rules(store: Store, name: str) -> list[dict[str, Any]]:
+def _rules(store: Store, name: str) -> list[dict[str, Any]] | None:
+    """The rules of a bucket; None where there is no such bucket."""
     with store.tx() as tx:
         bucket = tx.get(Bucket, name)
         found = kept.get(tx, bucket, kept.CORS) if bucket is not None else None
-    return found["CORSRules"] if found else []
+    return None if bucket is None else found["CORSRules"] if found else []
 
 
 def _with_region(store: Store, name: str, response: Response) -> Response:
