@@ -183,5 +183,7 @@ class Ledger:
             shelf.purged = step.now
             shelf.sent.clear()
             shelf.items = shelf.doomed(step.now)
-            for item in shelf.items.values():  # unless they are among the dead letters already
-                item.may_be_gone = True
+            for other in self.shelves.values():  # what nobody has met may be among the dead letters already, or not
+                if other is shelf or other.kind.dead == step.queue:
+                    for item in other.doomed(step.now).values():
+                        item.may_be_gone = True
