@@ -100,6 +100,22 @@ def test_attributes(room: Newsroom) -> None:
     assert (fifo["FifoTopic"], fifo["ContentBasedDeduplication"]) == ("true", "false")
 
 
+@pytest.mark.parametrize(("action", "good"), [
+    ("SNS:Publish", True), ("sns:publish", True), ("sns:*", True), ("*", True), ("sns:List*", True),
+    ("SNS:Receive", True), ("sns:CreateTopic", False), ("sns:TagResource", False), ("sqs:SendMessage", False)])
+def test_actions_of_policies(room: Newsroom, action: str, good: bool) -> None:
+    """https://github.com/hashicorp/terraform/issues/12740"""
+    arn = room.topic("t")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["SNS:Subscribe", action], "Resource": arn}]})
+    request = {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": policy}
+    if good:
+        room.sns("SetTopicAttributes", **request)
+    else:
+        assert room.wrong("SetTopicAttributes", **request) == (
+            "InvalidParameter: Invalid parameter: Policy statement action out of service scope!")
+
+
 def test_permissions(room: Newsroom) -> None:
     arn = room.topic("t")
     room.sns("AddPermission", TopicArn=arn, Label="in", AWSAccountId=["210987654321"], ActionName=["Publish"])

@@ -19,11 +19,15 @@ from cloudlet.store.db import Tx
 BYTES_MAX, BYTES_MIN, LARGE_SUBSCRIPTIONS_MAX = 1 << 20, 1024, 100
 ACTIONS = ("GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic", "Subscribe",
            "ListSubscriptionsByTopic", "Publish")
+# What a topic's policy may let others do. https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-language-api-permissions-reference.html
+GRANTED = frozenset(f"sns:{action}".lower() for action in (
+    *ACTIONS, "Receive", "ListTagsForResource", "GetDataProtectionPolicy", "PutDataProtectionPolicy"))
 _FIFO_ONLY = {"FifoTopic", "ContentBasedDeduplication", "FifoThroughputScope"}
 _VALUES = {"ContentBasedDeduplication": ("true", "false"), "FifoThroughputScope": ("Topic", "MessageGroup"),
            "SignatureVersion": ("1", "2"), "FifoTopic": ("true", "false"), "TracingConfig": ("PassThrough", "Active")}
 _ABSENT = ("DataProtectionPolicy",)
 _REMOVABLE = (archive.POLICY, "DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId")
+_SOME = re.compile(r"sns:.*[*?].*")  # by a pattern
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -74,7 +78,7 @@ def _policy(topic: Topic, text: str, where: str) -> str:
     content = json.loads(text)
     for statement in policy.listed(content["Statement"]):
         for action in (*policy.listed(statement.get("Action", [])), *policy.listed(statement.get("NotAction", []))):
-            if action != "*" and not action.lower().startswith("sns:"):
+            if not (action.lower() in GRANTED or action == "*" or _SOME.fullmatch(action.lower())):
                 raise invalid(f"{where}Policy statement action out of service scope!")
         for resource in policy.listed(statement.get("Resource", [])):
             if resource != topic.arn and "*" not in resource:
