@@ -157,6 +157,22 @@ def test_other_accounts_need_the_topics_leave(cloudlet: Cloudlet) -> None:
         assert json.load(page)["mail"][-1]["text"] == "ring"
 
 
+def test_a_policy_says_who_may_subscribe_what(cloudlet: Cloudlet) -> None:
+    """https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html"""
+    sns, other = cloudlet.client("sns"), cloudlet.client("sns", key="222222222222")
+    topic = sns.create_topic(Name="restricted")["TopicArn"]
+    conditions = ({"StringEquals": {"sns:Protocol": "sqs"}}, {"StringLike": {"sns:Endpoint": "*@example.com"}})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps({
+        "Version": "2012-10-17", "Statement": [{
+            "Sid": str(number), "Effect": "Allow", "Principal": {"AWS": "222222222222"}, "Action": "SNS:Subscribe",
+            "Resource": topic, "Condition": condition} for number, condition in enumerate(conditions)]}))
+    for protocol, endpoint in (("sqs", "arn:aws:sqs:us-east-1:222222222222:q"), ("email", "you@example.com")):
+        assert other.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=endpoint)["SubscriptionArn"]
+    for protocol, endpoint in (("sms", "+4915112345"), ("email", "you@example.org")):
+        with pytest.raises(other.exceptions.AuthorizationErrorException):
+            other.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=endpoint)
+
+
 def test_deliveries_are_logged(cloudlet: Cloudlet) -> None:
     sns, iam, logs = cloudlet.client("sns"), cloudlet.client("iam"), cloudlet.client("logs")
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",

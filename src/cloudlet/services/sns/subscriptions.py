@@ -32,7 +32,8 @@ ENDED_S = 3 * 86400.0  # https://repost.aws/knowledge-center/sns-cross-account-s
 _TOKEN = 64  # hex digits
 
 
-@sns.write(resources=topic_arns, durable=True)
+@sns.write(resources=topic_arns, durable=True, context=lambda call, request: {
+    "sns:Endpoint": request.get("Endpoint"), "sns:Protocol": request["Protocol"]})
 def subscribe(call: Call, tx: Tx, request: Input) -> Output:
     """Subscribes an endpoint to a topic. That of a queue by its owner is confirmed at once, and so is a telephone;
     others are sent a message with the token that confirms it."""
