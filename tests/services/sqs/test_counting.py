@@ -6,6 +6,7 @@ import pytest
 
 from cloudlet.services.sqs import counting, messages
 from cloudlet.services.sqs.expiry import Expiry
+from cloudlet.store.db import OutOfSpace, Tx
 from tests.services.sqs.clerk import Clerk
 
 STORE = 2  # under which the first queue's messages are
@@ -132,6 +133,18 @@ def test_others_have_their_turn_while_many_are_counted(clerk: Clerk) -> None:
     assert turns > 40 / 3 and found == ["0", "0", "40"]
     clerk.clock.time += 6
     assert asyncio.run(main(5))[1] == ["0", "0", "0"], "the queue was deleted meanwhile"
+
+
+def test_a_full_disk_keeps_nobody_from_counting(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clerk.queue("q")
+    delay(clerk, 10)
+
+    def refuse(*_: object) -> None:
+        raise OutOfSpace
+    with monkeypatch.context() as full:
+        full.setattr(Tx, "put_off", refuse)
+        assert clerk.counts("q") == (0, 0, 10)
+    assert counted(clerk) == []
 
 
 def test_nothing_of_a_count_stays_behind(clerk: Clerk) -> None:

@@ -6,11 +6,12 @@ AWS these numbers "may not achieve consistency until at least 1 minute after the
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
 """
 
+from contextlib import suppress
 from typing import Any
 
 from cloudlet.services.sqs import messages
 from cloudlet.services.sqs.records import Queue
-from cloudlet.store.db import Store, Tx
+from cloudlet.store.db import OutOfSpace, Store, Tx
 
 EXACT = 2000  # of what cannot be received, counted anew for each question
 AT_ONCE = 10_000  # of more, in one turn of the event loop
@@ -29,10 +30,13 @@ async def counts(store: Store, queue: Queue) -> dict[str, int]:
         await store.clock.sleep(0)
         with store.tx() as tx:
             if count.go_on(tx, AT_ONCE):
-                tx.put_off("insert into sqs_count values (?,?,?,?) on conflict (store) do update set"
-                           " at_ms=excluded.at_ms, hidden=excluded.hidden, flying=excluded.flying",
-                           (queue.store, messages.now_ms(tx), count.hidden, count.flying))
-                return _said(messages.total(tx, queue), count.hidden, count.flying)
+                said = _said(messages.total(tx, queue), count.hidden, count.flying)
+                break
+    with suppress(OutOfSpace), store.tx() as tx:  # it is an answer even so
+        tx.put_off("insert into sqs_count values (?,?,?,?) on conflict (store) do update set"
+                   " at_ms=excluded.at_ms, hidden=excluded.hidden, flying=excluded.flying",
+                   (queue.store, messages.now_ms(tx), count.hidden, count.flying))
+    return said
 
 
 def _known(tx: Tx, queue: Queue) -> tuple[int, int] | None:
