@@ -60,8 +60,8 @@ class _Template:
                     (operation.input_shape.required_members if operation.input_shape else ())]
         self._parameters = [at["name"] for at in required if at.get("location") == "querystring"]
         # A header tells CopyObject from PutObject; where the query string names the operation, it is merely missing.
-        self._headers = [at["name"].lower() for at in required
-                         if at.get("location") == "header" and not self._literals]
+        self._headers = frozenset(at["name"].lower() for at in required
+                                  if at.get("location") == "header" and not self._literals)
         self._labels = [name.rstrip("+") for name in re.findall(r"\{(.*?)\}", path)]
         self.needs_parameters = bool(self._literals or self._parameters)
         pattern = "".join(
@@ -72,17 +72,17 @@ class _Template:
         self.rank = (len(self._literals), len(self._parameters) + len(self._headers), fixed, not operation.deprecated)
 
     def match(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str] | None:
-        if not all(name in headers for name in self._headers):  # first: that is known soonest
+        if not self._headers <= headers.keys():  # first: that is known soonest
             return None
         found = self._pattern.fullmatch(path)
-        if found is None:
-            return None
-        for name, value in self._literals:
-            if name not in parameters or (value and parameters[name] != value):
-                return None
-        if not all(name in parameters for name in self._parameters):
+        if found is None or (self.needs_parameters and not self._fits(parameters)):
             return None
         return {name: unquote(value) for name, value in zip(self._labels, found.groups(), strict=True)}
+
+
+    def _fits(self, parameters: Mapping[str, str]) -> bool:
+        return all(name in parameters and (not value or parameters[name] == value)
+                   for name, value in self._literals) and all(name in parameters for name in self._parameters)
 
 
 def _header_list(text: str) -> list[str]:
@@ -121,9 +121,13 @@ def _quoted(text: str) -> str:
 
 
 def _header_finder(members: Mapping[str, Shape]) -> Put:
-    """What finds all members that are headers: a request has few headers where its shape has many."""
-    of_header = {member.serialization.get("name", name).lower(): (name, _from_header(member))
-                 for name, member in members.items() if member.serialization.get("location") == "header"}
+    """What finds all members that are headers, or all headers of a prefix: a request has few headers where its shape
+    has many."""
+    places = [(name, member.serialization.get("location"), member.serialization.get("name", name).lower(), member)
+              for name, member in members.items()]
+    of_header = {at: (name, _from_header(member)) for name, place, at, member in places if place == "header"}
+    of_prefix = {at: name for name, place, at, member in places if place == "headers"}
+    prefixes = tuple(of_prefix)
 
     def headers(message: Message, out: dict[str, Any]) -> None:
         for key, value in message.request.headers.items():
@@ -133,32 +137,20 @@ def _header_finder(members: Mapping[str, Shape]) -> Put:
                     out[name] = convert(value)
                 except Malformed as wrong:
                     raise MalformedParameter(key, value, str(wrong)) from None
+            if key.startswith(prefixes):
+                for prefix, name in of_prefix.items():
+                    if key.startswith(prefix):
+                        out.setdefault(name, {})[key[len(prefix):]] = value
     return headers
 
 
-def _finder(name: str, shape: Shape) -> Put | None:
-    """What finds a member that is neither a header nor in the body; else None."""
-    at = shape.serialization.get("name", name)
-    match shape.serialization.get("location"):
-        case "uri":
-            convert = scalars.from_text(shape, "iso8601")
+def _label_finder(name: str, shape: Shape) -> Put:
+    at, convert = shape.serialization.get("name", name), scalars.from_text(shape, "iso8601")
 
-            def label(message: Message, out: dict[str, Any]) -> None:
-                if at in message.labels:
-                    out[name] = convert(message.labels[at])
-            return label
-        case "querystring":
-            return _parameter_finder(name, at, shape)
-        case "headers":
-            prefix = at.lower()
-
-            def headers(message: Message, out: dict[str, Any]) -> None:
-                found = {key[len(prefix):]: value for key, value in message.request.headers.items()
-                         if key.startswith(prefix)}
-                if found:
-                    out[name] = found
-            return headers
-    return None
+    def label(message: Message, out: dict[str, Any]) -> None:
+        if at in message.labels:
+            out[name] = convert(message.labels[at])
+    return label
 
 
 def _parameter_finder(name: str, at: str, shape: Shape) -> Put:
@@ -215,8 +207,11 @@ class Rest(Protocol):
         shape = operation.input_shape
         if shape is None:
             return lambda message: {}
-        finders = [found for name, member in shape.members.items() if (found := _finder(name, member))]
+        finders = [_label_finder(name, member) for name, member in shape.members.items()
+                   if member.serialization.get("location") == "uri"]
         finders.append(_header_finder(shape.members))
+        of_query = [_parameter_finder(name, member.serialization.get("name", name), member)
+                    for name, member in shape.members.items() if member.serialization.get("location") == "querystring"]
         payload = shape.serialization.get("payload")
         in_body = any("location" not in member.serialization for member in shape.members.values())
         read_body = self._payload_reader(shape, payload) if payload else None
@@ -224,6 +219,9 @@ class Rest(Protocol):
 
         def parse(message: Message) -> dict[str, Any]:
             out: dict[str, Any] = {}
+            if message.parameters:
+                for find in of_query:
+                    find(message, out)
             for find in finders:
                 find(message, out)
             if payload is not None and read_body is not None:

@@ -154,7 +154,7 @@ class S3(RestXml):
 
     def parse(self, operation: OperationModel, message: Message) -> dict[str, Any]:
         """See Protocol. A document that is missing is told from one that is wrong."""
-        if not message.whole and _needs_body(operation):
+        if not message.body and _needs_body(operation):
             raise MissingRequestBody()
         return super().parse(operation, message)
 
@@ -164,7 +164,7 @@ class S3(RestXml):
         only_reads = operation.name in _READ
 
         def parse_unchunked(message: Message) -> dict[str, Any]:
-            if is_whole:
+            if is_whole and message.parameters:
                 _refuse_half_of_a_part(message)
             elif only_reads:
                 message = _without_dates_that_are_none(message)

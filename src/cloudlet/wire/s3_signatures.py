@@ -29,15 +29,13 @@ _OWN = {name.lower() for name in _NEEDED} | {"x-amz-security-token", "x-amz-cont
 def screen(request: Request, now: float) -> None:
     """Raises where a request says of its signature what S3 refuses; nothing where it bears none."""
     header = request.headers.get("authorization")
-    given = dict(sigv2.parameters(request))
+    given = dict(sigv2.parameters(request)) if request.query else {}
     presigned = "X-Amz-Algorithm" in given or "X-Amz-Signature" in given
     if (header is not None) + presigned + sigv2.in_query(request) > 1:
         raise InvalidArgument(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string"
             " parameter or the Authorization header should be specified", ArgumentName="Authorization",
             ArgumentValue=(header or given.get("X-Amz-Algorithm", ""))[:256])
-    if (header or "").startswith("AWS4-ECDSA"):
-        raise InvalidRequest(UNSUPPORTED)
     if sigv2.is_signed(request):
         return  # and reads itself
     if header is not None:
@@ -65,9 +63,11 @@ def meant(request: Request) -> Request:
 
 def _screen_header(request: Request, header: str, now: float) -> None:
     if not header.startswith(sigv4.ALGORITHM):
+        if header.startswith("AWS4-ECDSA"):
+            raise InvalidRequest(UNSUPPORTED)
         raise InvalidArgument("Unsupported Authorization Type", ArgumentName="Authorization",
                               ArgumentValue=header[:256])
-    if not all(part in header for part in ("Credential=", "SignedHeaders=", "Signature=")):
+    if not ("Credential=" in header and "SignedHeaders=" in header and "Signature=" in header):
         raise HeaderMalformed("The authorization header is malformed; the authorization header requires three"
                               " components: Credential, SignedHeaders, and Signature.")
     scope, stamp = sigv4.find_scope(request), sigv4.stamp_of_headers(request.headers)

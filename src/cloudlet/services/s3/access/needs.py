@@ -12,11 +12,16 @@ from cloudlet.services.s3.service import bucket_arn, object_arns
 
 _ACL = ("ACL", "GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP")
 
+_MORE = frozenset(("Tagging", "IfMatch", "ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus",
+                   *_ACL))
+
 
 def of_new_object(call: Call, request: Input) -> Iterable[str | Need]:
     """Of putting an object: its ARN, and a permission for each thing that comes with it."""
     (arn,) = object_arns(call, request)
     yield arn
+    if _MORE.isdisjoint(request):
+        return
     if request.get("Tagging"):
         yield Need("s3:PutObjectTagging", arn)
     if any(map(request.get, _ACL)):
