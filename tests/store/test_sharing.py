@@ -292,6 +292,18 @@ def test_much_that_is_put_off_does_not_wait_in_memory(notes: Store, monkeypatch:
     assert notes_on_disk(notes) == [*"01234567", "first", "last"], "and what failed is taken back as ever"
 
 
+def test_who_only_peeks_leaves_it_put_off(notes: Store) -> None:
+    said: list[str] = []
+    note(notes, "a")
+    notes._db.exec_trace = lambda cursor, sql, values: said.append(sql) or True
+    with notes.tx(shared=True) as tx:
+        tx.put_off(INSERT, ("b",))
+        assert tx.peek("select count(*) from note where text<>?", "") == (0,)
+        assert tx.peek("select text from note where text=?", "b") is None
+    assert said == ["begin", *["select count(*) from note where text<>?", "select text from note where text=?"]]
+    assert read(notes) == ["a", "b"]
+
+
 def test_whoever_looks_sees_what_was_put_off(notes: Store) -> None:
     note(notes, "a")
     assert read(notes) == ["a"]

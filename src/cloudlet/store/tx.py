@@ -121,6 +121,13 @@ class Tx(AbstractContextManager["Tx"]):
         found = self.rows(sql, *values)
         return found[0] if found else None
 
+    def peek(self, sql: str, *values: Any) -> Any:
+        """The first row that SQL finds, or None, without what was put off, which then still need not be done: to be
+        asked only of what nothing that is ever put off changes."""
+        self._session.begin()
+        found = self._cursor.execute(sql, values).fetchall()
+        return found[0] if found else None
+
     def _ready(self, sql: str) -> None:
         """Before anybody looks at what may have been put off, or writes."""
         if not self._wrote:

@@ -21,6 +21,7 @@ from cloudlet.store.db import Tx
 
 LOOKED_AT_MAX = 100  # files of an answer that are looked at before it begins
 _CONTENT = "c.id, c.size, c.body, c.file, c.crc64, c.nonce, c.rotten"
+_ALONE = f"select 0, {_CONTENT} from s3_content c where id=?"
 _Row = tuple[Any, ...]  # where a content begins in the object, and the columns above
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def read(tx: Tx, version: Version, part: Range | None = None,
     """
     start, end = (0, version.size) if part is None else (part.start, part.start + part.length)
     if version.content is not None:
-        row = tx.execute(f"select 0, {_CONTENT} from s3_content c where id=?", (version.content,)).fetchone()
+        row = tx.row(_ALONE, version.content)
         if row is None:
             raise _lost(version.content, "it has no row")
         _check_known(row)

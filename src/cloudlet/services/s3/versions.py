@@ -19,6 +19,7 @@ COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, 
 _KEPT = "bucket, key, version, current, marker"  # what stays of a row that is written anew
 _SAID = ("size, etag, modified_ms, storage_class, owner, content, upload, mode, retain_until_ms, legal_hold, about,"
          " checksum")
+_FIND_CURRENT = f"select {COLUMNS} from s3_version where bucket=? and key=? and current=1"
 _REPLACE = f"update s3_version set ({_SAID}) = (?,?,?,?,?,?,?,?,?,?,?,?) where id=?"
 _FIND_ONLY = (f"select v.id, v.content, v.upload, {contents.IS_PLACE} from s3_version v left join s3_content c"
               " on c.id=v.content where v.bucket=? and v.key=? and v.current=1")
@@ -71,8 +72,7 @@ class Version(NamedTuple):
 
 def current(tx: Tx, bucket: Bucket, key: str) -> Version | None:
     """What a request without a version sees, perhaps a marker."""
-    row = tx.execute(f"select {COLUMNS} from s3_version where bucket=? and key=? and current=1",
-                     (bucket.id, key)).fetchone()
+    row = tx.row(_FIND_CURRENT, bucket.id, key)
     return Version(*row) if row else None
 
 
@@ -151,8 +151,11 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
                  draft.mode, draft.retain_until_ms, draft.legal_hold, encode_about(draft.about),
                  checksums.listed(draft.about))
     if before is not None:
-        tx.put_off(_REPLACE, (*said, before.id))
-        _release(tx, before.content if place is None or place != content else None, before.upload)
+        if place is not None and content == place:
+            tx.put_off(_REPLACE, (*said, before.id))  # which changes nothing that `_only` asks
+        else:
+            tx.execute(_REPLACE, (*said, before.id))
+            _release(tx, before.content, before.upload)
         return Version(before.id, bucket.id, key, NULL, 1, 0, *said)
     if bucket.versioning == "Suspended":
         _drop_null(tx, bucket, key)
@@ -175,7 +178,7 @@ class _Only(NamedTuple):
 
 
 def _only(tx: Tx, bucket: Bucket, key: str) -> _Only | None:
-    row = tx.execute(_FIND_ONLY, (bucket.id, key)).fetchone()
+    row = tx.peek(_FIND_ONLY, bucket.id, key)
     return _Only(*row) if row else None
 
 
