@@ -109,7 +109,7 @@ def test_a_presigned_form_of_boto3(gateway: Gateway, put: list[dict[str, Any]], 
     response = answer(gateway, request_of(form_of(fields, filename="C:\\docs\\a b.txt"), step=step))
     assert (response.status, response.body) == (204, b"")
     assert response.headers["etag"] == f'"{hashlib.md5(b"hello").hexdigest()}"'
-    assert response.headers["location"] == f"http://{HOST}/bucket/up/a%20b.txt"
+    assert response.headers["location"] == f"http://{HOST}/bucket/up%2Fa%20b.txt"
     assert put == [{"Bucket": "bucket", "Key": "up/a b.txt", "ACL": "private", "size": 5, "who": "root",
                     "region": "eu-west-1"}]
 
@@ -167,10 +167,11 @@ def test_the_status_of_success(gateway: Gateway, status: str, expected: int) -> 
 @pytest.mark.parametrize(("url", "prefix"), [("http://a.example/ok", "http://a.example/ok?"),
                                              ("https://a.example/ok?x=1", "https://a.example/ok?x=1&")])
 def test_a_redirect_on_success(gateway: Gateway, url: str, prefix: str) -> None:
-    response = answer(gateway, request_of(form_of([("key", "a b"), ("success_action_redirect", url)])))
+    response = answer(gateway, request_of(form_of([("key", "c/a b"), ("success_action_redirect", url)])))
+    assert "&key=c%2Fa+b&etag=%22" in response.headers["location"]
     assert (response.status, response.headers["location"].startswith(prefix)) == (303, True)
     said = parse_qs(urlsplit(response.headers["location"]).query)
-    assert (said["bucket"], said["key"]) == (["bucket"], ["a b"])
+    assert (said["bucket"], said["key"]) == (["bucket"], ["c/a b"])
     assert said["etag"] == [f'"{hashlib.md5(b"hello").hexdigest()}"']
     odd = answer(gateway, request_of(form_of([("key", "k"), ("success_action_redirect", "javascript:alert(1)")])))
     assert odd.status == 204
@@ -197,7 +198,9 @@ POLICIES: list[tuple[Any, Fields, int, str]] = [
      "Invalid Policy: Invalid content-length-range"),
     ([["content-length-range", 9], {"key": "k"}], [("key", "k")], 400, "Invalid Policy: Invalid content-length-range"),
     ([["like", "$key", "k"]], [("key", "k")], 400, "Invalid Policy: Invalid Condition: unknown operation 'like'."),
-    ([["eq", "key", "k"]], [("key", "k")], 400, "Invalid Policy: Invalid eq"),
+    ([["eq", "key", "a,b"]], [("key", "a,b")], 403, UNMET + '["eq", "key", "a,b"]'),
+    ([["eq", "$key", 5]], [("key", "k")], 400, "Invalid Policy: Invalid eq"),
+    ([["content-length-range", "few", "10"]], [("key", "k")], 403, UNMET + '["content-length-range", "few", "10"]'),
     ([{"key": "k", "acl": "x"}], [("key", "k")], 400, "Invalid Policy: Invalid Simple-Condition"),
     ([{"key": 5}], [("key", "k")], 400, "Invalid Policy: Invalid Simple-Condition"), ([[]], [("key", "k")], 400, ""),
     (["key"], [("key", "k")], 400, "Invalid Policy: Invalid condition test")]
@@ -256,7 +259,22 @@ def test_a_signature_comes_whole(gateway: Gateway, put: list[dict[str, Any]], le
     fields = [(name, value) for name, value in presigned("k") if name != left_out]
     status, code, message = refusal(answer(gateway, request_of(form_of(fields))))
     assert (status, code, put) == (400, "InvalidArgument", [])
-    assert f"must contain a field named '{left_out}'" in message
+    assert f"must contain a field named '{left_out.title() if left_out[0] == 'x' else left_out}'" in message
+
+
+def test_a_policy_that_nobody_signed_is_nobody_s(gateway: Gateway, identities: FixedIdentities) -> None:
+    fields = [("key", "k"), ("policy", policy_of([{"bucket": "bucket"}, {"key": "k"}]))]
+    assert answer(gateway, request_of(form_of(fields))).status == 204
+    identities.public.clear()
+    assert refusal(answer(gateway, request_of(form_of(fields))))[:2] == (403, "AccessDenied")
+
+
+def test_what_stands_for_the_file_s_name(gateway: Gateway, put: list[dict[str, Any]]) -> None:
+    """Nothing does where it has none, and nothing changes where the form says nothing of one."""
+    fields = [("key", "k-${filename}")]
+    answer(gateway, request_of(form_of(fields, filename="")))
+    answer(gateway, request_of(form_of(fields).replace(b'; filename="a.txt"', b"")))
+    assert [each["Key"] for each in put] == ["k-", "k-${filename}"]
 
 
 @pytest.mark.parametrize(("name", "value"), [

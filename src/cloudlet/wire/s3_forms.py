@@ -29,7 +29,7 @@ FILE_BYTES_MAX = 5 << 30
 
 Malformed = declare("MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
 FieldsTooLarge = declare("MaxPostPreDataLengthExceeded",
-                         "Your POST request fields preceding the upload file was too large.")
+                         "Your POST request fields preceeding the upload file was too large.")  # as AWS spells it
 NotAForm = declare("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", status=412)
 TooLarge = declare("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
 TooSmall = declare("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
@@ -65,7 +65,7 @@ class Form:
         fields = self.fields
         second = "awsaccesskeyid" in fields or "signature" in fields
         fourth = "x-amz-signature" in fields or "x-amz-credential" in fields
-        if not (second or fourth or "policy" in fields):
+        if not (second or fourth):
             return None
         needed = ("policy", "awsaccesskeyid", "signature") if second else (
             "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
@@ -78,6 +78,9 @@ class Form:
                                 token, sigv4.UNSIGNED)
         if fields["x-amz-algorithm"] != sigv4.ALGORITHM:
             raise InvalidRequest(UNSUPPORTED)
+        if sigv4.seconds_of(fields["x-amz-date"]) is None:
+            raise InvalidArgument("X-Amz-Date must be formated via ISO8601 Long format", ArgumentName="X-Amz-Date",
+                                  ArgumentValue=fields["x-amz-date"][:256])
         scope = sigv4.scope_of(fields["x-amz-credential"])
         if scope is None or scope.service != "s3" or not fields["x-amz-date"].startswith(scope.date):
             raise InvalidArgument(MALFORMED, ArgumentName="X-Amz-Credential",
@@ -125,11 +128,11 @@ class Form:
         base = self.request.endpoint
         if not self.request.headers.get("host", "").startswith(f"{self.bucket}."):
             base += f"/{self.bucket}"
-        location = f"{base}/{quote(key, safe='/~')}"
+        location = f"{base}/{quote(key, safe='')}"
         headers = {**stored.headers, "location": location}
         redirect = fields.get("success_action_redirect") or fields.get("redirect", "")
         if urlsplit(redirect).scheme in ("http", "https"):
-            said = urlencode({"bucket": self.bucket, "key": key, "etag": etag}, quote_via=quote)
+            said = urlencode({"bucket": self.bucket, "key": key, "etag": etag})
             headers["location"] = f"{redirect}{'&' if '?' in redirect else '?'}{said}"
             return Response(303, headers)
         status = fields.get("success_action_status", "")
@@ -151,14 +154,16 @@ async def read(request: Request, bucket: str) -> Form:
     if not reader.in_file:
         raise InvalidArgument("POST requires exactly one file upload per request.", ArgumentName="file",
                               ArgumentValue="0")
-    fields = {name: value.replace("${filename}", reader.filename) for name, value in fields.items()}
+    if reader.filename is not None:  # or it stays as it is, as on AWS
+        fields = {name: value.replace("${filename}", reader.filename) for name, value in fields.items()}
     if not fields["key"]:
         raise InvalidArgument("User key must have a length greater than 0.", ArgumentName="key", ArgumentValue="")
     return Form(request, bucket, fields, Body(reader.file()))
 
 
 def _missing(name: str) -> Exception:
-    shown = {"awsaccesskeyid": "AWSAccessKeyId"}.get(name, name)
+    shown = {"awsaccesskeyid": "AWSAccessKeyId", "signature": "Signature"}.get(
+        name, name.title() if name.startswith("x-amz-") else name)
     return InvalidArgument(f"Bucket POST must contain a field named '{shown}'.  If it is specified, please check the"
                            " order of the fields.", ArgumentName=shown, ArgumentValue="")
 
@@ -189,7 +194,8 @@ class _Reader:
 
     def __init__(self, request: Request) -> None:
         self.fields: dict[str, str] = {}
-        self.in_file, self.filename = False, ""
+        self.in_file = False
+        self.filename: str | None = None
         self._chunks = aiter(request.body)
         boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
         self._name, self._headers = "", dict[bytes, bytes]()
@@ -241,7 +247,7 @@ class _Reader:
     def _on_part_begin(self) -> None:
         self._parts += 1
         if self._parts > PARTS_MAX:
-            raise FieldsTooLarge()
+            raise FieldsTooLarge(MaxPostPreDataLengthBytes=FIELDS_BYTES_MAX)
         self._headers, self._value, self._name = {}, [], ""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -266,8 +272,9 @@ class _Reader:
         if self.in_file:
             raise InvalidArgument("POST requires exactly one file upload per request.", ArgumentName="file",
                                   ArgumentValue="2")
-        name = said.get(b"filename", b"").decode("utf-8", "replace")
-        self.in_file, self.filename = True, name.replace("\\", "/").rpartition("/")[2]
+        self.in_file = True
+        if b"filename" in said:
+            self.filename = said[b"filename"].decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._name == "file":
@@ -287,4 +294,4 @@ class _Reader:
     def _count(self, size: int) -> None:
         self._fields_bytes += size
         if self._fields_bytes > FIELDS_BYTES_MAX + (AFTER_BYTES_MAX if self.in_file else 0):
-            raise FieldsTooLarge()
+            raise FieldsTooLarge(MaxPostPreDataLengthBytes=FIELDS_BYTES_MAX)

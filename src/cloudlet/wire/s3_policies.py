@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.ht
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ InvalidPolicyDocument = declare("InvalidPolicyDocument")
 
 _UNASKED = {"policy", "x-amz-signature", "signature", "awsaccesskeyid", "file"}  # fields that need no condition
 _RANGE = "content-length-range"
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _DOLLAR = re.compile(r"(?<!\\)((?:\\\\)*)\\\$")  # `\\$`, which JSON does not know and AWS takes for a dollar sign
 
 
@@ -53,12 +55,16 @@ def check(policy: str, fields: Mapping[str, str], now: float) -> Sizes:
             continue
         asked.add(name.lower())
         if not _holds(operator, name.lower(), fields.get(name.lower(), ""), value):
-            said = msgspec.json.encode([operator, f"${name}", value]).decode()
-            raise AccessDenied(f"Invalid according to Policy: Policy Condition failed: {said.replace(',', ', ')}")
+            raise _failed(operator, f"${name}", value)
     for name in fields:
         if name not in asked and name not in _UNASKED and not name.startswith("x-ignore-"):
             raise AccessDenied(f"Invalid according to Policy: Extra input fields: {name}")
     return sizes
+
+
+def _failed(*condition: Any) -> Exception:
+    said = json.dumps(condition, ensure_ascii=False)
+    return AccessDenied(f"Invalid according to Policy: Policy Condition failed: {said}")
 
 
 def _invalid(why: str) -> Exception:
@@ -113,14 +119,18 @@ def _tests(condition: Any) -> list[tuple[str, Any, Any]]:
         raise _invalid(f"Invalid {operator}: wrong number of arguments.")
     name, value = condition[1:]
     if operator == _RANGE:
+        if any(isinstance(each, str) and not _DIGITS.fullmatch(each) for each in (name, value)):
+            raise _failed(operator, name, value)
         return [(operator, _size(name), _size(value))]
-    if not (isinstance(name, str) and name.startswith("$") and isinstance(value, str)):
+    if not (isinstance(name, str) and isinstance(value, str)):
         raise _invalid(f"Invalid {operator}: arguments must be a field as $name and a string.")
+    if not name.startswith("$"):  # there is no such field
+        raise _failed(operator, name, value)
     return [(operator, name[1:], value)]
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+    if isinstance(value, str):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise _invalid(f"Invalid {_RANGE}: arguments must be numbers of bytes.")

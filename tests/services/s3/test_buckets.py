@@ -1,11 +1,14 @@
 """Buckets: CreateBucket, HeadBucket, GetBucketLocation, ListBuckets, DeleteBucket."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from botocore.auth import S3SigV4QueryAuth
 
 from cloudlet.services.s3 import set_object_ownership
 from tests.services.s3.counter import Counter
+from tests.wire.exchange import HOST, presigned, text_of
 
 OTHER = "111111111111"
 
@@ -60,6 +63,9 @@ def test_a_signature_for_another_region_is_told_the_right_one(counter: Counter) 
         400, "AuthorizationHeaderMalformed", "eu-west-1")
     assert (answer.xml.findtext("Region"), answer.xml.findtext("Message")) == (
         "eu-west-1", "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'")
+    link = counter.gateway.handle(presigned("s3", f"http://{HOST}/far/key", signer=S3SigV4QueryAuth))
+    assert ("<Code>AuthorizationQueryParametersError</Code><Message>Error parsing the X-Amz-Credential parameter; the"
+            " region 'us-east-1' is wrong; expecting 'eu-west-1'</Message>") in text_of(asyncio.run(link))
     head = counter.ask("HEAD", "/far")
     assert (head.status, head.headers["x-amz-bucket-region"]) == (301, "eu-west-1")
     assert counter.ask("HEAD", "/far/key").status == 400

@@ -19,11 +19,11 @@ from tests.wire.test_s3_forms import Fields, form_of, request_of
 SIZES = (0, 5, INLINE_BYTES, INLINE_BYTES + 1, (1 << 20) + 5, 3 << 20)
 
 
-def fields_of(key: str, **more: str) -> Fields:
+def fields_of(key: str, bucket: str = "bkt", **more: str) -> Fields:
     client = boto3.client("s3", endpoint_url=f"http://{HOST}", region_name="us-east-1", aws_access_key_id="test",
                           aws_secret_access_key="test", config=Config(signature_version="s3v4"))
     conditions = [{name: value} for name, value in more.items()]
-    made = client.generate_presigned_post("bkt", key, Fields=more, Conditions=conditions)
+    made = client.generate_presigned_post(bucket, key, Fields=more, Conditions=conditions)
     return list(made["fields"].items())
 
 
@@ -44,6 +44,16 @@ def test_a_form_may_do_no_more_than_its_signer(counter: Counter) -> None:
     nowhere = asyncio.run(counter.answer(request_of(form_of([("key", "k")]), "/nowhere")))
     assert nowhere.status in (403, 404)
     assert counter.rows("s3_version") == 0
+
+
+def test_a_form_is_signed_for_the_bucket_s_region(counter: Counter) -> None:
+    counter.ask("PUT", "/far", b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint>"
+                b"</CreateBucketConfiguration>")
+    fields = fields_of("k", "far")
+    refused = asyncio.run(counter.answer(request_of(form_of(fields), "/far")))
+    assert (refused.status, refused.code, refused.xml.findtext("Message"), refused.xml.findtext("ArgumentValue")) == (
+        400, "InvalidArgument", "the region 'us-east-1' is wrong; expecting 'eu-west-1'", dict(fields)[
+            "x-amz-credential"])
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -15,6 +15,7 @@ AccessControlListNotSupported = s3.error(
 AccessDenied = s3.error("AccessDenied", "Access Denied", status=403)
 AccessForbidden = s3.error("AccessForbidden", status=403)
 AuthorizationHeaderMalformed = s3.error("AuthorizationHeaderMalformed", status=400)
+AuthorizationQueryParametersError = s3.error("AuthorizationQueryParametersError", status=400)
 BadDigest = s3.error("BadDigest", status=400)
 BadRequest = s3.error("BadRequest", status=400)
 BucketAlreadyExists = s3.error(

@@ -7,6 +7,8 @@ from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.service import (
     AccessDenied,
     AuthorizationHeaderMalformed,
+    AuthorizationQueryParametersError,
+    InvalidArgument,
     NoSuchBucket,
     PermanentRedirect,
     s3,
@@ -54,6 +56,12 @@ def _elsewhere(call: Call, bucket: Bucket, operation: str) -> Exception:
     headers = {"x-amz-bucket-region": bucket.region}
     if operation == "HeadBucket":
         return PermanentRedirect(Bucket=bucket.name, Endpoint=f"s3.{bucket.region}.amazonaws.com").with_headers(headers)
-    return AuthorizationHeaderMalformed(
-        f"The authorization header is malformed; the region '{call.region}' is wrong; expecting '{bucket.region}'",
-        Region=bucket.region).with_headers(headers)
+    wrong = f"the region '{call.region}' is wrong; expecting '{bucket.region}'"
+    if call.is_form:
+        return InvalidArgument(wrong, ArgumentName="X-Amz-Credential", ArgumentValue="/".join((
+            call.access_key_id, call.stamp[:8], call.region, "s3", "aws4_request")), Region=bucket.region)
+    if call.in_query:
+        return AuthorizationQueryParametersError(f"Error parsing the X-Amz-Credential parameter; {wrong}",
+                                                 Region=bucket.region).with_headers(headers)
+    return AuthorizationHeaderMalformed(f"The authorization header is malformed; {wrong}",
+                                        Region=bucket.region).with_headers(headers)
