@@ -116,6 +116,20 @@ def test_actions_of_policies(room: Newsroom, action: str, good: bool) -> None:
             "InvalidParameter: Invalid parameter: Policy statement action out of service scope!")
 
 
+def test_how_much_a_policy_may_have(room: Newsroom) -> None:
+    """https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-language-api-permissions-reference.html"""
+    arn = room.topic("t")
+
+    def policy(count: int, name: str) -> dict[str, str]:
+        return {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": json.dumps({
+            "Version": "2012-10-17", "Statement": [{
+                "Sid": f"{name}{number}", "Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": arn}
+                for number in range(count)]})}
+    room.sns("SetTopicAttributes", **policy(100, "s"))
+    for request in (policy(101, "s"), policy(100, "s" * 256)):
+        assert "Policy Error" in room.wrong("SetTopicAttributes", **request)
+
+
 def test_permissions(room: Newsroom) -> None:
     arn = room.topic("t")
     room.sns("AddPermission", TopicArn=arn, Label="in", AWSAccountId=["210987654321"], ActionName=["Publish"])

@@ -148,6 +148,27 @@ def test_what_no_policy_lets_another_account_do(clerk: Clerk, operation: str, re
         clerk.at("q", operation, **request_)  # as its owner
 
 
+def statement(number: int = 0, actions: list[str] | str = "sqs:SendMessage") -> dict[str, Any]:
+    return {"Sid": str(number), "Effect": "Allow", "Principal": "*", "Action": actions, "Resource": "*"}
+
+
+@pytest.mark.parametrize(("statements", "code"), [
+    ([statement(number) for number in range(20)], ""), ([statement(number) for number in range(21)], "OverLimit"),
+    (statement(actions=["sqs:SendMessage"] * 7), ""), (statement(actions=["sqs:SendMessage"] * 8), "OverLimit"),
+    (statement(actions="SQS:*"), ""), (statement(actions="*"), ""),
+    (statement(actions=["sqs:SendMessage", "s3:GetObject"]), "InvalidAttributeValue"),
+    ({**statement(), "Condition": {"StringEquals": {"aws:username": "x" * 8192}}}, "OverLimit")])
+def test_what_a_policy_may_have(clerk: Clerk, statements: Any, code: str) -> None:
+    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html"""
+    clerk.queue("q")
+    policy = {"Attributes": {"Policy": json.dumps({"Version": "2012-10-17", "Statement": statements})}}
+    if code:
+        assert clerk.refused("q", "SetQueueAttributes", **policy) == code
+        assert clerk.at("q", "GetQueueAttributes", AttributeNames=["Policy"]) == {}
+    else:
+        clerk.at("q", "SetQueueAttributes", **policy)
+
+
 def test_who_may_move_dead_letters_where(clerk: Clerk) -> None:
     """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html"""
     source, foreign = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead", "arn:aws:sqs:us-east-1:222222222222:q"
@@ -180,6 +201,8 @@ def test_permissions_are_statements_that_count(clerk: Clerk) -> None:
     assert policy["Statement"][0]["Sid"] == "in"
     assert clerk.refused("q", "AddPermission", Label="in", AWSAccountIds=["222222222222"],
                          Actions=["SendMessage"]) == "InvalidParameterValue"
+    assert clerk.refused("q", "AddPermission", Label="many", Actions=["SendMessage"], AWSAccountIds=[
+        f"{number:012}" for number in range(250)]) == "OverLimit"
     assert clerk.refused("q", "AddPermission", Label="x", AWSAccountIds=["1"], Actions=["SendMessage"]) \
         == "InvalidParameterValue"
     clerk.at("q", "RemovePermission", Label="in")

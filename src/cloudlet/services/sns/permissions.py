@@ -13,11 +13,10 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sns.records import Topic, require
 from cloudlet.services.sns.service import invalid, sns, topic_arns
-from cloudlet.services.sns.topic_attributes import ACTIONS, default_policy
+from cloudlet.services.sns.topic_attributes import ACTIONS, STATEMENTS_MAX, default_policy
 from cloudlet.store.db import Tx
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
-STATEMENTS_MAX = 100
 
 
 def _policy(topic: Topic) -> dict[str, Any]:

@@ -22,6 +22,7 @@ ACTIONS = ("GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemoveP
 # What a topic's policy may let others do. https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-language-api-permissions-reference.html
 GRANTED = frozenset(f"sns:{action}".lower() for action in (
     *ACTIONS, "Receive", "ListTagsForResource", "GetDataProtectionPolicy", "PutDataProtectionPolicy"))
+POLICY_BYTES_MAX, STATEMENTS_MAX = 30 * 1024, 100
 _FIFO_ONLY = {"FifoTopic", "ContentBasedDeduplication", "FifoThroughputScope"}
 _VALUES = {"ContentBasedDeduplication": ("true", "false"), "FifoThroughputScope": ("Topic", "MessageGroup"),
            "SignatureVersion": ("1", "2"), "FifoTopic": ("true", "false"), "TracingConfig": ("PassThrough", "Active")}
@@ -75,8 +76,10 @@ def _policy(topic: Topic, text: str, where: str) -> str:
         policy_grammar.check(text, "resource")
     except policy_grammar.Malformed:
         raise invalid(f"{where}Policy failed to parse") from None
-    content = json.loads(text)
-    for statement in policy.listed(content["Statement"]):
+    statements = policy.listed(json.loads(text)["Statement"])
+    if len(text.encode()) > POLICY_BYTES_MAX or len(statements) > STATEMENTS_MAX:
+        raise invalid(f"{where}Policy Error: it may have {POLICY_BYTES_MAX} bytes and {STATEMENTS_MAX} statements")
+    for statement in statements:
         for action in (*policy.listed(statement.get("Action", [])), *policy.listed(statement.get("NotAction", []))):
             if not (action.lower() in GRANTED or action == "*" or _SOME.fullmatch(action.lower())):
                 raise invalid(f"{where}Policy statement action out of service scope!")

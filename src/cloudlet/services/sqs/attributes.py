@@ -10,6 +10,7 @@ from typing import Any
 
 from cloudlet.kernel import policy_grammar
 from cloudlet.kernel.call import Call
+from cloudlet.kernel.policy import listed
 from cloudlet.kernel.service import Input, Output
 from cloudlet.services.sqs import counting, messages
 from cloudlet.services.sqs.counting import COUNTS
@@ -18,6 +19,7 @@ from cloudlet.services.sqs.service import (
     InvalidAttributeName,
     InvalidAttributeValue,
     InvalidParameterValue,
+    OverLimit,
     invalid,
     key_of_arn,
     queue_arns,
@@ -29,6 +31,7 @@ FIXED = ("QueueArn", "CreatedTimestamp", "LastModifiedTimestamp")
 FIFO_DEFAULTS = {"FifoQueue": "true", "ContentBasedDeduplication": "false", "DeduplicationScope": "queue",
                  "FifoThroughputLimit": "perQueue"}
 SOURCES_MAX, RECEIVES_MAX = 10, 1000
+POLICY_BYTES_MAX, STATEMENTS_MAX, ACTIONS_MAX = 8192, 20, 7
 Check = Callable[[str], bool]
 
 
@@ -45,7 +48,27 @@ def _is_policy(value: str) -> bool:
         policy_grammar.check(value, "resource")
     except policy_grammar.Malformed:
         return False
-    return True
+    actions = [action for statement in listed(json.loads(value)["Statement"])
+               for action in (*listed(statement.get("Action", [])), *listed(statement.get("NotAction", [])))]
+    return all(action == "*" or action.lower().startswith("sqs:") for action in actions)
+
+
+def check_quotas(text: str) -> None:
+    """Raises OverLimit for a policy that is too long, or has too much in it.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+    """
+    if len(text.encode()) > POLICY_BYTES_MAX:
+        raise OverLimit("Submitted policy is over max allowed size.")
+    statements = listed(json.loads(text)["Statement"])
+    if len(statements) > STATEMENTS_MAX:
+        raise OverLimit(f"{len(statements)} statements were found in the submitted policy, max allowed is"
+                        f" {STATEMENTS_MAX}")
+    for statement in statements:
+        actions = listed(statement.get("Action", statement.get("NotAction")))
+        if len(actions) > ACTIONS_MAX:
+            raise OverLimit(f"{len(actions)} actions were found in a statement from the submitted policy, max allowed"
+                            f" is {ACTIONS_MAX}")
 
 
 _TRUTH = _one_of("true", "false")
@@ -64,7 +87,8 @@ _REMOVABLE = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
 
 
 def checked(name: str, asked: Mapping[str, str]) -> dict[str, str]:
-    """Attributes as they are kept. Raises InvalidAttributeName, InvalidAttributeValue, InvalidParameterValue."""
+    """Attributes as they are kept. Raises InvalidAttributeName, InvalidAttributeValue, InvalidParameterValue,
+    OverLimit."""
     fifo, kept = name.endswith(".fifo"), {}
     if asked.get("KmsMasterKeyId") and asked.get("SqsManagedSseEnabled") == "true":
         raise InvalidAttributeName("You can use one type of server-side encryption (SSE) at one time. You can either"
@@ -79,7 +103,9 @@ def checked(name: str, asked: Mapping[str, str]) -> dict[str, str]:
         if not check(value):
             why = " Reason: Modifying queue type is not supported." if attribute == "FifoQueue" else ""
             raise InvalidAttributeValue(f"Invalid value for the parameter {attribute}.{why}")
-        if attribute == "RedrivePolicy":
+        if attribute == "Policy":
+            check_quotas(value)
+        elif attribute == "RedrivePolicy":
             value = _redrive(value)
         elif attribute == "RedriveAllowPolicy":
             value = _allow(value)

@@ -11,11 +11,11 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.policy import letting, listed
 from cloudlet.kernel.service import Input, Output
+from cloudlet.services.sqs.attributes import ACTIONS_MAX, STATEMENTS_MAX, check_quotas
 from cloudlet.services.sqs.records import Queue, require_own
 from cloudlet.services.sqs.service import InvalidParameterValue, OverLimit, invalid, queue_arns, sqs
 from cloudlet.store.db import Tx
 
-STATEMENTS_MAX, ACTIONS_MAX = 20, 7
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
@@ -29,6 +29,7 @@ def _policy(queue: Queue) -> dict[str, Any]:
 
 def _changed(tx: Tx, queue: Queue, policy: dict[str, Any]) -> Queue:
     attributes = {**queue.attributes, "Policy": json.dumps(policy, separators=(",", ":"))}
+    check_quotas(attributes["Policy"])
     if not policy["Statement"]:
         del attributes["Policy"]
     return dataclasses.replace(queue, attributes=attributes, modified=tx.now)
