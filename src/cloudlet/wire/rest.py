@@ -79,7 +79,6 @@ class _Template:
             return None
         return {name: unquote(value) for name, value in zip(self._labels, found.groups(), strict=True)}
 
-
     def _fits(self, parameters: Mapping[str, str]) -> bool:
         return all(name in parameters and (not value or parameters[name] == value)
                    for name, value in self._literals) and all(name in parameters for name in self._parameters)
