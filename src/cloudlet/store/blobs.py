@@ -251,6 +251,7 @@ class Blobs:
             directory.mkdir(parents=True, exist_ok=True)
         for directory in (root, root.parent):
             _sync_directory(directory)  # or a power cut might take all of it
+        self._root = File(root, os.O_RDONLY)  # by which the disk is asked, since to look a path up takes longer
         self._lasting: set[Path] = set()  # directories of blobs whose names are on the disk
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self._senders = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs-send")
@@ -261,6 +262,7 @@ class Blobs:
         """Waits for the threads."""
         self._pool.shutdown()
         self._senders.shutdown()
+        self._root.close()
 
     def run(self, function: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
         """Runs file work in one of our threads."""
@@ -280,7 +282,7 @@ class Blobs:
 
     def is_full(self) -> bool:
         """Whether their disk takes no more. Sync."""
-        return space.is_full(self._incoming)
+        return space.is_full(self._root.fd)
 
     def size(self, digest: str) -> int | None:
         """How long a blob is in bytes; None where there is none. Sync."""
