@@ -94,15 +94,14 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
     if _late(headers):
         raise MalformedTrailer()  # nothing comes after such a body
     if said is not None and said != UNSIGNED:  # what is no digest is another one
-        _check_decoded_length(body, said, headers)
+        if said.startswith(STREAMING):
+            _check_decoded_length(body, headers)
         claims.insert(0, _Claim("sha256", bytes.fromhex(said) if is_digest(said) else b"", _other_body(faults, said)))
     return _Plain(body, claims)
 
 
-def _check_decoded_length(body: Body, said: str, headers: Mapping[str, str]) -> None:
+def _check_decoded_length(body: Body, headers: Mapping[str, str]) -> None:
     """Raises where a body that may not come in chunks has another length than its chunks are said to have."""
-    if not said.startswith(STREAMING):
-        return
     length = _decoded_length(headers)
     if body.length is not None and length != body.length:
         raise _other_length(length, body.length)

@@ -72,7 +72,7 @@ class _Template:
         self.rank = (len(self._literals), len(self._parameters) + len(self._headers), fixed, not operation.deprecated)
 
     def match(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str] | None:
-        if not self._headers <= headers.keys():  # first: that is known soonest
+        if self._headers and not self._headers <= headers.keys():  # first: that is known soonest
             return None
         found = self._pattern.fullmatch(path)
         if found is None or (self.needs_parameters and not self._fits(parameters)):
@@ -143,13 +143,16 @@ def _header_finder(members: Mapping[str, Shape]) -> Put:
     return headers
 
 
-def _label_finder(name: str, shape: Shape) -> Put:
-    at, convert = shape.serialization.get("name", name), scalars.from_text(shape, "iso8601")
+def _label_finder(members: Mapping[str, Shape]) -> Put:
+    """What finds all members that are in the path."""
+    of_label = {member.serialization.get("name", name): (name, scalars.from_text(member, "iso8601"))
+                for name, member in members.items() if member.serialization.get("location") == "uri"}
 
-    def label(message: Message, out: dict[str, Any]) -> None:
-        if at in message.labels:
-            out[name] = convert(message.labels[at])
-    return label
+    def labels(message: Message, out: dict[str, Any]) -> None:
+        for at, value in message.labels.items():
+            name, convert = of_label[at]
+            out[name] = convert(value)
+    return labels
 
 
 def _parameter_finder(name: str, at: str, shape: Shape) -> Put:
@@ -206,9 +209,7 @@ class Rest(Protocol):
         shape = operation.input_shape
         if shape is None:
             return lambda message: {}
-        finders = [_label_finder(name, member) for name, member in shape.members.items()
-                   if member.serialization.get("location") == "uri"]
-        finders.append(_header_finder(shape.members))
+        find_labels, find_headers = _label_finder(shape.members), _header_finder(shape.members)
         of_query = [_parameter_finder(name, member.serialization.get("name", name), member)
                     for name, member in shape.members.items() if member.serialization.get("location") == "querystring"]
         payload = shape.serialization.get("payload")
@@ -221,8 +222,8 @@ class Rest(Protocol):
             if message.parameters:
                 for find in of_query:
                     find(message, out)
-            for find in finders:
-                find(message, out)
+            find_labels(message, out)
+            find_headers(message, out)
             if payload is not None and read_body is not None:
                 value = read_body(message.body)
                 if value is not None:
@@ -321,9 +322,10 @@ def _place(name: str, shape: Shape) -> Any:
                 headers[(at + key).lower()] = text
         return many
     convert, key = _to_header(shape), at.lower()
+    is_plain = convert is scalars.plain_text
 
     def one(value: Any, headers: dict[str, str]) -> None:
-        headers[key] = convert(value)
+        headers[key] = value if is_plain and type(value) is str else convert(value)
     return one
 
 

@@ -130,6 +130,8 @@ class S3(RestXml):
 
     def bucket_of_form(self, request: Request) -> str | None:
         """See Protocol."""
+        if request.method != "POST":
+            return None
         path = self.path(request)
         return unquote(path[1:]) if s3_forms.is_form(path, request) else None
 

@@ -108,9 +108,10 @@ def long(text: str) -> int:
 
 def _whole(text: str, bound: int, kind: str) -> int:
     digits = text[1:] if text[:1] in ("-", "+") else text
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20) or not -bound <= int(text) < bound:
+    value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else bound
+    if not -bound <= value < bound:
         raise Malformed(f"{_short(text)} is not a valid {kind}")
-    return int(text)
+    return value
 
 
 def real(text: str) -> float:
@@ -162,7 +163,8 @@ def _short(text: str) -> str:
     return text if len(text) <= 64 else text[:64] + "..."
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """What needs no form: texts, and numbers that are whole."""
     return value if type(value) is str else str(value)
 
 
@@ -207,4 +209,4 @@ def to_text(shape: Shape, times: str, iso_text: Callable[[float], str] = iso) ->
         case "timestamp":
             form = timestamp_format(shape, times)
             return iso_text if form == "iso8601" else TIME_TO_TEXT[form]
-    return _text
+    return plain_text

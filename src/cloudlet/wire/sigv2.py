@@ -37,7 +37,7 @@ def in_header(request: Request) -> bool:
 
 def in_query(request: Request) -> bool:
     """Whether a request's query does."""
-    if "Signature=" not in request.query and "AWSAccessKeyId=" not in request.query:
+    if not request.query or ("Signature=" not in request.query and "AWSAccessKeyId=" not in request.query):
         return False
     return any(name in ("Signature", "AWSAccessKeyId") for name, _ in parameters(request))
 

@@ -111,23 +111,23 @@ class Validator(Compiler[Check | None]):
         if shape.name in self._structures:
             return self._structures[shape.name]
         required = tuple(shape.required_members)
-        checks: dict[str, Check] = {}
+        checks: dict[str, tuple[str, Check]] = {}
 
         def check(value: Any, path: str, violations: list[Violation]) -> None:
             prefix = f"{path}." if path else ""
             for name in required:
                 if name not in value:
                     violations.append(Violation(prefix + _lower(name), name, "required", "Member must not be null"))
-            for name, member in checks.items():
+            for name, (shown, member) in checks.items():
                 if name in value and len(violations) < VIOLATIONS_MAX:
-                    member(value[name], prefix + _lower(name), violations)
+                    member(value[name], prefix + shown, violations)
 
         self._structures[shape.name] = check  # a shape that contains itself meets this entry
         for name, member in shape.members.items():
             found = self.of(member)
             if found is not None:
-                checks[name] = found
-        if not required and all(found is check for found in checks.values()):
+                checks[name] = _lower(name), found
+        if not required and all(found is check for _, found in checks.values()):
             self._structures[shape.name] = None
         return self._structures[shape.name]
 

@@ -23,21 +23,24 @@ async def front(store: Store, request: Request, path: str, answer: Handler) -> R
         raise NotImplementedHere("S3 Control is not implemented by Cloudlet")  # which signs as S3 does
     if request.method == "OPTIONS":
         return _preflight(store, request, path)
-    origin, bucket = request.headers.get("origin"), unquote(path[1:].partition("/")[0])
-    host = request.headers.get("host", "")
-    if _ACCELERATED in host and not _is_accelerated(store, bucket):
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if _ACCELERATED in host and not _is_accelerated(store, _bucket_of(path)):
         raise InvalidRequest("S3 Transfer Acceleration is not configured on this bucket")
     if pages.HOST in host:
         response = await pages.serve(store, request, path, answer)
     else:
         response = await answer(request)
-    if origin is not None and (found := cors.answer(_rules(store, bucket) or (), _asked(request, origin))):
+    if origin is not None and (found := cors.answer(_rules(store, _bucket_of(path)) or (), _asked(request, origin))):
         response = replace(response, headers={**response.headers, **found})
     if response.status == 403 and request.method == "HEAD" and path.count("/") == 1:
-        response = _with_region(store, bucket, response)
+        response = _with_region(store, _bucket_of(path), response)
     if request.headers.get("x-amz-request-payer") == "requester" and response.status < 300:
-        response = _charged(store, bucket, response)
+        response = _charged(store, _bucket_of(path), response)
     return response
+
+
+def _bucket_of(path: str) -> str:
+    return unquote(path[1:].partition("/")[0])
 
 
 def _asked(request: Request, origin: str) -> Asked:
@@ -52,7 +55,7 @@ def _preflight(store: Store, request: Request, path: str) -> Response:
     origin = request.headers.get("origin")
     if not origin:
         raise BadRequest("Insufficient information. Origin request header needed.")
-    asked, rules = _asked(request, origin), _rules(store, unquote(path[1:].partition("/")[0]))
+    asked, rules = _asked(request, origin), _rules(store, _bucket_of(path))
     if not rules:
         raise AccessForbidden("CORSResponse: Bucket not found" if rules is None else
                               "CORSResponse: CORS is not enabled for this bucket.", Method=asked.method,

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
+import msgspec
+
 from cloudlet.services.s3 import checksums, conditions, contents, parts
 from cloudlet.services.s3.contents import Received
 from cloudlet.services.s3.records import About, Bucket, decode_about, encode_about
@@ -123,7 +125,7 @@ def check_write(found: Version | None, if_match: str | None, if_none_match: str 
     conditions.check_write(if_match, if_none_match, key, None if found is None or found.marker else found.etag)
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True):
     """A version to be put: its bytes are what was received, or those of a `content` or of the parts of an `upload`."""
 
     size: int
