@@ -52,12 +52,23 @@ def test_a_key_for_what_needs_none(counter: Counter) -> None:
     assert counter.ask("GET", "/bkt/key", headers=headers(KEY)).code == "InvalidRequest"
 
 
-@pytest.mark.parametrize(("wrong", "code"), [
-    ({"algorithm": "DES"}, "InvalidEncryptionAlgorithmError"), ({"algorithm": ""}, "InvalidArgument"),
-    ({"key": ""}, "InvalidArgument"), ({"key-MD5": ""}, "InvalidArgument"), ({"key": "c2hvcnQ="}, "InvalidArgument"),
-    ({"key": "!"}, "InvalidArgument"), ({"key-MD5": "AAAA"}, "InvalidArgument")])
-def test_keys_that_are_none(counter: Counter, wrong: dict[str, str], code: str) -> None:
-    assert counter.ask("PUT", "/bkt/key", b"data", headers=headers(KEY, **wrong)).code == code
+SHORT = base64.b64encode(b"short").decode()
+
+
+@pytest.mark.parametrize(("wrong", "says"), [
+    ({"algorithm": "DES"}, "The Encryption request you specified is not valid. Supported value: AES256."),
+    ({"algorithm": ""}, "must provide a valid encryption algorithm."),
+    ({"key": ""}, "must provide an appropriate secret key."),
+    ({"key-MD5": ""}, "must provide the client calculated MD5 of the secret key."),
+    ({"key": SHORT}, "The calculated MD5 hash of the key did not match the hash that was provided."),
+    ({"key": SHORT, "key-MD5": base64.b64encode(hashlib.md5(b"short").digest()).decode()},
+     "The secret key was invalid for the specified algorithm."),
+    ({"key": "!"}, "The calculated MD5 hash"), ({"key-MD5": "AAAA"}, "The calculated MD5 hash")])
+def test_keys_that_are_none(counter: Counter, wrong: dict[str, str], says: str) -> None:
+    refused = counter.ask("PUT", "/bkt/key", b"data", headers=headers(KEY, **wrong))
+    assert (refused.status, refused.xml.findtext("ArgumentName")) == (400, "x-amz-server-side-encryption")
+    assert refused.code == ("InvalidEncryptionAlgorithmError" if "DES" in wrong.values() else "InvalidArgument")
+    assert says in refused.xml.findtext("Message")
     assert counter.ask("HEAD", "/bkt/key").status == 404
 
 

@@ -355,6 +355,8 @@ def test_parts_encrypted_with_a_customers_key(counter: Counter) -> None:
     key, other = customer(b"k" * 32), customer(b"o" * 32)
     upload = begin(counter, headers=key)
     assert "initiate requested encryption" in str(send(counter, upload, 1, BIG).body)
+    plain = begin(counter)
+    assert "initiate requested encryption" in str(send(counter, plain, 1, BIG, headers=key).body)
     assert "did not match the ones used originally" in str(send(counter, upload, 1, BIG, headers=other).body)
     parts = [(number, send(counter, upload, number, data, headers=key).headers["etag"])
              for number, data in enumerate((BIG, b"end"), 1)]

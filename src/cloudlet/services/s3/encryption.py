@@ -31,7 +31,7 @@ _OF_KMS = ("SSEKMSKeyId", "SSEKMSEncryptionContext")  # what is said beside that
 _ASKED = frozenset(("ServerSideEncryption", "BucketKeyEnabled", *_OF_KMS))
 _CUSTOMER_KEY = {of: tuple(f"{of}SSECustomer{what}" for what in ("Algorithm", "Key", "KeyMD5"))
                  for of in ("", "CopySource")}
-_HEADER = "x-amz-server-side-encryption-customer-"
+_METHOD = "x-amz-server-side-encryption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +58,28 @@ def customer_key(request: Mapping[str, Any], of: str = "") -> CustomerKey | None
         return None
     algorithm, key, md5 = map(request.get, members)
     if algorithm is None:
-        raise InvalidArgument("Requests specifying Server Side Encryption with Customer provided keys must provide a"
-                              " valid encryption algorithm.", ArgumentName=f"{_HEADER}algorithm", ArgumentValue="null")
+        raise _wrong("Requests specifying Server Side Encryption with Customer provided keys must provide a valid"
+                     " encryption algorithm.")
     if algorithm != S3_MANAGED:
-        raise InvalidEncryptionAlgorithm(ArgumentName=f"{_HEADER}algorithm", ArgumentValue=algorithm)
+        raise InvalidEncryptionAlgorithm(ArgumentName=_METHOD, ArgumentValue=algorithm)
     if key is None:
-        raise InvalidArgument("Requests specifying Server Side Encryption with Customer provided keys must provide an"
-                              " appropriate secret key.", ArgumentName=f"{_HEADER}key", ArgumentValue="null")
+        raise _wrong("Requests specifying Server Side Encryption with Customer provided keys must provide an"
+                     " appropriate secret key.")
     if md5 is None:
-        raise InvalidArgument("Requests specifying Server Side Encryption with Customer provided keys must provide the"
-                              " client calculated MD5 of the secret key.", ArgumentName=f"{_HEADER}key-MD5",
-                              ArgumentValue="null")
+        raise _wrong("Requests specifying Server Side Encryption with Customer provided keys must provide the client"
+                     " calculated MD5 of the secret key.")
     secret = _decoded(key)
-    if len(secret) != _KEY_BYTES:
-        raise InvalidArgument("The secret key was invalid for the specified algorithm.",
-                              ArgumentName=f"{_HEADER}key", ArgumentValue="null")
     actual = base64.b64encode(hashlib.md5(secret, usedforsecurity=False).digest()).decode()
     if actual != md5:
-        raise InvalidArgument("The calculated MD5 hash of the key did not match the hash that was provided.",
-                              ArgumentName=f"{_HEADER}key-MD5", ArgumentValue=md5)
+        raise _wrong("The calculated MD5 hash of the key did not match the hash that was provided.")
+    if len(secret) != _KEY_BYTES:
+        raise _wrong("The secret key was invalid for the specified algorithm.")
     return CustomerKey(secret, md5)
+
+
+def _wrong(why: str) -> Exception:
+    """Of what is said of a key S3 names the header that stands for the method, whichever it is that is wrong."""
+    return InvalidArgument(why, ArgumentName=_METHOD, ArgumentValue="null")
 
 
 def _decoded(text: str) -> bytes:
@@ -95,10 +97,10 @@ def asked(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, str]
     said = request.get("ServerSideEncryption")
     if said is not None and key is not None:
         raise InvalidArgument("Server Side Encryption with Customer provided key is incompatible with the encryption"
-                              " method specified", ArgumentName="x-amz-server-side-encryption", ArgumentValue=said)
+                              " method specified", ArgumentName=_METHOD, ArgumentValue=said)
     if said not in _KMS and any(map(request.get, _OF_KMS)):
         raise InvalidArgument("Server Side Encryption with AWS KMS managed key requires HTTP header"
-                              " x-amz-server-side-encryption : aws:kms", ArgumentName="x-amz-server-side-encryption",
+                              " x-amz-server-side-encryption : aws:kms", ArgumentName=_METHOD,
                               ArgumentValue=said or "null")
     if said in _KMS or request.get("BucketKeyEnabled"):
         raise NotImplementedHere("Cloudlet has no KMS: encrypt by SSE-S3 (AES256) or with keys of your own (SSE-C)")

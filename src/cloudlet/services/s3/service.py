@@ -43,7 +43,7 @@ InvalidBucketState = s3.error(
     "InvalidBucketState", "The request is not valid with the current state of the bucket.", status=409)
 InvalidDestination = s3.error("InvalidS3DestinationBucket", status=400)
 InvalidEncryptionAlgorithm = s3.error(
-    "InvalidEncryptionAlgorithmError", "The encryption request you specified is not valid. The valid value is AES256.",
+    "InvalidEncryptionAlgorithmError", "The Encryption request you specified is not valid. Supported value: AES256.",
     status=400)
 InvalidLocationConstraint = s3.error(
     "InvalidLocationConstraint", "The specified location-constraint is not valid", status=400)

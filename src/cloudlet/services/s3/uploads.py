@@ -177,7 +177,7 @@ def _find_for_part(call: Call, tx: Tx, request: dict[str, Any], customer: Custom
     """The upload that a part is for, which was begun with the same key. Raises what S3 says where that is not so."""
     upload = find(tx, require_bucket(tx, call, request), request)
     begun_with = upload.about.customer_key_md5
-    if begun_with and customer is None:
+    if bool(begun_with) != (customer is not None):  # S3 says the same either way round
         raise InvalidRequest("The multipart upload initiate requested encryption. Subsequent part requests must include"
                              " the appropriate encryption parameters.")
     if customer is not None and customer.md5 != begun_with:

@@ -46,6 +46,13 @@ def test_what_cannot_be_the_default(counter: Counter, body: bytes, code: str) ->
 def test_keys_of_customers_may_be_blocked(counter: Counter) -> None:
     blocked = "<BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes>"
     assert counter.ask("PUT", "/bkt/one", b"x", headers=CUSTOMER).status == 200
+    begun = counter.ask("POST", "/bkt/parts", headers=CUSTOMER, uploads="")
     assert counter.ask("PUT", "/bkt", rule(by_default("AES256") + blocked), encryption="").status == 200
-    assert counter.ask("PUT", "/bkt/two", b"x", headers=CUSTOMER).code == "AccessDenied"
+    refused = counter.ask("PUT", "/bkt/two", b"x", headers=CUSTOMER)
+    assert (refused.code, refused.xml.findtext("Message")) == (
+        "AccessDenied", 'User: arn:aws:iam::000000000000:root is not authorized to perform: s3:PutObject on resource:'
+        ' "arn:aws:s3:::bkt/two" because this bucket has blocked upload requests that specify Server Side Encryption'
+        " with Customer provided keys (SSE-C). Please specify a different server-side encryption type")
+    part = {"partNumber": "1", "uploadId": begun.xml.findtext("UploadId")}
+    assert counter.ask("PUT", "/bkt/parts", b"x", headers=CUSTOMER, **part).code == "AccessDenied"
     assert counter.ask("GET", "/bkt/one", headers=CUSTOMER).body == b"x"  # what is there stays readable

@@ -17,7 +17,7 @@ from cloudlet.services.s3.settings import kept
 from cloudlet.store.db import Tx
 
 _EVERYWHERE = ("CreateBucket", "GetBucketLocation")  # asked of any region's endpoint
-_MAKES = ("PutObject", "CopyObject", "CreateMultipartUpload")
+_MAKES = ("PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy")
 _PAID = frozenset(name for name in s3.model.operation_names
                   if (shape := s3.model.operation_model(name).input_shape) and "RequestPayer" in shape.members)
 
@@ -41,7 +41,10 @@ def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> Bucket
             call.principal.kind == "anonymous" or request.get("RequestPayer") != "requester"):
         raise AccessDenied()
     if request.get("SSECustomerAlgorithm") and operation in _MAKES and _blocks_customer_keys(tx, bucket):
-        raise AccessDenied("SSE-C is blocked by the default encryption of the bucket")
+        raise AccessDenied(
+            f'User: {call.principal.arn} is not authorized to perform: s3:{operation} on resource:'
+            f' "{bucket.arn}/{request["Key"]}" because this bucket has blocked upload requests that specify Server Side'
+            " Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type")
     return bucket
 
 
