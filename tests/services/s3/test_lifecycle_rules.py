@@ -33,8 +33,8 @@ def test_days_end_at_the_next_midnight() -> None:
                        for name, days in (("late", 9), ("soon", 2))])
     found = rules.expires(both, subject())
     assert found is not None and found.rule == "soon"
-    assert rules.header(rules.Due(at("2012-12-21"), "a b")) == (
-        'expiry-date="Fri, 21 Dec 2012 00:00:00 GMT", rule-id="a%20b"')
+    assert rules.header(rules.Due(at("2012-12-21"), 'a b: "ü"')) == (
+        'expiry-date="Fri, 21 Dec 2012 00:00:00 GMT", rule-id="a b: %22%C3%BC%22"')
 
 
 @pytest.mark.parametrize(("filter", "fits", "misses"), [

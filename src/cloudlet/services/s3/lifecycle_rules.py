@@ -19,6 +19,7 @@ ALL_128K, BY_CLASS = "all_storage_classes_128K", "varies_by_storage_class"
 RANKS = {name: rank for rank, name in enumerate(
     (STANDARD, "STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"))}
 _DEEP = ("GLACIER", "DEEP_ARCHIVE")
+_PLAIN = " !#$&'()*+,/:;<=>?@[]^`{|}"  # what stays as it is in a rule's id
 
 
 class Subject(NamedTuple):
@@ -165,5 +166,5 @@ def prefixes(rules: Sequence[Rule]) -> list[str]:
 
 
 def header(due: Due) -> str:
-    """What x-amz-expiration says."""
-    return f'expiry-date="{formatdate(due.at, usegmt=True)}", rule-id="{quote(due.rule, safe="")}"'
+    """What x-amz-expiration says. AWS encodes the rule's id in its documentation, but was never seen to."""
+    return f'expiry-date="{formatdate(due.at, usegmt=True)}", rule-id="{quote(due.rule, safe=_PLAIN)}"'

@@ -125,7 +125,8 @@ def _describe(call: Call, tx: Tx, request: Input,
     answer |= {"ContentLength": version.size, "ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                "AcceptRanges": "bytes", "VersionId": version.version if bucket.versioning else None,
                "StorageClass": None if version.storage_class == metadata.STANDARD else version.storage_class,
-               "Expiration": lifecycle.expiration(tx, bucket, version), **lock.members(tx, call, bucket, version)}
+               "Expiration": None if "VersionId" in request else lifecycle.expiration(tx, bucket, version),
+               **lock.members(tx, call, bucket, version)}
     if "PartNumber" in request:
         answer["PartsCount"] = about.parts or None
     if part is not None:

@@ -52,6 +52,7 @@ def noncurrent(days: str, more: str = "") -> str:
 
 ABORT = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
 TAG = "<Tag><Key>k</Key><Value>v</Value></Tag>"
+SMALLER = "<ObjectSizeLessThan>{}</ObjectSizeLessThan>"
 MARKER = "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>"
 
 
@@ -79,6 +80,11 @@ MARKER = "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker
      "InvalidRequest"),
     (f"<Filter/>{noncurrent('0')}", "InvalidArgument"),
     (f"<Filter/>{noncurrent('1', '<NewerNoncurrentVersions>101</NewerNoncurrentVersions>')}", "InvalidArgument"),
+    (f"<Prefix/>{noncurrent('1', '<NewerNoncurrentVersions>1</NewerNoncurrentVersions>')}", "InvalidRequest"),
+    (f"<Filter>{SMALLER.format(5)}</Filter>{MARKER}", "InvalidRequest"),
+    (f"<Filter>{SMALLER.format(0)}</Filter>{DAYS}", "InvalidRequest"),
+    (f"<Filter>{SMALLER.format((1000 << 40) + 1)}</Filter>{DAYS}", "InvalidRequest"),
+    (f"<Filter>{SMALLER.format(-1).replace('Less', 'Greater')}</Filter>{DAYS}", "InvalidRequest"),
     (f"<Filter/>{noncurrent('1')}<NoncurrentVersionTransition><NoncurrentDays>1</NoncurrentDays><StorageClass>GLACIER"
      "</StorageClass></NoncurrentVersionTransition>", "InvalidArgument")])
 def test_what_is_no_rule(counter: Counter, rule: str, code: str) -> None:

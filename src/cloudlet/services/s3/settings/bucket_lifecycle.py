@@ -27,6 +27,7 @@ RULES_MAX, ID_MAX, NEWER_MAX = 1000, 255, 100
 INFREQUENT = ("STANDARD_IA", "ONEZONE_IA")
 INFREQUENT_DAYS_MIN = 30  # before an object gets there, and that it stays
 WORK = "s3.lifecycle"  # kind of work: a bucket's rules are to be carried out
+SIZE_MAX = 1000 << 40
 _SIZES = ("ObjectSizeGreaterThan", "ObjectSizeLessThan")
 _ACTIONS = ("Expiration", "Transitions", "NoncurrentVersionExpiration", "NoncurrentVersionTransitions",
             "AbortIncompleteMultipartUpload")
@@ -76,13 +77,13 @@ def _check(rule: Mapping[str, Any]) -> None:
     prefix = rule.get("Prefix") or only.get("Prefix") or both.get("Prefix") or ""
     expiration: Mapping[str, Any] = rule.get("Expiration") or {}
     if "Expiration" in rule:
-        _check_expiration(expiration, tagged)
+        _check_expiration(expiration, tagged, sized)
     transitions: Sequence[Mapping[str, Any]] = rule.get("Transitions") or ()
     _check_transitions(transitions, prefix)
     if any("Date" in one for one in (expiration, *transitions)) and any("Days" in one for one in (
             expiration, *transitions)):
         raise InvalidRequest("Found mixed 'Date' and 'Days' based Expiration and Transition actions in lifecycle rule"
-                             f" for prefix '{prefix}'")
+                             f" for filter '(prefix={prefix})'")
     for unit in ("Days", "Date"):
         last = max((one[unit] for one in transitions if unit in one), default=None)
         if last is not None and unit in expiration and expiration[unit] <= last:
@@ -105,20 +106,21 @@ def _check_filter(only: Mapping[str, Any]) -> None:
         raise InvalidRequest("Duplicate Tag Keys are not allowed.")
     checked((tag["Key"], tag["Value"]) for tag in tags)
     larger, smaller = (parts.get(size) for size in _SIZES)
-    if any(size is not None and size < 0 for size in (larger, smaller)) or smaller == 0:
-        raise InvalidRequest("'ObjectSizeGreaterThan' should not be negative, and 'ObjectSizeLessThan' should be"
-                             " positive")
+    for name, size, least in zip(_SIZES, (larger, smaller), (0, 1), strict=True):
+        if size is not None and not least <= size <= SIZE_MAX:
+            raise InvalidRequest(f"'{name}' should be between {least} and {SIZE_MAX}.")
     if larger is not None and smaller is not None and smaller <= larger:
         raise InvalidRequest("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'")
 
 
-def _check_expiration(action: Mapping[str, Any], tagged: bool) -> None:
+def _check_expiration(action: Mapping[str, Any], tagged: bool, sized: bool) -> None:
     if sum(name in action for name in ("Days", "Date", "ExpiredObjectDeleteMarker")) != 1:
         raise MalformedXml()
     _check_days(action.get("Days", 1), "'Days' for Expiration action")
     _check_date(action)
-    if tagged and "ExpiredObjectDeleteMarker" in action:
-        raise InvalidRequest("ExpiredObjectDeleteMarker cannot be specified with Tags.")
+    if (tagged or sized) and "ExpiredObjectDeleteMarker" in action:
+        raise InvalidRequest("ExpiredObjectDeleteMarker cannot be specified with"
+                             f" {'Tags' if tagged else 'Object Size'}.")
 
 
 def _check_days(days: int, what: str) -> None:
@@ -145,8 +147,8 @@ def _check_order(actions: Sequence[Mapping[str, Any]], unit: str, what: str, pre
     if any(one.get("StorageClass") not in RANKS for one in actions):
         raise MalformedXml()
     if len({one["StorageClass"] for one in actions}) < len(actions):
-        raise InvalidRequest(f"'StorageClass' must be different for '{what}' actions in same 'Rule' with prefix"
-                             f" '{prefix}'")
+        raise InvalidRequest(f"'StorageClass' must be different for '{what}' actions in same 'Rule' with filter"
+                             f" '(prefix={prefix})'")
     for one in actions:
         if unit != "Date" and one[unit] < 0:
             raise InvalidArgument(f"'{unit}' in {what} action must be nonnegative")
@@ -169,6 +171,8 @@ def _check_noncurrent(rule: Mapping[str, Any], prefix: str) -> None:
     for one in (*transitions, *((expiration,) if expiration is not None else ())):
         if "NoncurrentDays" not in one:
             raise MalformedXml()
+        if "NewerNoncurrentVersions" in one and "Filter" not in rule:
+            raise InvalidRequest("NewerNoncurrentVersions element can only be used in Lifecycle V2.")
         if not 1 <= one.get("NewerNoncurrentVersions", 1) <= NEWER_MAX:
             raise InvalidArgument(f"'NewerNoncurrentVersions' must be a positive integer up to {NEWER_MAX}")
     _check_order(transitions, "NoncurrentDays", "NoncurrentVersionTransition", prefix)
