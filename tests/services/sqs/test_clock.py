@@ -4,6 +4,7 @@ import asyncio
 
 from cloudlet.services.sqs.expiry import Expiry
 from cloudlet.store import steadiness
+from tests.services.desk import ACCOUNT
 from tests.services.sqs.clerk import Clerk
 from tests.simulation.virtual import run
 
@@ -86,6 +87,8 @@ def test_a_long_poll_ends_in_time(clerk: Clerk) -> None:
         waiting = asyncio.ensure_future(clerk.ask("q", "ReceiveMessage", WaitTimeSeconds=20))
         await asyncio.sleep(1)
         clerk.clock.time -= BACK_S
-        async with asyncio.timeout(20):
+        await asyncio.sleep(1)
+        clerk.store.news.tell(f"sqs:{ACCOUNT}/us-east-1/q")  # of a message that somebody else gets
+        async with asyncio.timeout(25):
             assert await waiting == {}
     run(main())

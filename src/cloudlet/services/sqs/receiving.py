@@ -34,9 +34,9 @@ async def receive_message(call: Call, store: Store, request: Input) -> Output:
                              queue.number("ReceiveMessageWaitTimeSeconds"), 0, WAIT_S_MAX,
                              f"Must be >= 0 and <= {WAIT_S_MAX}, if provided.")
             if deadline is None:
-                deadline = tx.now + wait_s
+                deadline = tx.steady + wait_s
             taken = _take(tx, queue, request, wait_s > 0)
-            left_s = deadline - tx.now
+            left_s = min(deadline - tx.steady, wait_s)
             if taken:
                 messages.arouse(tx, queue)  # who waits gets what is left, now or when these come back
             alarm_s = messages.next_in(tx, queue) if left_s > 0 and not taken else None
