@@ -77,7 +77,8 @@ class _Template:
         found = self._pattern.fullmatch(path)
         if found is None or (self.needs_parameters and not self._fits(parameters)):
             return None
-        return {name: unquote(value) for name, value in zip(self._labels, found.groups(), strict=True)}
+        values = map(unquote, found.groups()) if "%" in path else found.groups()
+        return dict(zip(self._labels, values, strict=True))
 
     def _fits(self, parameters: Mapping[str, str]) -> bool:
         return all(name in parameters and (not value or parameters[name] == value)

@@ -22,6 +22,8 @@ from cloudlet.services.s3.service import (
 COPY = "CopySource"  # what CopyObject and UploadPartCopy put before the members' names
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE | re.ASCII)
 _COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
+_CONDITIONS = {prefix: tuple(f"{prefix}{name}" for name in ("Match", "NoneMatch", "ModifiedSince", "UnmodifiedSince"))
+               for prefix in ("If", f"{COPY}If")}
 _TAG = re.compile(r'\s*(?:(W/)?"([^"]*)"|([^\s,"]+))\s*(?:,|$)')
 
 
@@ -58,6 +60,8 @@ def check_copy(request: Mapping[str, Any], etag: str, modified_s: float) -> None
 
 def _failed(request: Mapping[str, Any], prefix: str, etag: str, modified_s: float) -> str:
     """The header whose demand is not met, or "". HTTP's dates have whole seconds."""
+    if request.keys().isdisjoint(_CONDITIONS[prefix]):
+        return ""
     since = request.get(f"{prefix}UnmodifiedSince")
     match = request.get(f"{prefix}Match")
     if match is not None:

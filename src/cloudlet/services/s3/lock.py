@@ -139,6 +139,8 @@ def check_digest(tx: Tx, bucket: Bucket, lock: Lock, has_digest: bool) -> None:
 
 def members(tx: Tx, call: Call, bucket: Bucket, version: Version) -> dict[str, Any]:
     """What an answer says of a version's lock to those who may know it."""
+    if not (version.mode or version.legal_hold):
+        return {}
     found: dict[str, Any] = {}
     arn = f"{bucket.arn}/{version.key}"
     if version.mode and is_allowed(tx, call, "s3:GetObjectRetention", arn):

@@ -32,6 +32,8 @@ _HEADERS = {"CacheControl": "cache_control", "ContentDisposition": "content_disp
             "ContentEncoding": "content_encoding", "ContentLanguage": "content_language",
             "ContentType": "content_type", "Expires": "expires"}
 
+_OVERRIDES = {f"Response{name}": name for name in _HEADERS}  # members of requests
+
 
 def require_key(request: Mapping[str, Any]) -> str:
     """The key that a request means. Raises KeyTooLong."""
@@ -92,15 +94,14 @@ def redirect(request: Mapping[str, Any]) -> dict[str, str]:
 
 def answered(about: About, request: Mapping[str, Any]) -> dict[str, Any]:
     """What an answer says of an object, as its request wants to have it said."""
-    answer: dict[str, Any] = {theirs: getattr(about, ours) or None for theirs, ours in _HEADERS.items()}
-    answer["ContentType"] = about.content_type or CONTENT_TYPE
+    answer: dict[str, Any] = {theirs: value for theirs, ours in _HEADERS.items() if (value := getattr(about, ours))}
+    answer.setdefault("ContentType", CONTENT_TYPE)
     if about.metadata:
         answer["Metadata"] = {name: _encoded(value) for name, value in about.metadata.items()}
-    answer["WebsiteRedirectLocation"] = about.redirect or None
-    answer |= {"TagCount": len(about.tags) or None, "ReplicationStatus": about.replication or None}
-    for name in _HEADERS:
-        wanted = request.get(f"Response{name}")
-        if wanted:
+    answer |= {"WebsiteRedirectLocation": about.redirect or None, "TagCount": len(about.tags) or None,
+               "ReplicationStatus": about.replication or None}
+    for asked, name in _OVERRIDES.items():
+        if asked in request and (wanted := request[asked]):
             answer[name] = formatdate(wanted, usegmt=True) if name == "Expires" else wanted
     answer |= encryption.members(about)
     if request.get("ChecksumMode", "").upper() == "ENABLED":

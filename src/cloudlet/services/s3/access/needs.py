@@ -18,10 +18,11 @@ _MORE = frozenset(("Tagging", "IfMatch", "ObjectLockMode", "ObjectLockRetainUnti
 
 def of_new_object(call: Call, request: Input) -> Iterable[str | Need]:
     """Of putting an object: its ARN, and a permission for each thing that comes with it."""
-    (arn,) = object_arns(call, request)
-    yield arn
-    if _MORE.isdisjoint(request):
-        return
+    arns = object_arns(call, request)
+    return arns if _MORE.isdisjoint(request) else (*arns, *_of_what_comes_with_it(arns[0], request))
+
+
+def _of_what_comes_with_it(arn: str, request: Input) -> Iterable[Need]:
     if request.get("Tagging"):
         yield Need("s3:PutObjectTagging", arn)
     if any(map(request.get, _ACL)):
