@@ -11,6 +11,7 @@ from cloudlet.engines.fake.mail import FakeMail
 from cloudlet.kernel.errors import Busy
 from cloudlet.services.sns import deliveries
 from cloudlet.services.sns.deliveries import Deliveries
+from cloudlet.store import steadiness
 from tests.services.sns.newsroom import Newsroom, open_policy, queue_arn, topic_arn
 from tests.services.sns.post import Post, waiting
 from tests.services.sns.test_mail import subscribed
@@ -58,6 +59,9 @@ class Weather:
             await asyncio.gather(worker, return_exceptions=True)
         asyncio.run(run())
         self.publishers.clock.time += self.random.choice([0.0, 1.0, 20.0])
+        if self.random.random() < 0.2:  # somebody sets the clock back
+            self.publishers.clock.time -= 7200
+            steadiness.follow(self.publishers.store, -7200)
 
 
 @pytest.mark.parametrize("seed", range(6))

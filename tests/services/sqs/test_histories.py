@@ -17,6 +17,7 @@ import pytest
 
 from cloudlet.kernel.errors import AwsError
 from cloudlet.services.sqs import fifo, groups, messages, receipts
+from cloudlet.store import steadiness
 from cloudlet.store.db import Store
 from tests.powercut import LOSSES, Recorder, Told, after_power_cut
 from tests.services.desk import ACCOUNT
@@ -53,7 +54,7 @@ class Clients:
 
     async def ask(self, queue: str, operation: str, **request: Any) -> dict[str, Any]:
         start, told = self._tell()
-        place, now = len(self.steps), int(self._clerk.clock.time * 1000)
+        place, now = len(self.steps), int((self._clerk.clock.time + self._clerk.clock.ahead) * 1000)
         self.steps.append(Step(operation, queue, request, now, {}, start, 1 << 60))  # its place is that of its commit
         try:
             asked = {name: value for name, value in request.items() if name != "Id"}
@@ -67,6 +68,10 @@ class Clients:
         """Does something."""
         drawn = self._drawn
         self._clerk.clock.time += drawn.choice((0.001, 0.001, 0.5, 4, 11))
+        if drawn.random() < 0.05:  # somebody sets the clock back, which nobody notices
+            back_s = drawn.choice((60, 3600))
+            self._clerk.clock.time -= back_s
+            steadiness.follow(self._clerk.store, -back_s)
         match drawn.choice(("send", "send", "send", "again", "receive", "receive", "receive", "settle", "settle",
                             "purge" if drawn.random() < 0.1 else "send")):
             case "send":
