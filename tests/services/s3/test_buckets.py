@@ -105,6 +105,11 @@ def test_the_owner_that_a_request_expects(counter: Counter) -> None:
     for owner, status in ((OTHER, 403), ("000000000000", 200)):
         headers = {"x-amz-expected-bucket-owner": owner}
         assert counter.ask("GET", "/bkt", location="", headers=headers).status == status
+    for owner in ("0000", "0000000000020", "abcd"):
+        refused = counter.ask("GET", "/bkt", location="", headers={"x-amz-expected-bucket-owner": owner})
+        assert (refused.status, refused.code, refused.xml.findtext("Message")) == (
+            400, "InvalidBucketOwnerAWSAccountID",
+            f"The value of the expected bucket owner parameter must be an AWS Account ID... [{owner}]")
 
 
 def create(counter: Counter, name: str, **headers: str) -> str:

@@ -11,7 +11,7 @@ from cloudlet.services.s3 import parts
 from cloudlet.services.s3.access import grants
 from cloudlet.services.s3.access.keys import creates_bucket
 from cloudlet.services.s3.access.needs import of_new_bucket
-from cloudlet.services.s3.owners import canonical_id
+from cloudlet.services.s3.owners import canonical_id, check_expected
 from cloudlet.services.s3.records import ENFORCED, SWITCHES, Bucket, BucketConfiguration, NewBuckets
 from cloudlet.services.s3.service import (
     AccessDenied,
@@ -48,8 +48,7 @@ def require_bucket(tx: Tx, call: Call, request: dict[str, Any]) -> Bucket:
     found = tx.get(Bucket, name)
     if found is None:
         raise NoSuchBucket(BucketName=name)
-    if request.get("ExpectedBucketOwner", found.account) != found.account:
-        raise AccessDenied()
+    check_expected(request.get("ExpectedBucketOwner"), found.account)
     return found
 
 

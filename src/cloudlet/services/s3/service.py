@@ -38,6 +38,7 @@ InvalidArgument = s3.error("InvalidArgument", status=400)
 InvalidBucketAclWithObjectOwnership = s3.error(
     "InvalidBucketAclWithObjectOwnership",
     "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting", status=400)
+InvalidBucketOwner = s3.error("InvalidBucketOwnerAWSAccountID", status=400)
 InvalidBucketName = s3.error("InvalidBucketName", "The specified bucket is not valid.", status=400)
 InvalidBucketState = s3.error(
     "InvalidBucketState", "The request is not valid with the current state of the bucket.", status=409)

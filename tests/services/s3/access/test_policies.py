@@ -54,6 +54,10 @@ def without(member: str) -> dict[str, Any]:
     (json.dumps({"Statement": [without("Resource") | {"Effect": "Allow"}]}), "Missing required field Resource"),
     (json.dumps({"Statement": [READ]}), "Missing required field Effect"),
     (document({**READ, "Effect": "Maybe"}), "Invalid effect: Maybe"),
+    (document({**READ, "Resource": "*"}), "Policy has invalid resource"),
+    *[(document({**READ, "Condition": {operator: {"aws:SourceIp": value}}}), "Invalid IP address in Conditions")
+      for operator in ("IpAddress", "NotIpAddress", "NotIpAddressIfExists", "ForAnyValue:IpAddress")
+      for value in ("10.0.0.0/33", ["10.0.0.1", "everywhere"], 7)],
     (document({**READ, "Principal": {"AWS": "anonymous"}}), "Invalid principal in policy"),
     (document({**READ, "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/nobody"}}), "Invalid principal in policy"),
     (document({**READ, "Principal": {"CanonicalUser": "0" * 64}}), "Invalid principal in policy"),

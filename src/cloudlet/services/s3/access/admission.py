@@ -3,6 +3,7 @@
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.services.s3.owners import check_expected
 from cloudlet.services.s3.records import Bucket
 from cloudlet.services.s3.service import (
     AccessDenied,
@@ -35,8 +36,7 @@ def admit(call: Call, tx: Tx, operation: str, request: dict[str, Any]) -> Bucket
         raise NoSuchBucket(BucketName=name)
     if call.names_region and call.region != bucket.region and operation not in _EVERYWHERE:
         raise _elsewhere(call, bucket, operation)
-    if request.get("ExpectedBucketOwner", bucket.account) != bucket.account:
-        raise AccessDenied()
+    check_expected(request.get("ExpectedBucketOwner"), bucket.account)
     if bucket.requester_pays and call.account != bucket.account and operation in _PAID and (
             call.principal.kind == "anonymous" or request.get("RequestPayer") != "requester"):
         raise AccessDenied()

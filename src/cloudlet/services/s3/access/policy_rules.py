@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -66,9 +67,11 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
             raise MalformedPolicy("Invalid principal in policy")
     if "NotPrincipal" in statement and statement["Effect"] == "Allow":
         raise MalformedPolicy("Allow with NotPrincipal is not allowed.")
-    for keys in (statement.get("Condition") or {}).values() if isinstance(statement.get("Condition"), dict) else ():
+    said = statement.get("Condition")
+    for operator, keys in said.items() if isinstance(said, dict) else ():
         if isinstance(keys, dict) and not all(_KEY.fullmatch(key) and is_condition_key(key) for key in keys):
             raise MalformedPolicy("Policy has an invalid condition key")
+        _check_addresses(operator, keys)
     actions = _texts(statement, "Action", "Policy has invalid action")
     resources = _texts(statement, "Resource", "Policy has invalid resource")
     for action in actions:
@@ -86,6 +89,19 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
             raise MalformedPolicy("Action does not apply to any resource(s) in statement")
 
 
+def _check_addresses(operator: str, keys: Any) -> None:
+    """Raises MalformedPolicy where an address is compared with what can be none: such a condition would be true of all
+    addresses, or of none."""
+    if operator.rpartition(":")[2].removesuffix("IfExists") not in ("IpAddress", "NotIpAddress"):
+        return
+    for values in keys.values() if isinstance(keys, dict) else ():
+        for value in listed(values):
+            try:
+                ip_network(value if isinstance(value, str) else "", strict=False)
+            except ValueError:
+                raise MalformedPolicy("Invalid IP address in Conditions") from None
+
+
 def _texts(statement: Mapping[str, Any], member: str, says: str) -> list[str]:
     found = listed(statement.get(member, statement.get(f"Not{member}")))
     if not found or not all(isinstance(each, str) and each for each in found):
@@ -95,8 +111,6 @@ def _texts(statement: Mapping[str, Any], member: str, says: str) -> list[str]:
 
 def _could_be(resource: str, arn: str) -> bool:
     """Whether a pattern with wildcards might mean the bucket or something in it."""
-    if resource == "*":
-        return True
     wild = min((resource.find(mark) for mark in ("*", "?", "${") if mark in resource), default=-1)
     return wild >= len("arn:aws:s3:::") and f"{arn}/".startswith(resource[:wild])
 
