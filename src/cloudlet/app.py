@@ -45,6 +45,7 @@ from cloudlet.wire.server import Server
 
 SERVICES = (sts.sts, iam.iam, ec2.ec2, ec2instanceconnect.ec2_instance_connect, ecr.ecr, ecs.ecs, logs.logs, ssm.ssm,
             secretsmanager.secretsmanager, s3.s3, sqs.sqs, sns.sns)
+_OURS = ("/_", "/moto-api/")  # what pages of our own begin with
 TABLES = (logs.TABLES, s3.TABLES, sqs.TABLES, sns.TABLES)
 ssm.public_parameters(ec2.infrastructure([service.name for service in SERVICES]))
 ssm.public_parameters(ec2.machine_images)
@@ -138,20 +139,23 @@ class Machinery:
 
 def front(plane: ControlPlane, admin: Admin) -> Handler:
     """Everything on the endpoint's port: our own pages, the image registry, and AWS's API."""
-    async def handle(request: Request) -> Response:
-        path = request.path
-        if (path == "/v2" or path.startswith("/v2/")) and not _is_signed(request):
-            return await plane.registry(request)
-        if path.startswith(("/_", "/moto-api/")):
-            answer = await admin.handle(request)
-            if answer is not None:
-                return answer
-        if not _is_signed(request):
-            found = await sns.page(admin.store, request)
-            if isinstance(found, Response):
-                return found
-            request = found
-        return await plane.gateway.handle(request)
+    def handle(request: Request) -> Awaitable[Response]:
+        path, is_signed = request.path, _is_signed(request)
+        if path.startswith(_OURS):
+            return page(request, is_signed)
+        if is_signed:
+            return plane.gateway.handle(request)
+        return plane.registry(request) if path == "/v2" or path.startswith("/v2/") else unsigned(request)
+
+    async def page(request: Request, is_signed: bool) -> Response:
+        answer = await admin.handle(request)
+        if answer is not None:
+            return answer
+        return await (plane.gateway.handle(request) if is_signed else unsigned(request))
+
+    async def unsigned(request: Request) -> Response:
+        found = await sns.page(admin.store, request)
+        return found if isinstance(found, Response) else await plane.gateway.handle(found)
     return handle
 
 

@@ -4,13 +4,13 @@ import asyncio
 import socket
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol as Interface
 from typing import cast
 
 import httptools
+import msgspec
 
 from cloudlet.kernel.http import Handler, Request, Response, Sendable, Take
 from cloudlet.wire import transfer
@@ -48,20 +48,18 @@ class Owner(Interface):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Exchange:
+class _Exchange(msgspec.Struct, eq=False):
     request: Request
     body: Incoming
     keep_alive: bool
     chunked: bool  # the client understands it
 
 
-@dataclass(slots=True)
-class _Head:
+class _Head(msgspec.Struct):
     """What has been read of a head so far."""
 
     target: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     count: int = 0
 
 
