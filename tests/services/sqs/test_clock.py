@@ -72,11 +72,14 @@ def test_times_that_are_told_are_the_clocks(clerk: Clerk) -> None:
     assert clerk.bodies("q") == ["after"]
 
 
-def test_a_purge_is_possible_again(clerk: Clerk) -> None:
+def test_a_purge_is_possible_after_a_minute(clerk: Clerk) -> None:
     clerk.queue("q")
     clerk.at("q", "PurgeQueue")
-    assert clerk.refused("q", "PurgeQueue") == "AWS.SimpleQueueService.PurgeQueueInProgress"
     set_back(clerk)
+    assert clerk.refused("q", "PurgeQueue") == "AWS.SimpleQueueService.PurgeQueueInProgress"
+    clerk.clock.time += 60
+    clerk.at("q", "PurgeQueue")
+    clerk.clock.time -= BACK_S  # while nobody looked
     clerk.at("q", "PurgeQueue")
 
 

@@ -71,7 +71,7 @@ def delete_queue(call: Call, tx: Tx, request: Input) -> Output:
     queue = require_own(call, tx, request["QueueUrl"], "sqs:DeleteQueue")
     tx.delete(Queue, queue.key)
     if _keeps_names(tx):
-        tx.put(Deleted(queue.key, tx.now))
+        tx.put(Deleted(queue.key, tx.steady))
     tx.enqueue(DROP, str(queue.store))
     _tell_all(tx, queue)
 
@@ -89,13 +89,13 @@ def _keeps_names(tx: Tx) -> bool:
 
 def _was_deleted_recently(tx: Tx, key: str) -> bool:
     found = tx.get(Deleted, key)
-    return found is not None and found.at <= tx.now < found.at + NAME_KEPT_S and _keeps_names(tx)
+    return found is not None and found.at <= tx.steady < found.at + NAME_KEPT_S and _keeps_names(tx)
 
 
 def release_names(tx: Tx, limit: int) -> bool:
     """Forgets queues that were deleted long enough ago; whether there may be others."""
     found = tx.find(Deleted, limit=limit)
-    old = [each for each in found if not each.at <= tx.now < each.at + NAME_KEPT_S]
+    old = [each for each in found if not each.at <= tx.steady < each.at + NAME_KEPT_S]
     for each in old:
         tx.delete(Deleted, each.key)
     return len(old) == limit
@@ -105,9 +105,9 @@ def release_names(tx: Tx, limit: int) -> bool:
 def purge_queue(call: Call, tx: Tx, request: Input) -> Output:
     """A queue without its messages, those in flight included; once a minute at most."""
     queue = require(call, tx, request["QueueUrl"])
-    if queue.purged <= tx.now < queue.purged + PURGE_S:
+    if queue.purged <= tx.steady < queue.purged + PURGE_S:
         raise PurgeQueueInProgress(f"Only one PurgeQueue operation on {queue.name} is allowed every 60 seconds.")
-    tx.put(dataclasses.replace(queue, store=new_store(tx), purged=tx.now))
+    tx.put(dataclasses.replace(queue, store=new_store(tx), purged=tx.steady))
     tx.enqueue(DROP, str(queue.store))
 
 

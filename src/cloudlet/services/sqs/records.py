@@ -21,7 +21,8 @@ def _target(queue: "Queue") -> str | None:
 class Queue:
     """A queue; its key is `ACCOUNT/REGION/NAME`. `attributes` are those that were set. `id` is its number for its life
     (in receipt handles), `store` what its messages and their tokens are stored under: a purge gives it a new one.
-    `fair`: a standard queue to which somebody sent with a message group. Times are epoch seconds."""
+    `fair`: a standard queue to which somebody sent with a message group. Times are epoch seconds,
+    that of the last purge by the steady time."""
 
     key: str
     id: int
@@ -78,7 +79,7 @@ class Queue:
 
 @record("sqs.deleted")
 class Deleted:
-    """A queue that was deleted at that time, where names are kept for a while; its key is the queue's."""
+    """A queue that was deleted at that steady time, where names are kept for a while; its key is the queue's."""
 
     key: str
     at: float
