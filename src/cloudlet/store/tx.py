@@ -17,7 +17,7 @@ from cloudlet.store.session import Group, OutOfSpace, Session
 
 T = TypeVar("T")
 
-KNOWN_RECORDS, KNOWN_BYTES = 2048, 4096  # so many records are kept in memory, of at most so many bytes each
+KNOWN_RECORDS, KNOWN_BYTES = 8192, 4096  # so many records are kept in memory, of at most so many bytes each
 LATER_MAX = 128  # rows of a kind that one transaction has put off: they are in memory, be they messages of a megabyte
 _LAST = "\U0010ffff"  # after every other character, so that `prefix + _LAST` is after every key with that prefix
 
