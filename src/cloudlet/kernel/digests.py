@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from awscrt import checksums as crt
+from cryptography.hazmat.primitives.hashes import MD5, Hash
 
 HEADER = "x-amz-checksum-"
 PIECE_BYTES = 512 << 10  # gathered for one turn of a thread; a few of them are in memory for each body
@@ -49,6 +50,20 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+class _Md5:
+    """A running MD5 by the OpenSSL that comes with cryptography, whose code takes a twentieth less of the processor
+    than that of a distribution's, which hashlib has: of a large body MD5 is two thirds of the work."""
+
+    def __init__(self) -> None:
+        self._hash = Hash(MD5())
+
+    def update(self, data: Bytes, /) -> None:
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        return self._hash.copy().finalize()
+
+
 class _XxHash:
     """One of the XXHash family, of seed 0."""
 
@@ -71,7 +86,7 @@ ALGORITHMS: dict[str, Callable[..., Digest]] = {  # of no bytes yet, or of those
     "sha1": hashlib.sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
-    "md5": hashlib.md5,
+    "md5": lambda data=b"": hashlib.md5(data) if data else _Md5(),
     "xxhash64": partial(_XxHash, crt.XXHash.new_xxhash64),
     "xxhash3": partial(_XxHash, crt.XXHash.new_xxhash3_64),
     "xxhash128": partial(_XxHash, crt.XXHash.new_xxhash3_128),
