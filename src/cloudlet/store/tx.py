@@ -1,7 +1,6 @@
 """One transaction: records, rows of services' own tables, work."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -33,7 +32,7 @@ class Owner(Protocol):
     inside: bool
 
 
-class Tx(AbstractContextManager["Tx"]):
+class Tx:
     """One transaction: commits at the end of the block, rolls back on any exception. Nothing in it may await.
 
     `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets; `blobs` are the store's,
