@@ -23,11 +23,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def on_disk(store: Store) -> list[str]:
+def on_disk(store: Store, sql: str = "select key from record order by key") -> list[str]:
     """What a kill -9 would leave."""
     other = apsw.Connection(store.path)
     try:
-        return [key for (key,) in other.execute("select key from record order by key")]
+        return [one for (one,) in other.execute(sql)]
     finally:
         other.close()
 
@@ -226,7 +226,7 @@ def test_a_full_disk_acknowledges_nothing_that_it_lost(small_disk: Path) -> None
 
 # ── What is put off ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-INSERT = "insert into note values (?)"
+INSERT, NOTES = "insert into note values (?)", "select text from note order by text"
 
 
 @pytest.fixture
@@ -244,15 +244,11 @@ def note(store: Store, *texts: str, shared: bool = True) -> Tx:
 
 def read(store: Store) -> list[str]:
     with store.tx(shared=True) as tx:
-        return [text for (text,) in tx.execute("select text from note order by text")]
+        return [text for (text,) in tx.execute(NOTES)]
 
 
 def notes_on_disk(store: Store) -> list[str]:
-    other = apsw.Connection(store.path)
-    try:
-        return [text for (text,) in other.execute("select text from note order by text")]
-    finally:
-        other.close()
+    return on_disk(store, NOTES)
 
 
 def test_what_is_put_off_is_written_at_once_for_many(notes: Store) -> None:

@@ -51,11 +51,11 @@ class Flusher:
         self._end(None)
 
     def _end(self, error: OSError | None) -> None:
-        group, self._group, self._failed = self._group or (), None, error
-        if self._waiters and error is None:
+        group, self._group, self._failed = self._group or [], None, error
+        if error is not None:
+            group, self._waiters = group + self._waiters, []
+        elif self._waiters:
             self._begin()
-        elif error is not None:
-            group, self._waiters = [*group, *self._waiters], []
         for waiter in group:
             if waiter.done():
                 continue  # its request was cut off

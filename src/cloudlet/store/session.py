@@ -89,7 +89,7 @@ class Session:
         self.open = group
 
     def end(self) -> None:
-        """A transaction that was alone, and only read, is done."""
+        """Ends what was begun: a group's commit, or of a transaction that was alone and only read, its look."""
         if self._begun:
             self.cursor.execute("commit")
             self._begun = False

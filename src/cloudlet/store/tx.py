@@ -66,15 +66,11 @@ class Tx:
                 raise OutOfSpace from error
             return
         group.check()
-        later = self._later
-        for sql in later:
-            if sql in group.later:
-                group.later[sql] += later[sql]
-            else:
-                group.later[sql] = later[sql]
+        for sql, rows in self._later.items():
+            group.later.setdefault(sql, []).extend(rows)
         if not self._shared:
             session.commit(group)
-        elif self._wrote or later or group is session.open:
+        elif self._wrote or self._later or group is session.open:
             session.join(group, self._wrote)
         else:
             session.end()
@@ -117,8 +113,8 @@ class Tx:
 
     def row(self, sql: str, *values: Any) -> Any:
         """The first of them; None where there is none."""
-        found = self.rows(sql, *values)
-        return found[0] if found else None
+        self._ready(sql)
+        return self.peek(sql, *values)
 
     def peek(self, sql: str, *values: Any) -> Any:
         """The first row that SQL finds, or None, without what was put off, which then still need not be done: to be
@@ -142,14 +138,11 @@ class Tx:
         """A write of which nothing more is to be known here. It is done before the next statement on services' tables,
         whoever asks it, or with the commit, or when there is much of it: together with others of its kind, which costs
         a fraction of one by one. What was put off meanwhile may be done in any order."""
-        rows = self._later.get(sql)
-        if rows is None:
-            self._later[sql] = [values]
-        else:
-            rows.append(values)
-            if len(rows) == LATER_MAX:
-                self._write()
-                self._do_later()
+        rows = self._later.setdefault(sql, [])
+        rows.append(values)
+        if len(rows) == LATER_MAX:
+            self._write()
+            self._do_later()
 
     def _do_later(self) -> None:
         later, self._later = self._later, {}

@@ -53,12 +53,12 @@ async def page(store: Store, request: Request) -> Response | Request:
 
 async def _query(request: Request) -> tuple[str, Request]:
     """The parameters of a link, or of a small form, "" for neither, and the request, whose body can still be read."""
-    if request.path != "/" or request.method not in ("GET", "POST"):
-        return "", request
-    length = request.body.length
-    if request.method == "GET" or not request.headers.get("content-type", "").startswith(FORM) or (
+    if request.path == "/" and request.method == "GET":
+        return request.query, request
+    length, kind = request.body.length, request.headers.get("content-type", "")
+    if request.path != "/" or request.method != "POST" or not kind.startswith(FORM) or (
             length is None or length > FORM_BYTES_MAX):
-        return request.query if request.method == "GET" else "", request
+        return "", request
     try:
         raw = await request.body.read(FORM_BYTES_MAX)
     except BodyTruncated:

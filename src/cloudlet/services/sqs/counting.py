@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQue
 """
 
 from contextlib import suppress
-from typing import Any
 
 from cloudlet.services.sqs import messages
 from cloudlet.services.sqs.records import Queue
@@ -42,9 +41,8 @@ async def counts(store: Store, queue: Queue) -> dict[str, int]:
 def _known(tx: Tx, queue: Queue) -> tuple[int, int] | None:
     """What was counted a moment ago."""
     now = messages.now_ms(tx)
-    found: tuple[int, int] | None = tx.execute(
-        "select hidden, flying from sqs_count where store=? and at_ms>? and at_ms<=?",
-        (queue.store, now - KEPT_MS, now)).fetchone()
+    found: tuple[int, int] | None = tx.row(
+        "select hidden, flying from sqs_count where store=? and at_ms>? and at_ms<=?", queue.store, now - KEPT_MS, now)
     return found
 
 
@@ -68,13 +66,12 @@ class _Count:
     def go_on(self, tx: Tx, room: int) -> bool:
         """Counts some more, about `room`; whether that was all."""
         while room > 0 and not self.done:
-            last: Any = tx.execute("select visible_ms from sqs_message where store=? and visible_ms>?"
-                                   " order by visible_ms limit 1 offset ?",
-                                   (self._store, self._after_ms, room - 1)).fetchone()
+            last = tx.row("select visible_ms from sqs_message where store=? and visible_ms>?"
+                          " order by visible_ms limit 1 offset ?", self._store, self._after_ms, room - 1)
             until, values = ("", ()) if last is None else (" and visible_ms<=?", (last[0],))
-            hidden, flying = tx.execute(
+            hidden, flying = tx.row(
                 "select count(*), count(*) filter (where receives>0) from sqs_message where store=? and visible_ms>?"
-                + until, (self._store, self._after_ms, *values)).fetchone()  # type: ignore[misc]
+                + until, self._store, self._after_ms, *values)
             self.hidden, self.flying = self.hidden + hidden, self.flying + flying
             room -= hidden + 1
             if last is not None:
@@ -84,8 +81,8 @@ class _Count:
         return self.done
 
     def _turn_to_next_tenant(self, tx: Tx) -> None:
-        found: Any = tx.execute("select grp, -id from sqs_tenant where queue=? and grp>? order by grp limit 1",
-                                (self._queue.store, self._tenant)).fetchone() if self._queue.fair else None
+        found = tx.row("select grp, -id from sqs_tenant where queue=? and grp>? order by grp limit 1",
+                       self._queue.store, self._tenant) if self._queue.fair else None
         if found is None:
             self.done = True
         else:
