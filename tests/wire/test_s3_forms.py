@@ -114,6 +114,13 @@ def test_a_presigned_form_of_boto3(gateway: Gateway, put: list[dict[str, Any]], 
                     "region": "eu-west-1"}]
 
 
+def test_the_url_says_which_bucket_a_policy_is_about(gateway: Gateway, put: list[dict[str, Any]]) -> None:
+    fields = [("bucket", "bucket"), *presigned("k")]
+    assert answer(gateway, request_of(form_of(fields))).status == 204
+    assert refusal(answer(gateway, request_of(form_of(fields), "/another")))[:2] == (403, "AccessDenied")
+    assert [one["Bucket"] for one in put] == ["bucket"]
+
+
 def test_temporary_credentials_need_their_token(gateway: Gateway) -> None:
     session = {"aws_access_key_id": "ASIA", "aws_secret_access_key": "s3cret"}
     good = presigned("k", aws_session_token="token", **session)

@@ -14,9 +14,9 @@ from cloudlet.kernel.policy_conditions import OPERATORS
 Kind = Literal["identity", "trust", "resource"]
 
 VERSIONS = ("2008-10-17", "2012-10-17")
-_TOP = {"Version", "Id", "Statement"}
-_STATEMENT = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal",
-              "Condition"}
+TOP = {"Version", "Id", "Statement"}
+STATEMENT = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal",
+             "Condition"}
 _PRINCIPALS = {"AWS", "Service", "Federated", "CanonicalUser"}
 _VENDOR = re.compile(r"[a-zA-Z0-9.-]+|\*")
 _SYNTAX = "Syntax errors in policy."
@@ -48,7 +48,7 @@ def _statements(document: str, kind: Kind) -> list[dict[str, Any]]:
         content = msgspec.json.decode(document)
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         raise Malformed(_SYNTAX if kind == "identity" else "This policy contains invalid Json") from None
-    if not isinstance(content, dict) or not content.keys() <= _TOP or "Statement" not in content:
+    if not isinstance(content, dict) or not content.keys() <= TOP or "Statement" not in content:
         raise Malformed(_SYNTAX)
     if content.get("Version", VERSIONS[0]) not in VERSIONS or not isinstance(content.get("Id", ""), str):
         raise Malformed(_SYNTAX)
@@ -62,7 +62,7 @@ def _statements(document: str, kind: Kind) -> list[dict[str, Any]]:
 
 def _check_shape(statement: Mapping[str, Any]) -> None:
     """Members, their types, and pairs that exclude each other."""
-    if not statement.keys() <= _STATEMENT or statement.get("Effect") not in ("Allow", "Deny"):
+    if not statement.keys() <= STATEMENT or statement.get("Effect") not in ("Allow", "Deny"):
         raise Malformed(_SYNTAX)
     for one in ("Action", "Resource", "Principal"):
         if one in statement and f"Not{one}" in statement:
@@ -155,9 +155,13 @@ def _is_principal(value: Any) -> bool:
     return bool(value) and value.keys() <= _PRINCIPALS and all(map(_is_texts, value.values()))
 
 
+def is_operator(text: str) -> bool:
+    """Whether a condition may compare so."""
+    return text.removeprefix("ForAnyValue:").removeprefix("ForAllValues:").removesuffix("IfExists") in OPERATORS
+
+
 def _is_condition(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:").removesuffix("IfExists") in OPERATORS
-        and isinstance(keys, dict)
+        is_operator(operator) and isinstance(keys, dict)
         and all(_is_texts(values, lambda each: isinstance(each, str | bool | int | float)) for values in keys.values())
         for operator, keys in value.items())

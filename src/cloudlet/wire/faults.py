@@ -155,7 +155,10 @@ _S3_HEADERS = {
     "taggingDirective": ("x-amz-tagging-directive", "Unknown tagging directive."),
     "objectOwnership": ("x-amz-object-ownership", "Invalid x-amz-object-ownership header: {}"),
     "serverSideEncryption": ("x-amz-server-side-encryption", "The encryption method specified is not supported"),
-    "encodingType": ("encoding-type", "Invalid Encoding Method specified in Request")}
+    "encodingType": ("encoding-type", "Invalid Encoding Method specified in Request"),
+    "maxBuckets": ("max-buckets", "Argument max-buckets must be an integer between 1 and 10000."),
+    "transitionDefaultMinimumObjectSize": ("x-amz-transition-default-minimum-object-size",
+                                           "Invalid x-amz-transition-default-minimum-object-size header: {}")}
 _S3_CHECKSUMS = {
     "checksumType": "Value for x-amz-checksum-type header is invalid.",
     "checksumAlgorithm": "Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
@@ -163,7 +166,7 @@ _S3_CHECKSUMS = {
 
 
 def _s3_invalid(violations: list[Violation]) -> AwsError:
-    """Of a document S3 says no more than that it is wrong; of a header or parameter, what."""
+    """Of a document S3 says hardly more than that it is wrong; of a header or parameter, what."""
     first = violations[0]
     if first.member in _S3_CHECKSUMS:
         return _S3_REQUEST(_S3_CHECKSUMS[first.member])
@@ -172,6 +175,12 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
                             ArgumentValue=first.shown)
     if first.kind == "enum" and ".events." in first.path:
         return _S3_ARGUMENT("The event is not supported for notifications", ArgumentName="event",
+                            ArgumentValue=first.shown)
+    if first.kind == "enum" and first.path.endswith(".protocol"):
+        return _S3_REQUEST("Invalid protocol, protocol can be http or https. If not defined the protocol will be"
+                           " selected automatically.")
+    if first.kind == "length" and first.path.endswith(".errorDocument.key"):
+        return _S3_ARGUMENT("The ErrorDocument Key is not well formed", ArgumentName="ErrorDocument",
                             ArgumentValue=first.shown)
     if first.member in _S3_HEADERS:
         header, sentence = _S3_HEADERS[first.member]

@@ -34,6 +34,9 @@ _ROOTS = {
     "GetBucketNotificationConfiguration": "NotificationConfiguration", "GetBucketLogging": "BucketLoggingStatus",
     "GetBucketRequestPayment": "RequestPaymentConfiguration",
     "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "ListBucketAnalyticsConfigurations": "ListBucketAnalyticsConfigurationResult",
+    "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
+    "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
     "GetObjectAttributes": "GetObjectAttributesResponse",
 }
 InvalidArgument = declare("InvalidArgument")
@@ -103,7 +106,7 @@ def _needs_body(operation: OperationModel) -> bool:
     """Whether a request is a document, which no header stands for."""
     shape, name = operation.input_shape, operation.name
     payload = shape.serialization.get("payload") if shape else None
-    return bool(payload) and shape.members[payload].type_name == "structure" and (
+    return bool(payload) and shape.members[payload].type_name in ("structure", "string") and (
         name.startswith("Put") and not name.endswith("Acl"))
 
 
@@ -191,7 +194,7 @@ class S3(RestXml):
     def malformed(self, wrong: Malformed) -> AwsError:
         """See Protocol."""
         if not isinstance(wrong, MalformedParameter):
-            return super().malformed(wrong)
+            return self.faults.malformed()
         said = f"Provided {wrong.name} not an integer or within integer range" if (
             str(wrong).endswith(("Integer", "Long"))) else _DATES.get(wrong.name, str(wrong))
         return InvalidArgument(said, ArgumentName=wrong.name, ArgumentValue=wrong.value[:1024])

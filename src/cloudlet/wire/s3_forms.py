@@ -102,7 +102,8 @@ class Form:
     def check_policy(self, now: float) -> None:
         """Raises unless the policy, where there is one, allows all that the form says; it may limit the file's size."""
         if "policy" in self.fields:
-            self.sizes = s3_policies.check(self.fields["policy"], {"bucket": self.bucket, **self.fields}, now)
+            # whose bucket it is, the URL says: a field of that name changes nothing
+            self.sizes = s3_policies.check(self.fields["policy"], {**self.fields, "bucket": self.bucket}, now)
 
     def message(self) -> Message:
         """The PutObject that it means. Raises TooLarge where even the announced length says so."""

@@ -92,12 +92,30 @@ def test_pages_of_buckets(counter: Counter) -> None:
     rest = counter.ask("GET", "/", prefix="c", continuation_token=page.findtext("ContinuationToken")).xml
     assert [name.text for name in rest.findall("Buckets/Bucket/Name")] == ["c2c"]
     assert rest.find("ContinuationToken") is None
+    for wrong in ("0", "10001"):
+        refused = counter.ask("GET", "/", max_buckets=wrong)
+        assert (refused.code, refused.xml.findtext("Message"), refused.xml.findtext("ArgumentName")) == (
+            "InvalidArgument", "Argument max-buckets must be an integer between 1 and 10000.", "max-buckets")
+
+
+@pytest.mark.parametrize("document", ["<", "<Tagging></Tagging>", "<!DOCTYPE x><Tagging/>"])
+def test_of_a_document_that_is_wrong_no_more_is_said(counter: Counter, document: str) -> None:
+    refused = counter.ask("PUT", "/bkt", document.encode(), tagging="")
+    assert (refused.code, refused.xml.findtext("Message")) == (
+        "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
 
 
 def test_a_bucket_with_something_in_it_stays(counter: Counter) -> None:
     counter.ask("PUT", "/bkt/key", b"data")
     assert counter.ask("DELETE", "/bkt").code == "BucketNotEmpty"
     counter.ask("DELETE", "/bkt/key")
+    enable = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    counter.ask("PUT", "/bkt", enable, versioning="")
+    marker = counter.ask("DELETE", "/bkt/key").headers["x-amz-version-id"]
+    refused = counter.ask("DELETE", "/bkt")
+    assert (refused.code, refused.xml.findtext("Message")) == (
+        "BucketNotEmpty", "The bucket you tried to delete is not empty. You must delete all versions in the bucket.")
+    counter.ask("DELETE", "/bkt/key", versionId=marker)
     assert counter.ask("DELETE", "/bkt").status == 204
 
 

@@ -62,10 +62,18 @@ def test_a_website_is_put_read_and_deleted(counter: Counter) -> None:
     (website(INDEX, rules("<Redirect><HostName>ü</HostName></Redirect>")), "InvalidRequest"),
     (website("<RedirectAllRequestsTo><HostName>a b</HostName></RedirectAllRequestsTo>"), "InvalidRequest"),
     (website(INDEX, rules("<Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith>"
-                          "</Redirect>")), "MalformedXML"),
-    (website(INDEX, rules("<Redirect><HttpRedirectCode>200</HttpRedirectCode></Redirect>")), "InvalidRequest"),
-    (website(INDEX, rules("<Condition><HttpErrorCodeReturnedEquals>200</HttpErrorCodeReturnedEquals></Condition>"
-                          "<Redirect><HostName>h</HostName></Redirect>")), "InvalidRequest"),
+                          "</Redirect>")), "InvalidRequest"),
+    (website("<RedirectAllRequestsTo><HostName>h</HostName><Protocol>ftp</Protocol></RedirectAllRequestsTo>"),
+     "InvalidRequest"),
+    (website(INDEX, rules("<Redirect><Protocol>ftp</Protocol></Redirect>")), "InvalidRequest"),
+    (website(INDEX, "<ErrorDocument><Key></Key></ErrorDocument>"), "InvalidArgument"),
+    *((website(INDEX, rules(f"<Redirect><HttpRedirectCode>{code}</HttpRedirectCode></Redirect>")), says)
+      for code, says in (("200", "InvalidRequest"), ("300", "InvalidRequest"), ("306", "InvalidRequest"),
+                         ("399", "InvalidRequest"), ("3xx", "MalformedXML"))),
+    *((website(INDEX, rules(f"<Condition><HttpErrorCodeReturnedEquals>{code}</HttpErrorCodeReturnedEquals></Condition>"
+                            "<Redirect><HostName>h</HostName></Redirect>")), says)
+      for code, says in (("200", "InvalidRequest"), ("418", "InvalidRequest"), ("506", "InvalidRequest"),
+                         ("4xx", "MalformedXML"))),
     (website(INDEX, rules(*["<Redirect><HostName>h</HostName></Redirect>"] * 51)), "InvalidRequest")])
 def test_what_is_no_website(counter: Counter, said: bytes, code: str) -> None:
     assert counter.ask("PUT", "/bkt", said, website="").code == code

@@ -20,7 +20,6 @@ from cloudlet.services.s3.service import (
     BucketAlreadyOwnedByYou,
     BucketNotEmpty,
     IllegalLocationConstraint,
-    InvalidArgument,
     InvalidBucketAclWithObjectOwnership,
     InvalidBucketName,
     InvalidLocationConstraint,
@@ -140,10 +139,7 @@ def get_bucket_location(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str
 @s3.read(resources=lambda call, request: [bucket_arn("*")], action="s3:ListAllMyBuckets")
 def list_buckets(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The caller's buckets, in order of their names."""
-    limit = request.get("MaxBuckets", LIST_MAX)
-    if not 1 <= limit <= LIST_MAX:
-        raise InvalidArgument(f"Argument maxBuckets must be an integer between 1 and {LIST_MAX}",
-                              ArgumentName="max-buckets", ArgumentValue=str(limit))
+    limit: int = request.get("MaxBuckets", LIST_MAX)
     region, prefix = request.get("BucketRegion"), request.get("Prefix", "")
     found = [bucket for bucket in tx.find(Bucket, prefix, after=request.get("ContinuationToken", ""),
                                           account=call.account) if region in (None, bucket.region)]
@@ -158,7 +154,8 @@ def delete_bucket(call: Call, tx: Tx, request: dict[str, Any]) -> None:
     """Deletes a bucket in which nothing is left, neither versions nor markers; uploads under way go with it."""
     bucket = require_bucket(tx, call, request)
     if tx.execute("select 1 from s3_version where bucket=? limit 1", (bucket.id,)).fetchone():
-        raise BucketNotEmpty(BucketName=bucket.name)
+        raise BucketNotEmpty(BucketNotEmpty.default_message + (
+            ". You must delete all versions in the bucket." if bucket.versioning else ""), BucketName=bucket.name)
     parts.drop_uploads(tx, bucket.id)
     tx.execute("delete from s3_replication where bucket=?", (bucket.id,))
     for configuration in tx.find(BucketConfiguration, f"{bucket.name}/"):

@@ -208,6 +208,28 @@ def test_what_others_put_is_theirs_unless_the_bucket_says_otherwise(counter: Cou
     assert counter.ask("GET", "/bkt/given", key=OTHER).code == "AccessDenied"
 
 
+@pytest.mark.parametrize("ownership", ["ObjectWriter", "BucketOwnerPreferred", "BucketOwnerEnforced"])
+def test_who_puts_says_a_list_of_their_own(counter: Counter, ownership: str) -> None:
+    """As AWS's examples have it: a policy that lets others put, if they give the bucket's owner full control."""
+    unblock(counter, ownership)
+    full, put = {"x-amz-acl": "bucket-owner-full-control"}, {
+        "Principal": {"AWS": OTHER}, "Action": "s3:PutObject", "Resource": OBJECTS}
+    assert policy(counter, {**put, "Condition": {"StringEquals": {"s3:x-amz-acl": full["x-amz-acl"]}}}) == ""
+    assert counter.ask("PUT", "/bkt/key", b"x", key=OTHER).code == "AccessDenied"
+    assert counter.ask("PUT", "/bkt/key", b"x", key=OTHER, headers=full).status == 200
+    assert counter.ask("GET", "/bkt/key").body == b"x"
+    eve = counter.user("eve", {"Action": "s3:PutObject"}, account=OTHER)
+    assert policy(counter, {**put, "Principal": {"AWS": "arn:aws:iam::111111111111:user/eve"}}) == ""
+    assert counter.ask("PUT", "/bkt/hers", b"x", **eve).status == 200
+    assert counter.ask("PUT", "/bkt/hers", b"x", headers=full, **eve).code == "AccessDenied"  # her account has its say
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObjectAcl", "Resource": OBJECTS}
+    assert policy(counter, put, deny) == ""
+    assert counter.ask("PUT", "/bkt/key", b"x", key=OTHER, headers=full).code == "AccessDenied"
+    assert policy(counter, put) == ""
+    tagged = counter.ask("PUT", "/bkt/key", b"x", key=OTHER, headers={"x-amz-tagging": "a=b"})
+    assert tagged.status == (403 if ownership == "BucketOwnerEnforced" else 200)
+
+
 def test_a_bucket_policy_says_nothing_of_what_others_own_but_denials(counter: Counter) -> None:
     unblock(counter, "ObjectWriter")
     writer = {"Principal": {"AWS": OTHER}, "Resource": [BUCKET, OBJECTS]}

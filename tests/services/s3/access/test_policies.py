@@ -43,7 +43,7 @@ def without(member: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("said", "message"), [
-    ("", "Policies must be valid JSON and the first byte must be '{'"),
+    ("", "Request Body is empty"), (" {}", "Policies must be valid JSON and the first byte must be '{'"),
     ("[]", "Policies must be valid JSON and the first byte must be '{'"),
     ("{", "This policy contains invalid Json"),
     ("{}", "Missing required field Statement"),
@@ -74,15 +74,17 @@ def without(member: str) -> dict[str, Any]:
     (document({**READ, "Resource": "bkt"}), "Policy has invalid resource"),
     (document({**READ, "Resource": BUCKET}), "Action does not apply to any resource(s) in statement"),
     (document({**READ, "Action": "s3:ListBucket"}), "Action does not apply to any resource(s) in statement"),
-    (document({**READ, "Condition": {"Nonsense": {"aws:a": "b"}}}), "Syntax errors in policy."),
+    (document({**READ, "Condition": {"Nonsense": {"aws:a": "b"}}}), "Invalid Condition type : Nonsense"),
+    (document({**READ, "Resources": BUCKET}), "Unknown field Resources"),
+    (json.dumps({"Statements": [READ]}), "Unknown field Statements"),
     (document({**READ, "Condition": {"StringEquals": {"a": "b"}}}), "Policy has an invalid condition key"),
     (document({**READ, "Condition": {"StringEquals": {"s3:Colour": "b"}}}), "Policy has an invalid condition key"),
     (document({**without("Principal"), "NotPrincipal": {"AWS": OTHER}}), "Allow with NotPrincipal is not allowed."),
     (document({**READ, "Sid": "a" * 21000}), "Policy exceeds the maximum allowed document size of 20480 bytes.")])
 def test_what_is_no_policy(counter: Counter, said: str, message: str) -> None:
     answer = counter.ask("PUT", "/bkt", said.encode(), policy="")
-    assert (answer.status, answer.code) == (400, "MalformedPolicy" if said else answer.code)
-    assert not said or answer.xml.findtext("Message") == message
+    assert (answer.status, answer.code, answer.xml.findtext("Message")) == (
+        400, "MalformedPolicy" if said else "MissingRequestBodyError", message)
     assert counter.ask("GET", "/bkt", policy="").code == "NoSuchBucketPolicy"
 
 

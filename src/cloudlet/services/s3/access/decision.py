@@ -38,6 +38,10 @@ _OF_OBJECT = {
 _OF_OBJECTS_OWNER = frozenset({
     "s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectTagging", "s3:PutObjectVersionTagging",
     "s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging"})
+# What comes with a new object: who puts one into another account's bucket says it of their own, whoever owns it then.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies.html#example-bucket-policies-acl-2 asks
+# for a list, and for no permission but s3:PutObject.
+_OF_WRITER = "s3:PutObjectAcl"
 # What the root user of a bucket's account may always do, whatever the policy says.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html
 _OF_POLICY = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
@@ -53,6 +57,8 @@ def access_of(tx: Tx, call: Call, action: str, arn: str, keys: RequestKeys) -> A
     if bucket is None or (not key and keys().get(CREATES) == (arn,)):
         return Access(call.account)
     policy = _policy_for(call, bucket, action)
+    if action == _OF_WRITER and _is_stranger(call, bucket) and keys().get(CREATES) == (arn,):
+        return Access(call.account, _denials(policy))
     if bucket.ownership == ENFORCED:  # nearly always, and then nothing more needs to be looked at
         return Access(bucket.account, policy)
     return _with_lists(tx, call, bucket, key, action, policy, keys, keys().get(CREATES) == (arn,))
@@ -80,13 +86,14 @@ def _with_lists(tx: Tx, call: Call, bucket: Bucket, key: str, action: str, polic
 
     if key and (action in _OF_OBJECT or action in _OF_OBJECTS_OWNER):
         if made:
-            return Access(bucket.account, policy, of_bucket("WRITE"))
+            return Access(call.account, _denials(policy)) if _is_stranger(call, bucket) else Access(
+                bucket.account, policy, of_bucket("WRITE"))
         version = keys().get("s3:versionid")
         found = versions.find(tx, bucket, key, version[0]) if version else versions.current(tx, bucket, key)
         if found is None or found.marker:  # who may list the bucket may know that it is not there
             return Access(bucket.account, policy, of_bucket("READ"))
         if found.owner != owner:
-            policy = _denials(policy) if policy is not None else None
+            policy = _denials(policy)
         permission = _OF_OBJECT.get(action)
         level: Level = "none" if permission is None else grants.permitted(
             grants.load(found.about.acl, found.owner), who, permission, ignore_public=ignore_public)
@@ -94,9 +101,15 @@ def _with_lists(tx: Tx, call: Call, bucket: Bucket, key: str, action: str, polic
     return Access(bucket.account, policy, of_bucket(_OF_BUCKET.get(action)))
 
 
+def _is_stranger(call: Call, bucket: Bucket) -> bool:
+    return call.account not in ("", bucket.account)
+
+
 @lru_cache(maxsize=256)
-def _denials(document: str) -> str:
+def _denials(document: str | None) -> str | None:
     """What counts of a bucket's policy for an object that another account owns."""
+    if document is None:
+        return None
     content = msgspec.json.decode(document)
     content["Statement"] = [each for each in listed(content["Statement"]) if each["Effect"] == "Deny"]
     return msgspec.json.encode(content).decode()

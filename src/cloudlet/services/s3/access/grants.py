@@ -98,7 +98,7 @@ def demanded(request: Mapping[str, Any], owner: str, bucket_owner: str) -> Acl:
     """The list that a request which must say one says, in its headers or its body. Raises what is wrong with it."""
     body, of_headers = request.get("AccessControlPolicy"), requested(request, owner, bucket_owner)
     if of_headers is not None:
-        if body:
+        if body is not None:
             raise UnexpectedContent()
         return of_headers
     if body is None:

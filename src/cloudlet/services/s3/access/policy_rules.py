@@ -1,7 +1,7 @@
 """What a bucket's policy may say, in AWS's words for what it may not."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from ipaddress import ip_network
 from typing import Any
 
@@ -44,7 +44,10 @@ def _read(document: str) -> dict[str, Any]:
         content = msgspec.json.decode(document)
     except (ValueError, RecursionError):
         raise MalformedPolicy("This policy contains invalid Json") from None
-    if not isinstance(content, dict) or "Statement" not in content:
+    if not isinstance(content, dict):
+        raise MalformedPolicy("Missing required field Statement")
+    _check_members(content, policy_grammar.TOP)
+    if "Statement" not in content:
         raise MalformedPolicy("Missing required field Statement")
     if content.get("Version", policy_grammar.VERSIONS[0]) not in policy_grammar.VERSIONS:
         raise MalformedPolicy("The policy must contain a valid version string")
@@ -56,7 +59,14 @@ def _read(document: str) -> dict[str, Any]:
     return content
 
 
+def _check_members(element: Mapping[str, Any], known: Set[str]) -> None:
+    for member in element:
+        if member not in known:
+            raise MalformedPolicy(f"Unknown field {member[:256]}")
+
+
 def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) -> None:
+    _check_members(statement, policy_grammar.STATEMENT)
     for member in ("Effect", "Principal", "Action", "Resource"):
         if member not in statement and f"Not{member}" not in statement:
             raise MalformedPolicy(f"Missing required field {member}")
@@ -69,6 +79,8 @@ def _check_statement(statement: Mapping[str, Any], bucket: str, exists: Exists) 
         raise MalformedPolicy("Allow with NotPrincipal is not allowed.")
     said = statement.get("Condition")
     for operator, keys in said.items() if isinstance(said, dict) else ():
+        if not policy_grammar.is_operator(operator):
+            raise MalformedPolicy(f"Invalid Condition type : {operator[:256]}")
         if isinstance(keys, dict) and not all(_KEY.fullmatch(key) and is_condition_key(key) for key in keys):
             raise MalformedPolicy("Policy has an invalid condition key")
         _check_addresses(operator, keys)

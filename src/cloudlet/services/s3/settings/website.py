@@ -21,6 +21,8 @@ from cloudlet.services.s3.settings.kept import WEBSITE
 from cloudlet.store.db import Tx
 
 RULES_MAX = 50
+REDIRECTS = frozenset({*range(301, 306), 307, 308})
+ERRORS = frozenset({*range(400, 418), *range(500, 506)})  # those that RFC 2616 and S3 know
 
 
 @s3.write(resources=bucket_arns, durable=True)
@@ -72,10 +74,16 @@ def _check(rule: Mapping[str, Any]) -> None:
     if not redirect or condition == {}:
         raise MalformedXml()
     if "ReplaceKeyWith" in redirect and "ReplaceKeyPrefixWith" in redirect:
-        raise MalformedXml()
-    code = redirect.get("HttpRedirectCode", "301")
-    if not (code.isdigit() and 301 <= int(code) <= 399):
+        raise InvalidRequest("You can only define ReplaceKeyPrefix or ReplaceKey but not both.")
+    code = _number(redirect.get("HttpRedirectCode", "301"))
+    if code not in REDIRECTS:
         raise InvalidRequest(f"The provided HTTP redirect code ({code}) is not valid. Valid codes are 3XX except 300.")
-    error = (condition or {}).get("HttpErrorCodeReturnedEquals", "404")
-    if not (error.isdigit() and 400 <= int(error) <= 599):
+    error = _number((condition or {}).get("HttpErrorCodeReturnedEquals", "404"))
+    if error not in ERRORS:
         raise InvalidRequest(f"The provided HTTP error code ({error}) is not valid. Valid codes are 4XX or 5XX.")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise MalformedXml()
+    return int(text)
