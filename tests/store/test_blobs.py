@@ -182,6 +182,22 @@ def test_a_full_disk_is_reported_and_leaves_no_debris(blobs: Blobs, monkeypatch:
     asyncio.run(scenario())
 
 
+def test_a_disk_is_asked_again_after_so_many_bytes_and_each_time_while_it_is_full(
+        blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, full = [], False
+
+    def is_full(descriptor: int) -> bool:
+        asked.append(descriptor)
+        return full
+    monkeypatch.setattr(module.space, "is_full", is_full)
+    assert not blobs.is_full(1) and len(asked) == 1
+    full = True
+    assert not blobs.is_full(module.UNSEEN_BYTES) and len(asked) == 1
+    assert blobs.is_full(1) and blobs.is_full(1) and len(asked) == 3
+    full = False
+    assert not blobs.is_full(None) and not blobs.is_full(None) and len(asked) == 5  # of what may be any size
+
+
 def test_after_a_failed_write_the_file_is_hashed_again(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
 

@@ -90,13 +90,15 @@ class Operation:
         """The IAM action of a request."""
         return self.action if isinstance(self.action, str) else self.action(call, request)
 
-    def needs(self, call: Call, request: Input) -> list[Need]:
-        """All that the caller must be allowed."""
+    def needs(self, call: Call, request: Input) -> dict[str, list[str]]:
+        """All that the caller must be allowed: IAM actions, and the resources of each."""
         if self.resources is asked_within:
-            return []
-        action = self.action_of(call, request)
-        named = self.resources(call, request) if self.resources else ()
-        return [each if isinstance(each, Need) else Need(action, each) for each in named] or [Need(action, "*")]
+            return {}
+        own, found = self.action_of(call, request), dict[str, list[str]]()
+        for each in self.resources(call, request) if self.resources else ():
+            action, resource = (own, each) if isinstance(each, str) else each
+            found.setdefault(action, []).append(resource)
+        return found or {own: ["*"]}
 
 
 class Service:

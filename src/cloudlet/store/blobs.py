@@ -32,6 +32,7 @@ HASH_BYTES = 1 << 20  # of one read of a file that is hashed again
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
 HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file
 THREADS = 8
+UNSEEN_BYTES = 1 << 18  # that are taken before the disk is asked again whether it is full
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[0-9a-f-]{8,64}")  # of an upload
@@ -257,6 +258,7 @@ class Blobs:
         self._senders = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs-send")
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._held: Counter[str] = Counter()
+        self._unseen = 0  # bytes that may still come before the disk is asked
 
     def close(self) -> None:
         """Waits for the threads."""
@@ -280,9 +282,15 @@ class Blobs:
         value = digest.removeprefix("sha256:")
         return self._blobs / value[:2] / value
 
-    def is_full(self) -> bool:
-        """Whether their disk takes no more. Sync."""
-        return space.is_full(self._root.fd)
+    def is_full(self, size: int | None) -> bool:
+        """Whether their disk takes no more, be it only so many bytes (None: nobody knows how many). Sync. While it is
+        not, it is asked again after UNSEEN_BYTES, since that takes as long as to keep a small one."""
+        if size is not None and size <= self._unseen:
+            self._unseen -= size
+            return False
+        full = space.is_full(self._root.fd)
+        self._unseen = 0 if full else UNSEEN_BYTES
+        return full
 
     def size(self, digest: str) -> int | None:
         """How long a blob is in bytes; None where there is none. Sync."""

@@ -50,6 +50,7 @@ class Store:
         self.news = News()
         self.inside = False  # a transaction's block
         self._log_pages = 0
+        self._log: int | None = None  # its descriptor, once it has been synced
         self._synced = -1  # rows that had been written when the last sync began
         self._disk = Disk()
         self._flusher = Flusher(self._settle, self._sync)
@@ -123,12 +124,10 @@ class Store:
             tx.group.check()
 
     def _sync(self, told: Told) -> None:
-        # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
-        descriptor = os.open(self.path + "-wal", os.O_RDONLY)
-        try:
-            self._disk.sync(descriptor, told)
-        finally:
-            os.close(descriptor)
+        if self._log is None:
+            # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
+            self._log = os.open(self.path + "-wal", os.O_RDONLY)
+        self._disk.sync(self._log, told)
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log, of which the file may be longer."""
@@ -172,3 +171,6 @@ class Store:
         """Closes the connection; the file is whole at any moment anyway."""
         self._commit_shared()
         self._db.close()
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None

@@ -33,7 +33,7 @@ _NAMES = {spelt.encode(): name for name in (
     "connection", "content-encoding", "content-length", "content-md5", "content-type", "date", "expect", "host",
     "if-match", "if-none-match", "range", "transfer-encoding", "user-agent", "x-amz-content-sha256", "x-amz-date",
     "x-amz-sdk-checksum-algorithm", "x-amz-security-token", "x-amz-target", "x-amzn-query-mode", "x-amzn-trace-id")
-    for spelt in (name, name.title())}
+    for spelt in (name, name.title(), name.title().replace("Sha256", "SHA256").replace("Md5", "MD5"))}
 
 
 class Owner(Interface):
@@ -190,10 +190,10 @@ class Connection(asyncio.Protocol):
         length = headers.get("content-length")
         self._receiving = Incoming(
             self, int(length) if length else None if "transfer-encoding" in headers else 0,
-            headers.get("expect", "").lower() == "100-continue")
+            "expect" in headers and headers["expect"].lower() == "100-continue")
         request = Request(self._parser.get_method().decode(), path, query, headers, self._receiving, self._source,
                           self._scheme, self._network)
-        options = headers.get("connection", "").lower()
+        options = headers["connection"].lower() if "connection" in headers else ""
         keep_alive = "keep-alive" in options if version == "1.0" else "close" not in options
         exchange = _Exchange(request, self._receiving, keep_alive, version == "1.1")
         if self._task is None:
@@ -459,7 +459,7 @@ def _head(exchange: _Exchange, response: Response, keep_alive: bool, size: int |
     headers = response.headers
     lines = [_STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n", _date_line(now())]
     for name, value in headers.items():
-        if "\n" in value or "\r" in value or "\0" in value:
+        if not value.isprintable():
             value = value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
         lines.append(f"{name}: {value}\r\n")
     if response.status not in _BODILESS and "content-length" not in headers:

@@ -13,7 +13,7 @@ from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Credential, Identities
-from cloudlet.kernel.service import Front, Need, Service
+from cloudlet.kernel.service import Service
 from cloudlet.wire import payload, s3_forms, sigv2, sigv4
 from cloudlet.wire.faults import Faults, InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
@@ -42,19 +42,16 @@ class Gateway:
             protocol = self.router.aim(request)                                            # 1 route
             exchange = Exchange(request, protocol.path(request), request_id, self.clock, self.clock.now())
             front, witness = protocol.service.front, protocol.service.witness  # S3's: websites; access logs
-            response = await (self._answer(protocol, exchange, request) if front is None
-                              else self._answer_in_front(front, protocol, exchange))
+            answer = partial(self._answer, protocol, exchange)
+            try:
+                response = await (answer(request) if front is None else
+                                  front(self.store, request, exchange.path, answer))
+            except Exception as error:  # of the front door: operations have answered theirs
+                response = self._failed(protocol, exchange, error)
             return response if witness is None else witness(self.store, exchange, response)
         except Exception as error:
             failure = _failure(error, protocol, request_id)
             return protocol.failure(failure, request_id) if protocol else stray_failure(request, failure, request_id)
-
-    async def _answer_in_front(self, front: Front, protocol: Protocol, exchange: Exchange) -> Response:
-        """What the service's front door answers, or an operation."""
-        try:
-            return await front(self.store, exchange.request, exchange.path, partial(self._answer, protocol, exchange))
-        except Exception as error:
-            return self._failed(protocol, exchange, error)
 
     async def _answer(self, protocol: Protocol, exchange: Exchange, request: Request) -> Response:
         """What an operation answers, be it an error."""
@@ -177,8 +174,8 @@ class Gateway:
 
             if service.admit is not None:
                 exchange.admitted = service.admit(call, tx, operation.model.name, members)
-            for action, resources in _by_action(needs):
-                refusal = self.identities.refuses(tx, call, action, resources, keys)
+            for action, resources in needs.items():
+                refusal = self.identities.refuses(tx, call, action, tuple(resources), keys)
                 if refusal is not None:
                     faults = target.protocol.faults
                     raise faults.unknown_key() if refusal.stranger else faults.denied(refusal.message)
@@ -193,12 +190,3 @@ def _failure(error: Exception, protocol: Protocol | None, request_id: str) -> Aw
         return body_fault(error, protocol)
     log.error("a bug of ours, request %s", request_id, exc_info=error)
     return InternalFailure()
-
-
-def _by_action(needs: list[Need]) -> list[tuple[str, tuple[str, ...]]]:
-    if len(needs) == 1:
-        return [(needs[0].action, (needs[0].resource,))]
-    found: dict[str, tuple[str, ...]] = {}
-    for action, resource in needs:
-        found[action] = (*found.get(action, ()), resource)
-    return list(found.items())

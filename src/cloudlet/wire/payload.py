@@ -19,7 +19,7 @@ from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, Dig
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
-from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed, is_digest, mismatched
+from cloudlet.wire.sigv4 import STREAMING, UNSIGNED, Signed, digest_in, mismatched
 
 SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -91,12 +91,12 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
         return _Chunks(body, signed, headers, faults, claims)
     if streams and body.length == 0 and not ("content-length" in headers or "transfer-encoding" in headers):
         raise MissingContentLength()
-    if _late(headers):
+    if "x-amz-trailer" in headers and _late(headers):
         raise MalformedTrailer()  # nothing comes after such a body
     if said is not None and said != UNSIGNED:  # what is no digest is another one
         if said.startswith(STREAMING):
             _check_decoded_length(body, headers)
-        claims.insert(0, _Claim("sha256", bytes.fromhex(said) if is_digest(said) else b"", _other_body(faults, said)))
+        claims.insert(0, _Claim("sha256", digest_in(said), _other_body(faults, said)))
     return _Plain(body, claims)
 
 
@@ -164,7 +164,7 @@ def _late(headers: Mapping[str, str]) -> list[str]:
 def _announced(headers: Mapping[str, str], says_checksums: bool, streams: bool) -> list["_Claim"]:
     claims = []
     if says_checksums:
-        said, late = _said(headers), _late(headers)
+        said, late = _said(headers), _late(headers) if "x-amz-trailer" in headers else []
         if len(said) > 1 or len(late) > 1:
             raise InvalidRequest(f"Expecting a single {HEADER} header. Multiple checksum Types are not allowed.")
         if said and late:

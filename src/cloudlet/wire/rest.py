@@ -41,9 +41,12 @@ class Templates:
              headers: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
         """The most particular operation that fits, and the values of its labels, decoded."""
         for template in (self._by_method if parameters else self._plain).get(method, ()):
-            labels = template.match(path, parameters, headers)
-            if labels is not None:
-                return template.operation, labels
+            if template.headers and not template.headers <= headers.keys():  # first: that is known soonest
+                continue
+            found = template.pattern.fullmatch(path)
+            if found is not None and (not template.needs_parameters or template.fits(parameters)):
+                values = map(unquote, found.groups()) if "%" in path else found.groups()
+                return template.operation, dict(zip(template.labels, values, strict=True))
         return None
 
 
@@ -60,27 +63,18 @@ class _Template:
                     (operation.input_shape.required_members if operation.input_shape else ())]
         self._parameters = [at["name"] for at in required if at.get("location") == "querystring"]
         # A header tells CopyObject from PutObject; where the query string names the operation, it is merely missing.
-        self._headers = frozenset(at["name"].lower() for at in required
+        self.headers = frozenset(at["name"].lower() for at in required
                                   if at.get("location") == "header" and not self._literals)
-        self._labels = [name.rstrip("+") for name in re.findall(r"\{(.*?)\}", path)]
+        self.labels = [name.rstrip("+") for name in re.findall(r"\{(.*?)\}", path)]
         self.needs_parameters = bool(self._literals or self._parameters)
         pattern = "".join(
             ("(.+)" if part.endswith("+}") else "([^/]+)") if part.startswith("{") else re.escape(part)
             for part in re.split(r"(\{.*?\})", path))
-        self._pattern = re.compile(pattern)
+        self.pattern = re.compile(pattern)
         fixed = len(re.sub(r"\{.*?\}", "", path))
-        self.rank = (len(self._literals), len(self._parameters) + len(self._headers), fixed, not operation.deprecated)
+        self.rank = (len(self._literals), len(self._parameters) + len(self.headers), fixed, not operation.deprecated)
 
-    def match(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str] | None:
-        if self._headers and not self._headers <= headers.keys():  # first: that is known soonest
-            return None
-        found = self._pattern.fullmatch(path)
-        if found is None or (self.needs_parameters and not self._fits(parameters)):
-            return None
-        values = map(unquote, found.groups()) if "%" in path else found.groups()
-        return dict(zip(self._labels, values, strict=True))
-
-    def _fits(self, parameters: Mapping[str, str]) -> bool:
+    def fits(self, parameters: Mapping[str, str]) -> bool:
         return all(name in parameters and (not value or parameters[name] == value)
                    for name, value in self._literals) and all(name in parameters for name in self._parameters)
 
@@ -131,13 +125,13 @@ def _header_finder(members: Mapping[str, Shape]) -> Put:
 
     def headers(message: Message, out: dict[str, Any]) -> None:
         for key, value in message.request.headers.items():
-            if key in of_header:
-                name, convert = of_header[key]
+            if (found := of_header.get(key)) is not None:
+                name, convert = found
                 try:
                     out[name] = convert(value)
                 except Malformed as wrong:
                     raise MalformedParameter(key, value, str(wrong)) from None
-            if key.startswith(prefixes):
+            elif key.startswith(prefixes):
                 for prefix, name in of_prefix.items():
                     if key.startswith(prefix):
                         out.setdefault(name, {})[key[len(prefix):]] = value

@@ -29,19 +29,18 @@ _OWN = {name.lower() for name in _NEEDED} | {"x-amz-security-token", "x-amz-cont
 def screen(request: Request, now: float) -> None:
     """Raises where a request says of its signature what S3 refuses; nothing where it bears none."""
     header = request.headers.get("authorization")
-    given = dict(sigv2.parameters(request)) if request.query else {}
-    presigned = "X-Amz-Algorithm" in given or "X-Amz-Signature" in given
-    if (header is not None) + presigned + sigv2.in_query(request) > 1:
-        raise InvalidArgument(
-            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string"
-            " parameter or the Authorization header should be specified", ArgumentName="Authorization",
-            ArgumentValue=(header or given.get("X-Amz-Algorithm", ""))[:256])
-    if sigv2.is_signed(request):
-        return  # and reads itself
-    if header is not None:
+    if request.query:
+        given = dict(sigv2.parameters(request))
+        presigned = "X-Amz-Algorithm" in given or "X-Amz-Signature" in given
+        if (header is not None) + presigned + sigv2.in_query(request) > 1:
+            raise InvalidArgument(
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string"
+                " parameter or the Authorization header should be specified", ArgumentName="Authorization",
+                ArgumentValue=(header or given.get("X-Amz-Algorithm", ""))[:256])
+        if presigned:
+            _screen_query(given, now)
+    if header is not None and not sigv2.in_header(request):  # which reads itself, as one in a query does
         _screen_header(request, header, now)
-    elif presigned:
-        _screen_query(given, now)
 
 
 def meant(request: Request) -> Request:

@@ -107,6 +107,8 @@ def long(text: str) -> int:
 
 
 def _whole(text: str, bound: int, kind: str) -> int:
+    if len(text) < 10 and text.isascii() and text.isdigit():  # nearly always
+        return int(text)
     digits = text[1:] if text[:1] in ("-", "+") else text
     value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else bound
     if not -bound <= value < bound:

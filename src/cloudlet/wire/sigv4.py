@@ -118,18 +118,19 @@ def is_unsigned(request: Request) -> bool:
         key in _SIGNATURES for key, _ in _pairs(request.query))
 
 
-def is_digest(said: str) -> bool:
-    """Whether a text is a SHA-256 in hexadecimal digits."""
+def digest_in(said: str) -> bytes:
+    """The SHA-256 that a text says in hexadecimal digits; nothing where it says none."""
     try:
-        return len(said) == 64 and len(bytes.fromhex(said)) == 32
+        found = bytes.fromhex(said) if len(said) == 64 else b""
     except ValueError:
-        return False
+        return b""
+    return found if len(found) == 32 else b""
 
 
 def unsigned(request: Request, faults: Faults) -> Signed:
     """What stands for the signature of such a request while its body is verified. Raises for a digest that is none."""
     said = request.headers.get("x-amz-content-sha256")
-    if said is not None and said != UNSIGNED and not said.startswith(STREAMING) and not is_digest(said):
+    if said is not None and said != UNSIGNED and not said.startswith(STREAMING) and not digest_in(said):
         raise faults.incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- value or a sha256.")
     return Signed(_NOBODY, "", (), "", None, said)
 
@@ -360,6 +361,6 @@ def payload_of(signed: Signed, body: bytes | None, unsigned_allowed: bool, fault
         raise MissingDigest()
     if "x-amz-content-sha256" not in signed.headers and signed.expires_s is None:
         raise faults.mismatch("The header x-amz-content-sha256 must be signed.")
-    if signed.expires_s is None and said != UNSIGNED and not said.startswith(STREAMING) and not is_digest(said):
+    if signed.expires_s is None and said != UNSIGNED and not said.startswith(STREAMING) and not digest_in(said):
         raise InvalidDigest(ArgumentName="x-amz-content-sha256", ArgumentValue=said[:256])
     return said

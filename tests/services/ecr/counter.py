@@ -76,9 +76,9 @@ class Counter:
     def asked(self, principal: Principal, operation: str, **request: Any) -> Refusal | None:
         """What the gateway is told of a request."""
         declared, call = ecr.ecr.operations[operation], self.desk.call(principal)
-        needs = declared.needs(call, request)
+        ((action, resources),) = declared.needs(call, request).items()
         with self.desk.store.tx() as tx:
-            return self.identities.refuses(tx, call, needs[0].action, tuple(need.resource for need in needs))
+            return self.identities.refuses(tx, call, action, tuple(resources))
 
     def login(self, principal: Principal | None = None, region: str = "us-east-1") -> str:
         (data,) = self("GetAuthorizationToken", principal, region)["authorizationData"]

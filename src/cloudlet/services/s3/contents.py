@@ -71,7 +71,7 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (), key: Cus
     """
     if body.length is not None and body.length > UPLOAD_BYTES_MAX:
         raise _too_large(body.length)
-    if store.blobs["s3"].is_full():  # the little that is left is for the database, to say what was deleted
+    if store.blobs["s3"].is_full(body.length):  # the little that is left is for the database, to say what was deleted
         raise OutOfSpace
     is_small = body.length is None or body.length <= INLINE_BYTES
     body.want("md5", *wanted, *((CRC64,) if is_small or key is not None else ()))  # a file's follows from its blocks'
