@@ -145,6 +145,7 @@ _REST_XML = replace(_QUERY, malformed=declare("MalformedInput"), unknown_operati
 
 _S3_MALFORMED = declare("MalformedXML", "The XML you provided was not well-formed or did not validate against our"
                         " published schema")
+_S3_ACL = declare("MalformedACLError", _S3_MALFORMED.default_message)
 _S3_ARGUMENT = declare("InvalidArgument")
 _S3_STORAGE_CLASS = declare("InvalidStorageClass", "The storage class you specified is not valid")
 _S3_REQUEST = declare("InvalidRequest")
@@ -186,7 +187,7 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
         header, sentence = _S3_HEADERS[first.member]
         return _S3_ARGUMENT(sentence.format(first.shown), ArgumentName=header, ArgumentValue=first.shown)
     if "." in first.path and not first.path.startswith("optionalObjectAttributes."):  # a header
-        return _S3_MALFORMED()
+        return _S3_ACL() if first.path.startswith("accessControlPolicy.") else _S3_MALFORMED()
     if first.member == "storageClass":
         return _S3_STORAGE_CLASS()
     return _first(_S3_ARGUMENT, _S3_ARGUMENT, "{member} is required", "{path}: {reason}")(violations)

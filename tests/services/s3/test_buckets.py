@@ -139,7 +139,8 @@ def test_what_a_bucket_is_made_with(counter: Counter) -> None:
     assert create(counter, "plain") == ""
     assert create(counter, "private", acl="private") == ""  # which says nothing new
     assert create(counter, "open", acl="public-read") == "InvalidBucketAclWithObjectOwnership"
-    assert create(counter, "open", acl="public-read", object_ownership="ObjectWriter") == "AccessDenied"
+    assert create(counter, "open", acl="public-read", object_ownership="ObjectWriter") == (
+        "InvalidBucketAclWithBlockPublicAccessError")
     assert create(counter, "open", acl="nonsense") == "InvalidArgument"
     assert create(counter, "open", acl="private", grant_read='id="x"') == "InvalidRequest"
     assert create(counter, "listed", acl="log-delivery-write", object_ownership="BucketOwnerPreferred") == ""

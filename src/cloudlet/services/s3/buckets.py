@@ -14,12 +14,12 @@ from cloudlet.services.s3.access.needs import of_new_bucket
 from cloudlet.services.s3.owners import canonical_id, check_expected
 from cloudlet.services.s3.records import ENFORCED, SWITCHES, Bucket, BucketConfiguration, NewBuckets
 from cloudlet.services.s3.service import (
-    AccessDenied,
     AuthorizationHeaderMalformed,
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
     BucketNotEmpty,
     IllegalLocationConstraint,
+    InvalidBucketAclWithBlockPublicAccess,
     InvalidBucketAclWithObjectOwnership,
     InvalidBucketName,
     InvalidLocationConstraint,
@@ -118,7 +118,7 @@ def _first_acl(request: dict[str, Any], bucket: Bucket) -> str:
     if bucket.ownership == ENFORCED and acl != grants.private(owner):
         raise InvalidBucketAclWithObjectOwnership()
     if bucket.shuts("BlockPublicAcls") and grants.is_public(acl):
-        raise AccessDenied()
+        raise InvalidBucketAclWithBlockPublicAccess()
     return grants.dump(acl, owner)
 
 

@@ -35,6 +35,9 @@ IllegalVersioningConfiguration = s3.error(
     "The Versioning element must be specified", status=400)
 InternalError = s3.error("InternalError", "We encountered an internal error. Please try again.", status=500)
 InvalidArgument = s3.error("InvalidArgument", status=400)
+InvalidBucketAclWithBlockPublicAccess = s3.error(
+    "InvalidBucketAclWithBlockPublicAccessError", "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+    status=400)
 InvalidBucketAclWithObjectOwnership = s3.error(
     "InvalidBucketAclWithObjectOwnership",
     "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting", status=400)

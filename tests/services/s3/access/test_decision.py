@@ -169,7 +169,10 @@ def test_nobody_may_change_a_policy_but_the_own_account(filled: Counter) -> None
 def test_lists_of_objects_count_where_ownership_lets_them(filled: Counter) -> None:
     public = {"x-amz-acl": "public-read"}
     assert filled.ask("PUT", "/bkt/open", b"x", headers=public).code == "AccessControlListNotSupported"
-    assert filled.ask("PUT", "/bkt/key", headers=public, acl="").code == "AccessControlListNotSupported"
+    for path in ("/bkt", "/bkt/key"):
+        for said, code in ((public, "AccessControlListNotSupported"), ({"x-amz-acl": "private"}, (
+                "AccessControlListNotSupported")), ({"x-amz-acl": "bucket-owner-full-control"}, "")):
+            assert filled.ask("PUT", path, headers=said, acl="").code == code, (path, said)
     unblock(filled, "ObjectWriter")
     assert filled.ask("PUT", "/bkt/open", b"x", headers=public).status == 200
     assert filled.ask("GET", "/bkt/open", key="").body == b"x"

@@ -64,10 +64,14 @@ def get_object_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
 
 
 def _demanded(request: dict[str, Any], bucket: Bucket, owner: str) -> grants.Acl:
-    """The list that a request says. Raises what is wrong with it, or where the bucket does not allow it."""
+    """The list that a request says. Raises what is wrong with it, or where the bucket does not allow it: then only
+    bucket-owner-full-control, or the same as a document.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-ownership-error-responses.html
+    """
     bucket_owner = canonical_id(bucket.account)
     acl = grants.demanded(request, owner, bucket_owner)
-    if bucket.ownership == ENFORCED and acl != grants.private(bucket_owner):
+    if bucket.ownership == ENFORCED and (acl != grants.private(bucket_owner) or request.get("ACL") == "private"):
         raise AccessControlListNotSupported()
     check_not_public(bucket, acl)
     return acl
