@@ -171,6 +171,9 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
     first = violations[0]
     if first.member in _S3_CHECKSUMS:
         return _S3_REQUEST(_S3_CHECKSUMS[first.member])
+    if first.path == "objectAttributes":
+        return _S3_REQUEST("The x-amz-object-attributes header specifying the attributes to be retrieved is either"
+                           " missing or empty")
     if first.path.startswith("objectAttributes."):
         return _S3_ARGUMENT("Invalid attribute name specified.", ArgumentName="x-amz-object-attributes",
                             ArgumentValue=first.shown)
@@ -189,7 +192,7 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
     if "." in first.path and not first.path.startswith("optionalObjectAttributes."):  # a header
         return _S3_ACL() if first.path.startswith("accessControlPolicy.") else _S3_MALFORMED()
     if first.member == "storageClass":
-        return _S3_STORAGE_CLASS()
+        return _S3_STORAGE_CLASS(StorageClassRequested=first.shown)
     return _first(_S3_ARGUMENT, _S3_ARGUMENT, "{member} is required", "{path}: {reason}")(violations)
 
 

@@ -1,5 +1,6 @@
 """What only S3 does: virtual hosts, errors without an envelope, roots and headers of its own."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -41,7 +42,19 @@ _ROOTS = {
 }
 InvalidArgument = declare("InvalidArgument")
 MissingRequestBody = declare("MissingRequestBodyError", "Request Body is empty")
-_WHOLE, _OF_PARTS = ("PutObject", "CopyObject"), {"partNumber": "uploadId", "uploadId": "partNumber"}
+_HALF_OF_A_PART = {name: f"This operation does not accept {name} without {other}" for name, other in (
+    ("partNumber", "uploadId"), ("uploadId", "partNumber"))}  # it would become the whole object
+# Parameters that make a request another one than its client meant, and what S3 says of them.
+_REFUSED = {
+    "PutObject": _HALF_OF_A_PART, "CopyObject": _HALF_OF_A_PART,
+    "ListObjects": {
+        "continuation-token": "continuation-token only supported in REST.GET.BUCKET with list-type=2",
+        "start-after": "startAfter only supported in REST.GET.BUCKET with list-type=2",
+        "list-type": "Invalid List Type specified in Request"},
+    "ListObjectsV2": {"marker": "Marker unsupported with REST.GET.BUCKET in list-type=2"},
+}
+_PAGED = ("ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads", "ListParts")
+_NUMBERS = ("max-keys", "max-uploads", "max-parts", "part-number-marker")
 _READ, _ENCRYPTION = ("GetObject", "HeadObject"), "x-amz-server-side-encryption"
 _HOSTS = (".s3.", ".s3-")
 _SINCE = ("if-modified-since", "if-unmodified-since")
@@ -70,13 +83,10 @@ def path_style(request: Request) -> str:
     return path[:-1] if path.endswith("/") and path.count("/") == 2 else path
 
 
-def _refuse_half_of_a_part(message: Message) -> None:
-    """Raises where a request names a part's number or its upload, but not both: it would become the whole object."""
+def _check_parameters(message: Message, refused: Mapping[str, str]) -> None:
     for name, value in message.parameters:
-        if name in _OF_PARTS:
-            other = _OF_PARTS[name]
-            raise InvalidArgument(f"This operation does not accept {name} without {other}", ArgumentName=name,
-                                  ArgumentValue=value[:1024])
+        if name in refused:
+            raise InvalidArgument(refused[name], ArgumentName=name, ArgumentValue=value[:1024])
 
 
 def _without_dates_that_are_none(message: Message) -> Message:
@@ -87,6 +97,12 @@ def _without_dates_that_are_none(message: Message) -> Message:
         return message
     left = {name: value for name, value in headers.items() if name not in bad}
     return replace(message, request=replace(message.request, headers=left))
+
+
+def _without_numbers_that_are_none(message: Message) -> Message:
+    """Where nothing is said of how many or from where on, S3 does as it always does."""
+    left = [(name, value) for name, value in message.parameters if value or name not in _NUMBERS]
+    return message if len(left) == len(message.parameters) else replace(message, parameters=left)
 
 
 def _is_date(text: str) -> bool:
@@ -165,12 +181,14 @@ class S3(RestXml):
 
     def compile_parser(self, operation: OperationModel) -> Parse:
         """See Protocol. How a body was sent in chunks is no part of what was meant."""
-        parse, is_whole = super().compile_parser(operation), operation.name in _WHOLE
-        only_reads = operation.name in _READ
+        parse, refused = super().compile_parser(operation), _REFUSED.get(operation.name)
+        only_reads, is_paged = operation.name in _READ, operation.name in _PAGED
 
         def parse_unchunked(message: Message) -> dict[str, Any]:
-            if is_whole and message.parameters:
-                _refuse_half_of_a_part(message)
+            if refused is not None and message.parameters:
+                _check_parameters(message, refused)
+            if is_paged:
+                message = _without_numbers_that_are_none(message)
             elif only_reads:
                 message = _without_dates_that_are_none(message)
             out, headers = parse(message), message.request.headers

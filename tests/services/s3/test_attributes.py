@@ -20,6 +20,10 @@ def test_attributes(counter: Counter) -> None:
     assert found.find("ObjectParts") is None
     assert [child.tag for child in attributes("ObjectSize").xml] == ["ObjectSize"]
     assert attributes("Colour").xml.findtext("Message") == "Invalid attribute name specified."
+    missing = counter.ask("GET", "/bkt/key", attributes="")
+    assert (missing.code, missing.xml.findtext("Message")) == (
+        "InvalidRequest", "The x-amz-object-attributes header specifying the attributes to be retrieved is either"
+        " missing or empty")
 
 
 def test_pages_of_an_object_s_parts(counter: Counter) -> None:

@@ -110,7 +110,7 @@ def test_a_default_encryption_that_was_chosen_lets_a_copy_be_made_onto_itself(co
 
 @pytest.mark.parametrize(("source", "code"), [
     ("/bkt/none", "NoSuchKey"), ("/nowhere/key", "NoSuchBucket"), ("bkt", "InvalidArgument"), ("/", "InvalidArgument"),
-    ("/bkt/key?versionId=" + "x" * 32, "NoSuchVersion")])
+    ("/bkt/key?versionId=" + "f" * 32, "NoSuchVersion"), ("/bkt/key?versionId=" + "x" * 32, "InvalidArgument")])
 def test_sources_that_are_not_there(counter: Counter, source: str, code: str) -> None:
     counter.ask("PUT", "/bkt/key", b"x")
     assert copy(counter, "/bkt/copy", source).code == code

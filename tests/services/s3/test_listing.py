@@ -84,10 +84,18 @@ def test_how_many(filled: Counter) -> None:
 @pytest.mark.parametrize("query", [
     {"max_keys": "-1"}, {"max_keys": "many"}, {"max_keys": "99999999999"}, {"encoding_type": "punycode"},
     {"list_type": "2", "continuation_token": ""}, {"list_type": "2", "continuation_token": "!"},
-    {"versions": "", "version_id_marker": "x"}])
+    {"versions": "", "version_id_marker": "x"}, {"list_type": "3"}, {"start_after": "a"},
+    {"continuation_token": "MWE="}, {"list_type": "2", "marker": "a"}])
 def test_what_no_listing_may_ask(filled: Counter, query: dict[str, str]) -> None:
     answer = filled.ask("GET", "/bkt", **query)
     assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+
+def test_what_is_wrong_with_a_number_of_keys_is_said_in_aws_s_words(filled: Counter) -> None:
+    for query in ({}, {"list_type": "2"}, {"versions": ""}):
+        refused = filled.ask("GET", "/bkt", max_keys="-1", **query).xml
+        assert refused.findtext("Message") == "Argument maxKeys must be an integer between 0 and 2147483647"
+        assert (refused.findtext("ArgumentName"), refused.findtext("ArgumentValue")) == ("maxKeys", "-1")
 
 
 def test_keys_that_xml_cannot_say(counter: Counter) -> None:

@@ -145,7 +145,8 @@ def test_governance_can_be_bypassed_by_who_may(locked: Counter) -> None:
         "Code"] == "AccessDenied"
     marker = locked.ask("DELETE", "/lck/key")  # a marker over it hurts nobody
     assert (marker.status, remove(locked, marker.headers["x-amz-version-id"])) == (204, "")
-    assert locked.ask("DELETE", "/bkt/key", headers=BYPASS).code == "InvalidArgument"
+    for said in ("true", "false"):  # both are refused where there is nothing to be bypassed
+        assert locked.ask("DELETE", "/bkt/key", headers=dict.fromkeys(BYPASS, said)).code == "InvalidArgument"
     assert remove(locked, version, BYPASS) == ""
     assert locked.rows("s3_version") == 0
 
@@ -168,7 +169,7 @@ def test_retention_that_is_none(locked: Counter) -> None:
     assert locked.ask("GET", "/lck/key", retention="").code == "NoSuchObjectLockConfiguration"
     assert retain(locked, "GOVERNANCE", -1).code == "InvalidArgument"
     assert retain(locked, "governance", 1).code == "MalformedXML"
-    assert retain(locked, "GOVERNANCE", 1, "x" * 32).code == "NoSuchVersion"
+    assert retain(locked, "GOVERNANCE", 1, "f" * 32).code == "NoSuchVersion"
     assert retain(locked, "GOVERNANCE", 1, version).status == 200
     got = locked.ask("GET", "/lck/key", retention="", versionId=version)
     assert got.xml.findtext("Mode") == "GOVERNANCE"

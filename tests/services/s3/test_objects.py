@@ -130,6 +130,17 @@ def test_a_range_is_a_part(counter: Counter, size: int, wanted: str, first: int,
         assert got.body == (part if method == "GET" else b"")
 
 
+def test_a_range_of_everything_tells_the_checksum_of_it(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    for asked in ({"range": "bytes=0-3"}, {"range": "bytes=-9"}, {}):
+        query = {} if asked else {"partNumber": "1"}
+        got = counter.ask("GET", "/bkt/key", headers={**asked, "x-amz-checksum-mode": "ENABLED"}, **query)
+        assert (got.status, got.headers["content-range"], got.headers["x-amz-checksum-type"]) == (
+            206, "bytes 0-3/4", "FULL_OBJECT")
+        assert got.headers["x-amz-checksum-crc64nvme"] == counter.ask("PUT", "/bkt/key", b"data").headers[
+            "x-amz-checksum-crc64nvme"]
+
+
 def test_a_range_that_is_not_there(counter: Counter) -> None:
     counter.ask("PUT", "/bkt/key", b"data")
     answer = counter.ask("GET", "/bkt/key", headers={"range": "bytes=4-"})
@@ -154,6 +165,30 @@ def test_conditional_reads(counter: Counter) -> None:
     assert (same.status, same.body, same.headers["etag"]) == (304, b"", etag)
     assert (same.headers["cache-control"], "content-type" in same.headers) == ("max-age=5", False)
     assert same.headers["last-modified"] == counter.ask("HEAD", "/bkt/key").headers["last-modified"]
+
+
+def test_what_is_yet_to_come_is_no_condition(counter: Counter) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    then = {"if-modified-since": "Wed, 01 Dec 2094 16:00:00 GMT"}
+    assert counter.ask("GET", "/bkt/key", headers=then).body == b"data"
+    copy = {"x-amz-copy-source": "/bkt/key", **{f"x-amz-copy-source-{name}": date for name, date in then.items()}}
+    assert counter.ask("PUT", "/bkt/copy", headers=copy).status == 200
+
+
+def test_a_part_s_number_is_looked_at_before_the_object(counter: Counter) -> None:
+    refused = counter.ask("GET", "/bkt/none", partNumber="0")
+    assert (refused.code, refused.xml.findtext("ArgumentName")) == ("InvalidArgument", "partNumber")
+    assert counter.ask("GET", "/bkt/none", partNumber="1", headers={"range": "bytes=0-1"}).code == "InvalidRequest"
+    assert counter.ask("GET", "/bkt/none", partNumber="1").code == "NoSuchKey"
+
+
+@pytest.mark.parametrize("body", [b"no XML", b"<Tagging>", b"<!DOCTYPE Tagging><Tagging/>", b"\xff"])
+def test_of_a_document_that_is_none_no_more_is_said(counter: Counter, body: bytes) -> None:
+    counter.ask("PUT", "/bkt/key", b"data")
+    refused = counter.ask("PUT", "/bkt/key", body, tagging="")
+    assert (refused.status, refused.code, refused.xml.findtext("Message")) == (
+        400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published"
+        " schema")
 
 
 @pytest.mark.parametrize("header", ["if-modified-since", "if-unmodified-since"])
@@ -280,12 +315,12 @@ def test_a_body_says_its_length(counter: Counter) -> None:
     assert (answer.status, answer.code) == (411, "MissingContentLength")
 
 
-@pytest.mark.parametrize("version", ["bogus", "x" * 31, "x" * 33, "+" * 32])
+@pytest.mark.parametrize("version", ["bogus", "x" * 31, "x" * 33, "+" * 32, "x" * 32, "F" * 32])
 def test_what_is_no_version_s_id(counter: Counter, version: str) -> None:
     counter.ask("PUT", "/bkt/key", b"x")
     answer = counter.ask("GET", "/bkt/key", versionId=version)
     assert (answer.status, answer.xml.findtext("Message")) == (400, "Invalid version id specified")
-    assert counter.ask("GET", "/bkt/key", versionId="x" * 32).code == "NoSuchVersion"
+    assert counter.ask("GET", "/bkt/key", versionId="f" * 32).code == "NoSuchVersion"
     empty = counter.ask("GET", "/bkt/key", versionId="").xml
     assert empty.findtext("Message") == "Version id cannot be the empty string"
 

@@ -45,9 +45,10 @@ def test_the_tags_of_what_was_deleted(counter: Counter) -> None:
     counter.ask("PUT", "/bkt/key", b"x")
     marker = counter.ask("DELETE", "/bkt/key").headers["x-amz-version-id"]
     for method, body in (("PUT", document([("a", "1")])), ("GET", b""), ("DELETE", b"")):
-        answer = counter.ask(method, "/bkt/key", body, tagging="", versionId=marker)
-        assert (answer.status, answer.xml.findtext("Method"), answer.xml.findtext("ResourceType")) == (
-            405, method, "DeleteMarker")
+        for query in ({"versionId": marker}, {}):  # as on AWS, where reading the object itself is a NoSuchKey
+            answer = counter.ask(method, "/bkt/key", body, tagging="", **query)
+            assert (answer.status, answer.xml.findtext("Method"), answer.xml.findtext("ResourceType")) == (
+                405, method, "DeleteMarker")
 
 
 def test_tags_of_the_system_are_refused_in_other_words(counter: Counter) -> None:
@@ -72,7 +73,8 @@ def test_headers_that_say_little(counter: Counter, header: str, tags: dict[str, 
     assert tags_of(counter) == tags
 
 
-@pytest.mark.parametrize("header", ["a=1&a=2", "=", "a=%FF", "a%", "a=%2"])
+@pytest.mark.parametrize("header", ["a=1&a=2", "=", "a=%FF", "a%", "a=%2", "a=1,b=2", "a=b=c"])
 def test_headers_that_are_no_tags(counter: Counter, header: str) -> None:
-    assert counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": header}).status == 400
+    refused = counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": header})
+    assert (refused.code, refused.xml.findtext("ArgumentName")) == ("InvalidArgument", "x-amz-tagging")
     assert counter.ask("HEAD", "/bkt/key").status == 404

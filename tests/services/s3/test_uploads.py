@@ -180,29 +180,6 @@ def test_what_cannot_be_completed(counter: Counter) -> None:
     assert complete(counter, upload, [one, (2, two[1].strip('"'))]).status == 200
 
 
-@pytest.mark.parametrize(("headers", "code"), [
-    ({"x-amz-mp-object-size": "3"}, ""), ({"x-amz-mp-object-size": "4"}, "InvalidRequest"),
-    ({"x-amz-mp-object-size": "-1"}, "InvalidRequest"), ({"if-none-match": "*"}, "PreconditionFailed"),
-    ({"if-match": '"other"'}, "PreconditionFailed"), ({"if-match": f'"{hashlib.md5(b"old").hexdigest()}"'}, ""),
-    ({"x-amz-checksum-crc64nvme": sum_of("crc64nvme", b"new")}, ""), ({"x-amz-checksum-type": "FULL_OBJECT"}, ""),
-    ({"x-amz-checksum-crc64nvme": sum_of("crc64nvme", b"old")}, "BadDigest"),
-    ({"x-amz-checksum-type": "COMPOSITE"}, "InvalidRequest")])
-def test_conditions_of_completing(counter: Counter, headers: dict[str, str], code: str) -> None:
-    counter.ask("PUT", "/bkt/key", b"old")
-    upload = begin(counter)
-    parts = sent(counter, upload, b"new")
-    assert complete(counter, upload, parts, headers=headers).code == code
-    assert counter.ask("GET", "/bkt/key").body == (b"old" if code else b"new")
-    assert counter.rows("s3_upload") == bool(code)
-
-
-def test_a_condition_on_what_is_not_there(counter: Counter) -> None:
-    upload = begin(counter)
-    parts = sent(counter, upload, b"new")
-    assert complete(counter, upload, parts, headers={"if-match": '"x"'}).code == "NoSuchKey"
-    assert complete(counter, upload, parts, headers={"if-none-match": "*"}).status == 200
-
-
 @pytest.mark.parametrize(("algorithm", "kind"), [
     ("crc32", "COMPOSITE"), ("crc32", "FULL_OBJECT"), ("crc32c", "FULL_OBJECT"), ("crc64nvme", "FULL_OBJECT"),
     ("sha1", "COMPOSITE"), ("sha256", "COMPOSITE"), ("xxhash128", "COMPOSITE")])
@@ -277,8 +254,36 @@ def test_uploads_under_way(counter: Counter) -> None:
     assert counter.ask("GET", "/nowhere", uploads="").code == "NoSuchBucket"
     alone = counter.ask("GET", "/bkt", uploads="", upload_id_marker=ids[1]).xml
     assert (alone.findtext("UploadIdMarker") or "", len(alone.findall("Upload"))) == ("", 5)
-    wrong = counter.ask("GET", "/bkt", uploads="", key_marker="a", upload_id_marker="x")
-    assert wrong.xml.findtext("Message") == "Invalid uploadId marker"
+    for other in ("x", ids[0]):  # which is none, and which is of another key
+        wrong = counter.ask("GET", "/bkt", uploads="", key_marker="a", upload_id_marker=other)
+        assert wrong.xml.findtext("Message") == "Invalid uploadId marker"
+    counter.ask("DELETE", "/bkt/a", uploadId=ids[1])
+    assert counter.ask("GET", "/bkt", uploads="", key_marker="a", upload_id_marker=ids[1]).xml.findtext(
+        "Upload/UploadId") == ids[2]
+
+
+def test_what_a_listing_of_uploads_tells_where_no_page_follows(counter: Counter) -> None:
+    def told(**query: str) -> tuple[str, str, bool]:
+        listed = counter.ask("GET", "/bkt", uploads="", **query).xml
+        prefix = listed.find("Prefix")
+        return listed.findtext("NextKeyMarker"), listed.findtext("NextUploadIdMarker"), prefix is not None
+    assert told() == ("", "", False)
+    upload = begin(counter, "c/d")
+    assert told() == ("c/d", upload, False)
+    assert told(prefix="c/") == ("c/d", upload, True)
+    assert told(delimiter="/") == ("", "", False)
+    begin(counter, "e/f")
+    assert told(delimiter="/", max_uploads="1") == ("c/", "", False)  # AWS tells nothing, so that nobody could go on
+    assert told(max_uploads="") == told(max_uploads="1000")
+
+
+def test_numbers_that_are_left_empty(counter: Counter) -> None:
+    upload = begin(counter)
+    send(counter, upload, 1, b"x")
+    listed = counter.ask("GET", "/bkt/key", uploadId=upload, max_parts="", part_number_marker="").xml
+    assert (listed.findtext("MaxParts"), listed.findtext("PartNumberMarker")) == ("1000", "0")
+    for query in ({}, {"list_type": "2"}, {"versions": ""}):
+        assert counter.ask("GET", "/bkt", max_keys="", **query).xml.findtext("MaxKeys") == "1000"
 
 
 def test_what_is_no_checksum_of_a_part_or_of_the_whole(counter: Counter) -> None:

@@ -30,6 +30,7 @@ from cloudlet.services.s3.objects import admit
 from cloudlet.services.s3.records import Bucket, decode_about
 from cloudlet.services.s3.service import (
     BadDigest,
+    ConditionalRequestConflict,
     EntityTooSmall,
     InvalidArgument,
     InvalidPart,
@@ -77,7 +78,8 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
     _check_size(request, size)
     checksum = _checksum(upload, [(value, part.size) for value, part in zip(sums, found, strict=True)], request)
     admit(call, tx, request, key)
-    about = upload.about.replace(checksums=checksum, parts=len(found), lock=None)
+    _check_undisturbed(tx, bucket, upload, request)
+    about = upload.about.replace(checksums=checksum, parts=len(found), lock=None, disturbed=False)
     locked = lock.of_new(tx, bucket, lock.Lock(*upload.about.lock or ()))
     etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in found), usedforsecurity=False).hexdigest()
     _lay_out(tx, upload, found, came)
@@ -157,6 +159,21 @@ def _check_part(upload: Upload, part: Part, actual: bytes, said: dict[str, str])
         raise InvalidPart(UploadId=upload.id, PartNumber=str(part.number), ETag=part.etag)
 
 
+def _check_undisturbed(tx: Tx, bucket: Bucket, upload: Upload, request: dict[str, Any]) -> None:
+    """Raises ConditionalRequestConflict where a condition holds, but the key was written or deleted since the upload
+    began: then S3 wants it to be begun again.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
+    asked = [header for member, header in (("IfMatch", "If-Match"), ("IfNoneMatch", "If-None-Match"))
+             if member in request]
+    if not asked:
+        return
+    there = versions.current(tx, bucket, upload.key)
+    if upload.about.disturbed or (there is not None and there.modified_ms > upload.initiated_ms):
+        raise ConditionalRequestConflict(Condition=asked[0], Key=upload.key)
+
+
 def _check_size(request: dict[str, Any], size: int) -> None:
     said = request.get("MpuObjectSize")
     if said is None:
@@ -208,5 +225,5 @@ def _answer(call: Call, tx: Tx, bucket: Bucket, version: Version) -> dict[str, A
     path = "" if host.startswith(f"{bucket.name}.") else f"/{bucket.name}"
     return {"Location": f"{call.endpoint}{path}/{quote(version.key)}", "Bucket": bucket.name, "Key": version.key,
             "ETag": version.quoted, "Expiration": lifecycle.expiration(tx, bucket, version),
-            "VersionId": version.version if bucket.versioning else None,
+            "VersionId": versions.named(bucket, version),
             "ServerSideEncryption": encryption.members(about).get("ServerSideEncryption"), **checksums.members(about)}

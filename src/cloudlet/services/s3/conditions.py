@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from cloudlet.services.s3.service import (
     InvalidArgument,
     InvalidRange,
+    InvalidRequest,
     NoSuchKey,
     NotImplementedHere,
     NotModified,
@@ -38,11 +39,11 @@ class Range(NamedTuple):
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
 
 
-def check_read(request: Mapping[str, Any], etag: str, modified_s: float, fresh: Mapping[str, str] = MappingProxyType({})
-               ) -> None:
+def check_read(request: Mapping[str, Any], etag: str, modified_s: float, now: float,
+               fresh: Mapping[str, str] = MappingProxyType({})) -> None:
     """Raises unless an object is to be answered: PreconditionFailed or NotModified. `etag` is without quotes; `fresh`:
     the headers that tell for how long it may be kept (RFC 9110 §15.4.5)."""
-    failed = _failed(request, "If", etag, modified_s)
+    failed = _failed(request, "If", etag, modified_s, now)
     if failed in ("If-None-Match", "If-Modified-Since"):
         kept = {name: value for name, value in fresh.items() if value}
         raise NotModified().with_headers({"etag": f'"{etag}"', "last-modified": formatdate(modified_s, usegmt=True),
@@ -51,15 +52,16 @@ def check_read(request: Mapping[str, Any], etag: str, modified_s: float, fresh: 
         raise PreconditionFailed(Condition=failed)
 
 
-def check_copy(request: Mapping[str, Any], etag: str, modified_s: float) -> None:
+def check_copy(request: Mapping[str, Any], etag: str, modified_s: float, now: float) -> None:
     """Raises PreconditionFailed unless an object may be copied."""
-    failed = _failed(request, f"{COPY}If", etag, modified_s)
+    failed = _failed(request, f"{COPY}If", etag, modified_s, now)
     if failed:
         raise PreconditionFailed(Condition=f"x-amz-copy-source-{failed}")
 
 
-def _failed(request: Mapping[str, Any], prefix: str, etag: str, modified_s: float) -> str:
-    """The header whose demand is not met, or "". HTTP's dates have whole seconds."""
+def _failed(request: Mapping[str, Any], prefix: str, etag: str, modified_s: float, now: float) -> str:
+    """The header whose demand is not met, or "". HTTP's dates have whole seconds. Since when something must have been
+    modified may not be yet to come: such a date is none (RFC 2616 §14.25), which S3 still goes by."""
     if request.keys().isdisjoint(_CONDITIONS[prefix]):
         return ""
     since = request.get(f"{prefix}UnmodifiedSince")
@@ -72,7 +74,7 @@ def _failed(request: Mapping[str, Any], prefix: str, etag: str, modified_s: floa
     since, none_match = request.get(f"{prefix}ModifiedSince"), request.get(f"{prefix}NoneMatch")
     if none_match is not None:
         return "If-None-Match" if matches(none_match, etag, weakly=True) else ""
-    return "If-Modified-Since" if since is not None and int(modified_s) <= since else ""
+    return "If-Modified-Since" if since is not None and int(modified_s) <= since <= now else ""
 
 
 def matches(tags: str, etag: str, weakly: bool = False) -> bool:
@@ -82,25 +84,44 @@ def matches(tags: str, etag: str, weakly: bool = False) -> bool:
     return any((quoted or plain) == etag and (weakly or not weak) for weak, quoted, plain in _TAG.findall(tags))
 
 
-def check_write(if_match: str | None, if_none_match: str | None, key: str, etag: str | None, *,
-                of_marker: bool = False) -> None:
-    """Raises unless a key may be written or deleted: PreconditionFailed, NoSuchKey.
+def check_write(if_match: str | None, if_none_match: str | None, key: str, etag: str | None) -> None:
+    """Raises unless a key may be written: PreconditionFailed, NoSuchKey; NotImplemented for what S3 does not take.
 
-    `etag` is that of the object that is there now, None where there is none; `of_marker`: the key is about to be
-    deleted and a marker is there, for which AWS has another word than for nothing at all.
+    `etag` is that of the object that is there now, None where there is none.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
+    if if_match is not None and if_none_match is not None:
+        raise NotImplementedHere(Header="If-Match,If-None-Match", additionalMessage="Multiple conditional request"
+                                 " headers present in the request")
     if if_none_match is not None:
         if if_none_match.strip() != "*":
-            raise NotImplementedHere(Header="If-None-Match", additionalMessage="We don't accept the provided value of"
-                                     " If-None-Match header for this API")
+            raise _unacceptable("If-None-Match")
         if etag is not None:
             raise PreconditionFailed(Condition="If-None-Match")
     if if_match is not None:
-        if etag is None and not of_marker:
+        if if_match.strip() == "*":
+            raise _unacceptable("If-Match")
+        if etag is None:
             raise NoSuchKey(Key=key)
-        if etag is None or not matches(if_match, etag):
+        if not matches(if_match, etag):
             raise PreconditionFailed(Condition="If-Match")
+
+
+def _unacceptable(header: str) -> Exception:
+    return NotImplementedHere(Header=header, additionalMessage="We don't accept the provided value of"
+                              f" {header} header for this API")
+
+
+def check_delete(if_match: str, key: str, etag: str | None, *, of_marker: bool) -> None:
+    """Raises unless a key may be deleted: PreconditionFailed, NoSuchKey.
+
+    `etag` as above; `of_marker`: there is a marker, for which AWS has another word than for nothing at all.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+    """
+    if etag is None and not of_marker:
+        raise NoSuchKey(Key=key)
+    if etag is None or not matches(if_match, etag):
+        raise PreconditionFailed(Condition="If-Match")
 
 
 def byte_range(header: str | None, size: int) -> Range | None:
@@ -122,7 +143,8 @@ def byte_range(header: str | None, size: int) -> Range | None:
 
 
 def copy_range(header: str | None, size: int) -> Range | None:
-    """The part that x-amz-copy-source-range names, which must be there in full; None: all. Raises InvalidArgument."""
+    """The part that x-amz-copy-source-range names, which must be there in full; None: all. Raises InvalidArgument, and
+    InvalidRequest where nothing of it is there."""
     if header is None:
         return None
     found = _COPY_RANGE.fullmatch(header.strip())
@@ -131,6 +153,8 @@ def copy_range(header: str | None, size: int) -> Range | None:
         raise InvalidArgument("The x-amz-copy-source-range value must be of the form bytes=first-last where first and"
                               " last are the zero-based offsets of the first and last bytes to copy", **said)
     start, last = int(found[1]), int(found[2])
+    if start >= size:
+        raise InvalidRequest("The specified copy range is invalid for the source object size")
     if last >= size:
         raise InvalidArgument(f"Range specified is not valid for source object of size: {size}", **said)
     return Range(start, last - start + 1)

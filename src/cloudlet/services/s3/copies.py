@@ -68,7 +68,7 @@ def find_source(call: Call, tx: Tx, request: Input) -> Source:
     version = present(tx, call, bucket, key, version_id)
     about = version.about
     encryption.check_key(about, customer)
-    conditions.check_copy(request, version.etag, version.modified)
+    conditions.check_copy(request, version.etag, version.modified, tx.now)
     restoring.require_readable(version, about, tx.now, "Operation is not valid for the source object's storage class")
     return Source(bucket, version, about, customer, version_id is not None)
 
@@ -106,7 +106,7 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
     await store.flush()
     return {"CopyObjectResult": {"ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                                  **checksums.members(about)},
-            "VersionId": version.version if bucket.versioning else None, "Expiration": expires,
+            "VersionId": versions.named(bucket, version), "Expiration": expires,
             "CopySourceVersionId": source.version.version if source.bucket.versioning else None,
             **encryption.members(about)}
 

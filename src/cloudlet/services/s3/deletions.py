@@ -9,14 +9,14 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.condition_keys import keys_of
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.service import asked_within
-from cloudlet.services.s3 import lock
+from cloudlet.services.s3 import lock, versions
 from cloudlet.services.s3.access import keys
 from cloudlet.services.s3.access.decision import is_allowed
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.objects import delete
 from cloudlet.services.s3.records import Bucket
-from cloudlet.services.s3.service import AccessDenied, MalformedXml, NotImplementedHere, object_arns, s3
+from cloudlet.services.s3.service import AccessDenied, MalformedXml, NoSuchVersion, NotImplementedHere, object_arns, s3
 from cloudlet.store.db import Tx
 
 OBJECTS_MAX = 1000
@@ -26,7 +26,7 @@ OBJECTS_MAX = 1000
 def delete_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Deletes what is named, one after the other; what cannot be deleted is told, and keeps nothing else from it."""
     bucket, wanted = require_bucket(tx, call, request), request["Delete"]
-    guard = lock.guard(call, tx, bucket, bool(request.get("BypassGovernanceRetention")))
+    guard = lock.guard(call, tx, bucket, request.get("BypassGovernanceRetention"))
     objects = wanted.get("Objects") or ()
     if not 0 < len(objects) <= OBJECTS_MAX or any(not one.get("Key") for one in objects):
         raise MalformedXml()
@@ -53,6 +53,8 @@ def _delete(call: Call, tx: Tx, bucket: Bucket, one: dict[str, Any], guard: lock
             raise AccessDenied()
     if "Size" in one or "LastModifiedTime" in one:
         raise NotImplementedHere()  # directory buckets'
+    if version_id is not None and not versions.is_id(version_id):
+        raise NoSuchVersion()  # where DeleteObject says that it is none
     outcome = delete(call, tx, bucket, key, version_id, guard, if_match)
     marker = outcome.get("DeleteMarker")
     return {"Key": key, "VersionId": version_id, "DeleteMarker": marker,

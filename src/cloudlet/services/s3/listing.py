@@ -27,7 +27,7 @@ _VERSION = "select key, id, version, current, marker, size, etag, modified_ms, s
 @s3.read(resources=bucket_arns, action="s3:ListBucket")
 def list_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The objects of a bucket after a marker."""
-    marker, want = request.get("Marker", ""), asked(request, "MaxKeys", "max-keys")
+    marker, want = request.get("Marker", ""), asked(request, "MaxKeys", "maxKeys")
     answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, True, _restored(request))
     return {"Marker": want.encode(marker), "NextMarker": want.encode(last) if last and want.delimiter else None,
             **answer}
@@ -37,7 +37,7 @@ def list_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
 def list_objects_v2(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The objects of a bucket, from where a token says, or after a key."""
     token, start, want = request.get("ContinuationToken"), request.get("StartAfter"), asked(
-        request, "MaxKeys", "max-keys")
+        request, "MaxKeys", "maxKeys")
     marker = (start or "") if token is None else _key_of(token)
     answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, bool(request.get("FetchOwner")),
                             _restored(request))
@@ -73,7 +73,7 @@ def _objects(bucket: Bucket, tx: Tx, want: Asked, marker: str, owners: bool,
 @s3.read(resources=bucket_arns, action="s3:ListBucketVersions")
 def list_object_versions(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The versions and delete markers in a bucket, a key's newest first."""
-    bucket, want = require_bucket(tx, call, request), asked(request, "MaxKeys", "max-keys")
+    bucket, want = require_bucket(tx, call, request), asked(request, "MaxKeys", "maxKeys")
     marker, version_marker = request.get("KeyMarker", ""), request.get("VersionIdMarker", "")
     if version_marker:
         check_id(version_marker, "version-id-marker")

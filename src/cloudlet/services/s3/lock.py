@@ -64,12 +64,13 @@ def _is_retained(version: Version, now: float) -> bool:
     return version.mode != "" and version.retain_until_ms > now * 1000
 
 
-def guard(call: Call, tx: Tx, bucket: Bucket, bypass: bool) -> Guard:
-    """What stands before deletions in a bucket; `bypass`: the caller wants to get past governance, and must be allowed.
+def guard(call: Call, tx: Tx, bucket: Bucket, bypass: bool | None) -> Guard:
+    """What stands before deletions in a bucket; `bypass`: the caller wants to get past governance, and must be allowed;
+    None: nothing is said of it.
 
-    Raises InvalidArgument where there is nothing to be bypassed.
+    Raises InvalidArgument where there is nothing that could be bypassed or not.
     """
-    if bypass and not bucket.lock_enabled:
+    if bypass is not None and not bucket.lock_enabled:
         raise InvalidArgument(f"{_BYPASS_HEADER} is only applicable to Object Lock enabled buckets.",
                               ArgumentName=_BYPASS_HEADER)
 

@@ -65,8 +65,7 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
             expires = _follow_up(call, tx, bucket, version) if bucket.acts else None
         await store.flush(tx)
     return {"ETag": version.quoted, "Expiration": expires,
-            "VersionId": version.version if bucket.versioning else None,
-            **encryption.members(about), **checksums.members(about)}
+            "VersionId": versions.named(bucket, version), **encryption.members(about), **checksums.members(about)}
 
 
 def _follow_up(call: Call, tx: Tx, bucket: Bucket, version: Version) -> str | None:
@@ -115,10 +114,11 @@ def _describe(call: Call, tx: Tx, request: Input,
     bucket, key = require_bucket(tx, call, request), require_key(request)
     if call.principal.kind == "anonymous" and any(name.startswith("Response") for name in request):
         raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
+    _check_part_number(request)
     version = present(tx, call, bucket, key, request.get("VersionId"))
     about = version.about
     encryption.check_key(about, customer)
-    conditions.check_read(request, version.etag, version.modified,
+    conditions.check_read(request, version.etag, version.modified, tx.now,
                           {"cache-control": about.cache_control, "expires": about.expires})
     part = _part_of(tx, version, request)
     answer = {**metadata.answered(about, request), **restoring.members(version, about, tx.now)}
@@ -131,11 +131,23 @@ def _describe(call: Call, tx: Tx, request: Input,
         answer["PartsCount"] = about.parts or None
     if part is not None:
         answer |= {"ContentLength": part.length, "ContentRange": part.header(version.size)}
-        for member in (*checksums.MEMBERS.values(), "ChecksumType"):  # of all bytes, which these are not
-            answer.pop(member, None)
+        if part.length < version.size:
+            for member in (*checksums.MEMBERS.values(), "ChecksumType"):  # of all bytes, which these are not
+                answer.pop(member, None)
         if "PartNumber" in request and request.get("ChecksumMode") == "ENABLED":
             answer |= _sums_of_part(tx, version, about, request["PartNumber"])
     return version, part, answer
+
+
+def _check_part_number(request: Input) -> None:
+    number = request.get("PartNumber")
+    if number is None:
+        return
+    if request.get("Range"):
+        raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+    if not 1 <= number <= PARTS_MAX:
+        raise InvalidArgument(f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive",
+                              ArgumentName="partNumber", ArgumentValue=str(number))
 
 
 def _part_of(tx: Tx, version: Version, request: Input) -> Range | None:
@@ -143,11 +155,6 @@ def _part_of(tx: Tx, version: Version, request: Input) -> Range | None:
     number = request.get("PartNumber")
     if number is None:
         return conditions.byte_range(request.get("Range"), version.size)
-    if request.get("Range"):
-        raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
-    if not 1 <= number <= PARTS_MAX:
-        raise InvalidArgument(f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive",
-                              ArgumentName="partNumber", ArgumentValue=str(number))
     found: Any = (0, version.size) if number == 1 else None
     if version.upload is not None:
         found = tx.execute(f"select start, size {_NTH_PART}", (version.upload, number - 1)).fetchone()
@@ -171,7 +178,7 @@ def delete_object(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]
     bucket, key = require_bucket(tx, call, request), require_key(request)
     if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
         raise NotImplementedHere(Header="x-amz-if-match-last-modified-time, x-amz-if-match-size")  # directory buckets'
-    guard = lock.guard(call, tx, bucket, bool(request.get("BypassGovernanceRetention")))
+    guard = lock.guard(call, tx, bucket, request.get("BypassGovernanceRetention"))
     return delete(call, tx, bucket, key, request.get("VersionId"), guard, request.get("IfMatch"))
 
 
@@ -180,8 +187,8 @@ def delete(call: Call, tx: Tx, bucket: Bucket, key: str, version_id: str | None,
     """What DeleteObject does and answers. Raises AccessDenied where the guard does."""
     if if_match is not None:
         there = versions.current(tx, bucket, key)
-        conditions.check_write(if_match, None, key, None if there is None or there.marker else there.etag,
-                               of_marker=there is not None)
+        conditions.check_delete(if_match, key, None if there is None or there.marker else there.etag,
+                                of_marker=there is not None)
     if version_id is not None:
         found = versions.find(tx, bucket, key, version_id)
         if found is not None:

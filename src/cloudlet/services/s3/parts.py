@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cloudlet.services.s3 import contents
-from cloudlet.services.s3.records import About, encode_about
+from cloudlet.services.s3.records import About, decode_about, encode_about
 from cloudlet.store.db import Tx
 
 
@@ -47,6 +47,14 @@ def drop_uploads(tx: Tx, bucket: int) -> None:
     tx.execute("insert into s3_gone select id from s3_upload where bucket=? on conflict do nothing", (bucket,))
     tx.execute("delete from s3_upload where bucket=?", (bucket,))
     tx.enqueue(contents.GARBAGE, "files")
+
+
+def disturb(tx: Tx, bucket: int, key: str) -> None:
+    """Lets the uploads of a key know that something of it was deleted, of which else nothing may tell."""
+    rows: list[Any] = tx.execute("select id, about from s3_upload where bucket=? and key=?", (bucket, key)).fetchall()
+    for upload, about in rows:
+        tx.execute("update s3_upload set about=? where id=?",
+                   (encode_about(decode_about(about).replace(disturbed=True)), upload))
 
 
 def collect(tx: Tx, limit: int) -> bool:

@@ -86,6 +86,7 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     tracked: dict[str, str] = {}  # of what waits to be copied: measured rules' ids, and the buckets that they copy to
     parts: int = 0  # of a completed multipart upload
     lock: tuple[str, int, int] | None = None  # that a multipart upload asked for: see `lock.Lock`
+    disturbed: bool = False  # of a multipart upload during which something of its key was deleted
     restored_until: int = 0  # in epoch seconds, of what is archived
 
     def replace(self, **fields: Any) -> "About":

@@ -24,6 +24,9 @@ BucketAlreadyExists = s3.error(
 BucketAlreadyOwnedByYou = s3.error(
     "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
 BucketNotEmpty = s3.error("BucketNotEmpty", "The bucket you tried to delete is not empty", status=409)
+ConditionalRequestConflict = s3.error(
+    "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this"
+    " resource.", status=409)
 CrossLocationLogging = s3.error(
     "CrossLocationLoggingProhibitted", "Cross S3 location logging not allowed. ", status=403)
 EntityTooLarge = s3.error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", status=400)

@@ -41,8 +41,11 @@ def delete_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
 
 
 def _find(call: Call, tx: Tx, request: dict[str, Any], method: str = "GET") -> tuple[Bucket, Version]:
-    bucket = require_bucket(tx, call, request)
-    return bucket, present(tx, call, bucket, require_key(request), request.get("VersionId"), method)
+    bucket, key, version_id = require_bucket(tx, call, request), require_key(request), request.get("VersionId")
+    there = versions.current(tx, bucket, key) if version_id is None else None
+    if there is not None and there.marker:  # of tags S3 says that, where it else says that there is no such key
+        version_id = there.version
+    return bucket, present(tx, call, bucket, key, version_id, method)
 
 
 def _set(call: Call, tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:

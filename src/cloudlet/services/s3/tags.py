@@ -44,7 +44,8 @@ def of_header(request: Mapping[str, Any]) -> dict[str, str]:
         pairs = parse_qsl(header, keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
         pairs = [("", "")]
-    if _HALF_ENCODED.search(header) or "" in dict(pairs) or len(dict(pairs)) < len(pairs):
+    is_wrong = _HALF_ENCODED.search(header) or any(pair.count("=") > 1 for pair in header.split("&"))
+    if is_wrong or "" in dict(pairs) or len(dict(pairs)) < len(pairs):
         raise InvalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query"
                               " parameters without tag name duplicates.", ArgumentName="x-amz-tagging",
                               ArgumentValue=header)

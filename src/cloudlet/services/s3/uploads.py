@@ -30,7 +30,7 @@ from cloudlet.services.s3.service import (
     object_arns,
     s3,
 )
-from cloudlet.services.s3.walking import Row, asked, name_of, page
+from cloudlet.services.s3.walking import Row, asked, page
 from cloudlet.store.db import Store, Tx
 
 PARTS_MAX = 10_000
@@ -236,7 +236,7 @@ def list_multipart_uploads(call: Call, tx: Tx, request: dict[str, Any]) -> dict[
                           (bucket.id, key))
     if not marker:  # alone it says nothing, as on AWS
         id_marker = ""
-    if id_marker and not _ID.fullmatch(id_marker):
+    if id_marker and not _may_follow(tx, marker, id_marker):
         raise InvalidArgument("Invalid uploadId marker", ArgumentName="upload-id-marker", ArgumentValue=id_marker[:256])
     found = want.walk(seek, marker)
     if id_marker and marker.startswith(want.prefix) and not want.rolls_up(marker):
@@ -245,9 +245,18 @@ def list_multipart_uploads(call: Call, tx: Tx, request: dict[str, Any]) -> dict[
         found = chain(rest, found)
     rows, prefixes, last = page(found, want.limit)
     uploads = [Upload(*row) for row in rows]
+    if not isinstance(last, str):  # of this listing S3 tells the last upload also where no page follows
+        last_key, last_id = (uploads[-1].key, uploads[-1].id) if uploads else ("", "")
+    else:
+        last_key, last_id = last, ""
     return {"Bucket": bucket.name, "KeyMarker": want.encode(marker), "UploadIdMarker": id_marker,
-            "NextKeyMarker": None if last is None else want.encode(name_of(last)),
-            "NextUploadIdMarker": None if last is None or isinstance(last, str) else last[1],
-            **want.answer("MaxUploads", prefixes, last),
+            "NextKeyMarker": want.encode(last_key), "NextUploadIdMarker": last_id,
+            **want.answer("MaxUploads", prefixes, last), "Prefix": want.encode(want.prefix) or None,
             "Uploads": [{"UploadId": upload.id, "Key": want.encode(upload.key),
                          "Initiated": upload.initiated_ms // 1000, **upload.members} for upload in uploads]}
+
+
+def _may_follow(tx: Tx, key: str, upload: str) -> bool:
+    """Whether a listing can go on after an upload of a key, which may have ended meanwhile."""
+    row: Any = tx.execute("select key from s3_upload where id=?", (upload,)).fetchone()
+    return row[0] == key if row else _ID.fullmatch(upload) is not None

@@ -25,7 +25,7 @@ _FIND_CURRENT = f"select {COLUMNS} from s3_version where bucket=? and key=? and 
 _REPLACE = f"update s3_version set ({_SAID}) = (?,?,?,?,?,?,?,?,?,?,?,?) where id=?"
 _FIND_ONLY = (f"select v.id, v.content, v.upload, {contents.IS_PLACE} from s3_version v left join s3_content c"
               " on c.id=v.content where v.bucket=? and v.key=? and v.current=1")
-_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_DIGITS = frozenset("0123456789abcdef")
 
 
 class Version(NamedTuple):
@@ -86,11 +86,16 @@ def find(tx: Tx, bucket: Bucket, key: str, version_id: str) -> Version | None:
     return Version(*row) if row else None
 
 
+def is_id(text: str) -> bool:
+    """Whether a text can be a version's id."""
+    return text == NULL or (len(text) == ID_LENGTH and _DIGITS.issuperset(text))
+
+
 def check_id(version_id: str, argument: str) -> None:
     """Raises InvalidArgument for what can be no version's id."""
     if not version_id:
         raise InvalidArgument("Version id cannot be the empty string", ArgumentName=argument, ArgumentValue="")
-    if version_id != NULL and (len(version_id) != ID_LENGTH or not _ID.issuperset(version_id)):
+    if not is_id(version_id):
         raise InvalidArgument("Invalid version id specified", ArgumentName=argument, ArgumentValue=version_id[:1024])
 
 
@@ -123,6 +128,11 @@ def require(tx: Tx, bucket: Bucket, key: str, version_id: str | None = None, met
 def check_write(found: Version | None, if_match: str | None, if_none_match: str | None, key: str) -> None:
     """Raises unless what is there now is as a conditional write demands (see `conditions`)."""
     conditions.check_write(if_match, if_none_match, key, None if found is None or found.marker else found.etag)
+
+
+def named(bucket: Bucket, version: Version) -> str | None:
+    """The version that an answer to who made it names: with versioning suspended S3 does not say that it is null."""
+    return version.version if bucket.versioning == "Enabled" else None
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -200,6 +210,7 @@ def remove(tx: Tx, version: Version) -> None:
     """Deletes one version for good; of those left the newest becomes what the key is."""
     tx.execute("delete from s3_version where id=?", (version.id,))
     if version.current:
+        parts.disturb(tx, version.bucket, version.key)
         tx.execute("update s3_version set current=1 where id=(select max(id) from s3_version where bucket=? and key=?)",
                    (version.bucket, version.key))
     _release(tx, version.content, version.upload)
