@@ -40,13 +40,12 @@ class Tx:
     once this is done: who hears of it may share the commit, and who does not, commits.
     """
 
-    __slots__ = ("_cursor", "_later", "_owner", "_session", "_shared", "_wrote", "after", "clock", "group", "news",
-                 "now", "woke")
+    __slots__ = ("_cursor", "_later", "_owner", "_session", "_shared", "_wrote", "after", "group", "now", "woke")
 
     def __init__(self, owner: Owner, session: Session, shared: bool) -> None:
         self._owner, self._session, self._cursor, self._shared = owner, session, session.cursor, shared
-        self.group, self.clock, self.news = session.open or Group(), owner.clock, owner.news
-        self.now, self.woke, self._wrote = owner.clock.now(), False, False
+        self.group, self.now = session.open or Group(), owner.clock.now()
+        self.woke = self._wrote = False
         self._later: dict[str, list[Sequence[Any]]] = {}
         self.after: list[Callable[[], object]] = []
 
@@ -65,12 +64,14 @@ class Tx:
             if isinstance(error, apsw.FullError):
                 raise OutOfSpace from error
             return
-        group.check()
-        for sql, rows in self._later.items():
+        if group.error is not None:
+            group.check()
+        later = self._later
+        for sql, rows in later.items():
             group.later.setdefault(sql, []).extend(rows)
         if not self._shared:
             session.commit(group)
-        elif self._wrote or self._later or group is session.open:
+        elif self._wrote or later or group is session.open:
             session.join(group, self._wrote)
         else:
             session.end()
@@ -83,6 +84,16 @@ class Tx:
     def steady(self) -> float:
         """`now`, as if nobody had ever set the clock back: for when something is due, see `store.steadiness`."""
         return self.now + self.clock.ahead
+
+    @property
+    def clock(self) -> Clock:
+        """See Tx."""
+        return self._owner.clock
+
+    @property
+    def news(self) -> News:
+        """See Tx."""
+        return self._owner.news
 
     @property
     def seal(self) -> Seal:

@@ -27,6 +27,7 @@ HEAD_S, IDLE_S, STALL_S = 30.0, 75.0, 60.0  # to send a head; between requests; 
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _BODILESS = {204, 304}
+_HARMLESS = str.maketrans("\r\n\0", "   ")  # of what would end a header
 # Header names as clients mostly spell them: half of the time that a header takes is its name.
 _NAMES = {spelt.encode(): name for name in (
     "accept", "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "cache-control",
@@ -60,7 +61,7 @@ class _Head(msgspec.Struct):
 
     target: bytes = b""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    count: int = 0
+    repeated: int = 0  # headers whose name had come before
 
 
 class Connection(asyncio.Protocol):
@@ -163,17 +164,18 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        head = self._head
-        head.count += 1
-        if head.count > HEADERS_MAX:
-            raise _TooManyHeaders
-        key = _NAMES.get(name) or name.decode("latin-1").lower()
+        key, given = _NAMES.get(name) or name.decode("latin-1").lower(), self._head.headers
         try:
             text = value.decode()
         except UnicodeDecodeError:
             text = value.decode("latin-1")
-        given = head.headers
-        given[key] = f"{given[key]},{text}" if key in given else text
+        if key not in given:
+            given[key] = text
+            return
+        given[key] = f"{given[key]},{text}"
+        self._head.repeated += 1
+        if self._head.repeated > HEADERS_MAX:
+            raise _TooManyHeaders
 
     def on_headers_complete(self) -> None:
         """A request begins."""
@@ -183,6 +185,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self.deadline = None
         headers = head.headers
+        if len(headers) + head.repeated > HEADERS_MAX:
+            raise _TooManyHeaders
         version = self._parser.get_http_version()
         path, query = _split(head.target)
         if "host" not in headers and version == "1.1":
@@ -458,10 +462,11 @@ def _head(exchange: _Exchange, response: Response, keep_alive: bool, size: int |
           now: Callable[[], float]) -> bytes:
     headers = response.headers
     lines = [_STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n", _date_line(now())]
-    for name, value in headers.items():
-        if not value.isprintable():
-            value = value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
-        lines.append(f"{name}: {value}\r\n")
+    if headers:
+        text = "\r\n".join(map(": ".join, headers.items()))
+        if not text.count("\n") == text.count("\r") == len(headers) - 1 or "\0" in text:  # a value has one: it must not
+            text = "\r\n".join(f"{name}: {value}".translate(_HARMLESS) for name, value in headers.items())
+        lines += text, "\r\n"
     if response.status not in _BODILESS and "content-length" not in headers:
         if size is not None:
             lines.append(f"content-length: {size}\r\n")

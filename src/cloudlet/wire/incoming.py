@@ -47,7 +47,8 @@ class Incoming(Body):
             self._parts.append(data)
         self.buffered += len(data)
         self._came += len(data)
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def end(self, broken: bool = False) -> None:
         """Nothing more will come; `broken`: though more was announced."""
@@ -107,9 +108,8 @@ class Incoming(Body):
 
     def drain(self) -> bytes:
         """All that waits for a reader."""
-        data = b"".join(self._parts)
+        data, self.buffered = b"".join(self._parts), 0
         self._parts.clear()
-        self.buffered -= len(data)
         return data
 
     async def read(self, limit: int) -> bytes:
@@ -117,7 +117,7 @@ class Incoming(Body):
         if self.length is not None and self.length > limit:
             raise BodyTooLarge(limit)
         if self.ended and not self.broken and len(self._parts) <= 1:  # the usual case: it came in one piece
-            data = self._take() if self._parts else b""
+            data = self.drain()
             if len(data) > limit:
                 raise BodyTooLarge(limit)
             return data

@@ -23,6 +23,8 @@ Put = Callable[[Message, dict[str, Any]], None]  # finds one member in a message
 ReadBody = Callable[[bytes], Any]
 WriteBody = Callable[[Any], bytes]
 
+_STATUS = "statusCode"  # where a member stands that is the answer's status
+
 
 class Templates:
     """A service's URI templates: which operation a method, a path and a query string mean."""
@@ -259,10 +261,12 @@ class Rest(Protocol):
                 place = places.get(name)
                 if place is None:
                     members[name] = value
-                elif place == "statusCode":
-                    code = value
-                else:
+                elif type(place) is not str:
                     place(value, headers)
+                elif place != _STATUS:
+                    headers[place] = value if type(value) is str else scalars.plain_text(value)
+                else:
+                    code = value
             body, content_type = write(members)
             if content_type:
                 headers.setdefault("content-type", content_type)
@@ -307,20 +311,21 @@ def _utf8(body: bytes) -> str:
 
 
 def _place(name: str, shape: Shape) -> Any:
-    """What puts a member into the headers, or the word `statusCode`."""
+    """What puts a member into the headers; the header's name where a text stands there as it is, or _STATUS."""
     at = shape.serialization.get("name", name)
-    if shape.serialization["location"] == "statusCode":
-        return "statusCode"
+    if shape.serialization["location"] == _STATUS:
+        return _STATUS
     if shape.serialization["location"] == "headers":
         def many(value: Mapping[str, str], headers: dict[str, str]) -> None:
             for key, text in value.items():
                 headers[(at + key).lower()] = text
         return many
     convert, key = _to_header(shape), at.lower()
-    is_plain = convert is scalars.plain_text
+    if convert is scalars.plain_text:
+        return key
 
     def one(value: Any, headers: dict[str, str]) -> None:
-        headers[key] = value if is_plain and type(value) is str else convert(value)
+        headers[key] = convert(value)
     return one
 
 

@@ -319,10 +319,10 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
         raise faults.mismatch("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     scope = signed.scope
     if scope.service == "s3":
-        loose = [name for name in request.headers if name.startswith("x-amz-") and name not in signed.headers]
+        loose = [name for name in request.headers.keys() - signed.headers if name.startswith("x-amz-")]
         if loose:
             raise faults.denied("There were headers present in the request which were not signed",
-                                HeadersNotSigned=", ".join(loose)[:512])
+                                HeadersNotSigned=", ".join(sorted(loose))[:512])
     key = signing_key(secret, scope.date, scope.region, scope.service)
     canonicals = canonical_requests(request, signed, payload)
     for canonical in canonicals:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import filterfalse
 from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
@@ -115,11 +116,11 @@ class Validator(Compiler[Check | None]):
 
         def check(value: Any, path: str, violations: list[Violation]) -> None:
             prefix = f"{path}." if path else ""
-            for name in required:
-                if name not in value:
-                    violations.append(Violation(prefix + _lower(name), name, "required", "Member must not be null"))
-            for name, (shown, member) in checks.items():
-                if name in value and len(violations) < VIOLATIONS_MAX:
+            for name in filterfalse(value.__contains__, required):
+                violations.append(Violation(prefix + _lower(name), name, "required", "Member must not be null"))
+            for name in filter(value.__contains__, checks):
+                shown, member = checks[name]
+                if len(violations) < VIOLATIONS_MAX:
                     member(value[name], prefix + shown, violations)
 
         self._structures[shape.name] = check  # a shape that contains itself meets this entry
