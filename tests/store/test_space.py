@@ -38,8 +38,8 @@ def test_a_twentieth_of_a_small_disk_is_left(small: Path) -> None:
 def test_a_file_that_has_space_can_be_written_on_a_full_disk(small: Path) -> None:
     with open(small / "log", "wb", buffering=0) as file:
         file.write(b"before")
-        for size in (MIB + 6, 2 * MIB, 2 * MIB):
-            space.lengthen(file.fileno(), 2 * MIB, MIB)
+        for size, more in ((MIB + 6, True), (2 * MIB, True), (2 * MIB, False)):
+            assert space.lengthen(file.fileno(), 2 * MIB, MIB) is more
             assert os.fstat(file.fileno()).st_size == size
         with pytest.raises(OSError, match="No space"):
             grow(small / "ballast", 8 * MIB)

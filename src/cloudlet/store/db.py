@@ -50,7 +50,7 @@ class Store:
         self.news = News()
         self.inside = False  # a transaction's block
         self._log_pages = 0
-        self._log: int | None = None  # its descriptor, once it has been synced
+        self._log: int | None = None  # its descriptor, once it has been used
         self._synced = -1  # rows that had been written when the last sync began
         self._disk = Disk()
         self._flusher = Flusher(self._settle, self._sync)
@@ -124,10 +124,13 @@ class Store:
             tx.group.check()
 
     def _sync(self, told: Told) -> None:
+        self._disk.sync(self._open_log(), told)
+
+    def _open_log(self) -> int:
+        """The log's descriptor; safe to have beside SQLite, unlike one of the file, whose close drops POSIX locks."""
         if self._log is None:
-            # Safe to open and close beside SQLite, unlike the file itself, whose POSIX locks a close would drop.
-            self._log = os.open(self.path + "-wal", os.O_RDONLY)
-        self._disk.sync(self._log, told)
+            self._log = os.open(self.path + "-wal", os.O_RDWR)
+        return self._log
 
     def log_bytes(self) -> int:
         """The size of the write-ahead log, of which the file may be longer."""
@@ -137,14 +140,23 @@ class Store:
         self._log_pages = pages  # as of a commit
         return apsw.SQLITE_OK
 
-    def reserve(self) -> None:
-        """Makes the log's file longer in advance, by a piece each time: so that what frees space can be written on a
-        disk that others have filled, and, where there is plenty, that all it will ever hold overwrites something."""
-        descriptor = os.open(self.path + "-wal", os.O_RDWR)
+    def reserve(self) -> bool:
+        """Makes the log's file longer in advance, by a piece, and says whether it did: so that what frees space can be
+        written on a disk that others have filled, and, where there is plenty, that all it will ever hold overwrites
+        something."""
+        descriptor = self._open_log()
+        if space.is_full(descriptor):
+            return False
+        size = LOG_BYTES_MAX if space.is_plenty(descriptor) else LOG_BYTES_KEPT
+        return space.lengthen(descriptor, size, LOG_BYTES_KEPT)
+
+    def settle_space(self) -> None:
+        """Brings that piece to the disk, so that nobody who waits for the disk waits for it. Call in a thread. What
+        goes wrong is told to those: a descriptor of its own takes no error away from them."""
+        descriptor = os.open(self.path + "-wal", os.O_RDONLY)
         try:
-            if not space.is_full(descriptor):
-                size = LOG_BYTES_MAX if space.is_plenty(descriptor) else LOG_BYTES_KEPT
-                space.lengthen(descriptor, size, LOG_BYTES_KEPT)
+            with suppress(OSError):
+                os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 

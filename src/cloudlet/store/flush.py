@@ -72,8 +72,12 @@ class Logged(Protocol):
         """The size of the write-ahead log."""
         ...
 
-    def reserve(self) -> None:
-        """Takes space for the log in advance."""
+    def reserve(self) -> bool:
+        """Takes some space for the log in advance; whether it did."""
+        ...
+
+    def settle_space(self) -> None:
+        """Brings it to the disk, in a thread."""
         ...
 
     def checkpoint(self) -> None:
@@ -95,7 +99,8 @@ async def checkpoints(store: Logged, clock: Clock, *, every_s: float = 1.0, byte
     """
     loop = asyncio.get_running_loop()
     while True:
-        store.reserve()
+        while store.reserve():
+            await loop.run_in_executor(None, store.settle_space)
         await clock.sleep(every_s)
         if store.log_bytes() > bytes_min:
             await loop.run_in_executor(None, store.checkpoint)

@@ -22,9 +22,9 @@ def is_plenty(where: Path | int) -> bool:
     return found.f_bavail * found.f_frsize > PLENTY_BYTES
 
 
-def lengthen(descriptor: int, size: int, at_once: int) -> None:
+def lengthen(descriptor: int, size: int, at_once: int) -> bool:
     """Writes zeros at the end of a file until it has `size` bytes, or `at_once` more than before; fewer where the disk
-    has no space for them.
+    has no space for them. Whether it wrote any.
 
     Zeros, and not fallocate(2): where a file system writes for the first time its journal has a part in it, and to
     bring that to the disk takes several times as long as to bring there what is overwritten.
@@ -33,4 +33,5 @@ def lengthen(descriptor: int, size: int, at_once: int) -> None:
     more = min(size - length, at_once)
     if more > 0:
         with suppress(OSError):
-            os.pwrite(descriptor, bytes(more), length)
+            return os.pwrite(descriptor, bytes(more), length) > 0
+    return False
