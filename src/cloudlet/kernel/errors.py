@@ -20,7 +20,7 @@ class AwsError(Exception):
     default_message: ClassVar[str] = "The request processing has failed because of an unknown error."
 
     def __init__(self, message: str | None = None, **members: Any) -> None:
-        self.message = message or self.default_message
+        self.message = self.default_message if message is None else message
         self.members = members
         self.headers: Mapping[str, str] = {}
         super().__init__(self.message)

@@ -11,7 +11,7 @@ from cloudlet.kernel.call import Call
 from cloudlet.kernel.condition_keys import RequestKeys
 from cloudlet.kernel.errors import AwsError, DeclarationError
 from cloudlet.kernel.exchange import Exchange
-from cloudlet.kernel.http import Handler, Request, Response
+from cloudlet.kernel.http import Handler, Response
 from cloudlet.kernel.model import paginators, service_model
 from cloudlet.kernel.policy import Grant
 
@@ -36,7 +36,7 @@ FactsOf = Callable[[Any, str], Mapping[str, str]]  # (tx, ARN) → the condition
 ArnOf = Callable[[Any, str], str]  # (tx, ARN as a request names the resource) → its ARN in full
 PolicyOf = Callable[[Any, str], str | None]  # (tx, ARN) → the resource's policy document, or None
 Admit = Callable[[Call, Any, str, Input], Any]  # (call, tx, operation, request): raises what no permission changes
-Front = Callable[[Any, Request, str, Handler], Awaitable[Response]]  # (store, request, path, what answers else)
+Front = Callable[[Any, Exchange, Handler], Awaitable[Response]]  # (store, exchange, what answers else)
 Witness = Callable[[Any, Exchange, Response], Response]  # (store, exchange, its answer) → what is sent
 KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
 
@@ -194,8 +194,8 @@ class Service:
         return fn
 
     def front_door(self, fn: Front) -> Front:
-        """Declares what stands in front of all operations: it may answer in their place, or change what they answer.
-        The path is as the protocol's templates speak of it."""
+        """Declares what stands in front of all operations: it may answer in their place, or change what they
+        answer."""
         self.front = fn
         return fn
 

@@ -149,12 +149,12 @@ _S3_ACL = declare("MalformedACLError", _S3_MALFORMED.default_message)
 _S3_ARGUMENT = declare("InvalidArgument")
 _S3_STORAGE_CLASS = declare("InvalidStorageClass", "The storage class you specified is not valid")
 _S3_REQUEST = declare("InvalidRequest")
+_S3_POLICY = declare("MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'")
 _S3_HEADERS = {
     "aCL": ("x-amz-acl", ""), "objectLockMode": ("x-amz-object-lock-mode", "Unknown wormMode directive."),
     "objectLockLegalHoldStatus": ("x-amz-object-lock-legal-hold", "Legal Hold must be either of 'ON' or 'OFF'"),
     "metadataDirective": ("x-amz-metadata-directive", "Unknown metadata directive."),
     "taggingDirective": ("x-amz-tagging-directive", "Unknown tagging directive."),
-    "objectOwnership": ("x-amz-object-ownership", "Invalid x-amz-object-ownership header: {}"),
     "serverSideEncryption": ("x-amz-server-side-encryption", "The encryption method specified is not supported"),
     "encodingType": ("encoding-type", "Invalid Encoding Method specified in Request"),
     "maxBuckets": ("max-buckets", "Argument max-buckets must be an integer between 1 and 10000."),
@@ -180,6 +180,11 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
     if first.kind == "enum" and ".events." in first.path:
         return _S3_ARGUMENT("The event is not supported for notifications", ArgumentName="event",
                             ArgumentValue=first.shown)
+    if first.path == "objectOwnership":
+        return _S3_ARGUMENT(f"Invalid x-amz-object-ownership header: {first.shown}",
+                            ArgumentName="x-amz-object-ownership")
+    if first.path == "policy":  # an empty one, which is none
+        return _S3_POLICY()
     if first.kind == "enum" and first.path.endswith(".protocol"):
         return _S3_REQUEST("Invalid protocol, protocol can be http or https. If not defined the protocol will be"
                            " selected automatically.")

@@ -45,7 +45,7 @@ class Gateway:
             answer = partial(self._answer, protocol, exchange)
             try:
                 response = await (answer(request) if front is None else
-                                  front(self.store, request, exchange.path, answer))
+                                  front(self.store, exchange, answer))
             except Exception as error:  # of the front door: operations have answered theirs
                 response = self._failed(protocol, exchange, error)
             return response if witness is None else witness(self.store, exchange, response)

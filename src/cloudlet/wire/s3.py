@@ -122,7 +122,7 @@ def _needs_body(operation: OperationModel) -> bool:
     """Whether a request is a document, which no header stands for."""
     shape, name = operation.input_shape, operation.name
     payload = shape.serialization.get("payload") if shape else None
-    return bool(payload) and shape.members[payload].type_name in ("structure", "string") and (
+    return bool(payload) and shape.members[payload].type_name == "structure" and (
         name.startswith("Put") and not name.endswith("Acl"))
 
 

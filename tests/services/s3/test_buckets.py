@@ -142,6 +142,7 @@ def test_what_a_bucket_is_made_with(counter: Counter) -> None:
     assert create(counter, "open", acl="public-read", object_ownership="ObjectWriter") == (
         "InvalidBucketAclWithBlockPublicAccessError")
     assert create(counter, "open", acl="nonsense") == "InvalidArgument"
+    assert create(counter, "open", object_ownership="Nobody") == "InvalidArgument"
     assert create(counter, "open", acl="private", grant_read='id="x"') == "InvalidRequest"
     assert create(counter, "listed", acl="log-delivery-write", object_ownership="BucketOwnerPreferred") == ""
     assert len(counter.ask("GET", "/listed", acl="").xml.findall("AccessControlList/Grant")) == 3

@@ -31,6 +31,7 @@ def test_a_preflight_is_answered_by_the_rules(counter: Counter, path: str, host:
         "access-control-allow-headers": "x-amz-acl, a", "access-control-expose-headers": "ETag",
         "access-control-max-age": "60", "access-control-allow-credentials": "true"}
     assert answer.headers["vary"] == "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
+    assert answer.headers["x-amz-id-2"].startswith(answer.headers["x-amz-request-id"])
 
 
 @pytest.mark.parametrize(("change", "code"), [

@@ -179,6 +179,13 @@ def test_retention_that_is_none(locked: Counter) -> None:
     assert locked.ask("GET", "/lck/key", retention="").code == "NoSuchObjectLockConfiguration"
 
 
+@pytest.mark.parametrize("said", ["true", "false"])
+def test_where_nothing_is_locked_nothing_is_bypassed(counter: Counter, said: str) -> None:
+    refused = counter.ask("DELETE", "/bkt/key", headers={"x-amz-bypass-governance-retention": said})
+    assert (refused.code, refused.xml.findtext("ArgumentName")) == (
+        "InvalidArgument", "x-amz-bypass-governance-retention")
+
+
 def test_a_legal_hold_knows_no_bypass(locked: Counter) -> None:
     version = put(locked).headers["x-amz-version-id"]
     assert locked.ask("GET", "/lck/key", legal_hold="").code == "NoSuchObjectLockConfiguration"

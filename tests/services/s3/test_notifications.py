@@ -72,6 +72,22 @@ def test_each_thing_has_its_name(told_of: Counter) -> None:
                               "ObjectRemoved:Delete", "ObjectCreated:CompleteMultipartUpload"]
 
 
+def test_what_happens_beside_the_bytes_says_nothing_of_them(told_of: Counter) -> None:
+    told_of.ask("PUT", "/bkt/a", b"data")
+    told_of.ask("PUT", "/bkt/a", b"<Tagging><TagSet></TagSet></Tagging>", tagging="")
+    put, tagged = (each["s3"]["object"] for each in records(told_of))
+    assert put.keys() == {"key", "size", "eTag", "sequencer"}
+    assert tagged == {"key": "a", "eTag": put["eTag"]}
+
+
+def test_a_trace_goes_on(told_of: Counter) -> None:
+    told_of.ask("PUT", "/bkt/a", b"data", headers={"x-amzn-trace-id": "Root=1-3152b799-8954dae64eda91bc9a23a7e8"})
+    run = sqs.sqs.operations["ReceiveMessage"].run
+    (message,) = asyncio.run(run(told_of.desk.call(root(ACCOUNT)), told_of.store, {
+        "QueueUrl": f"http://x/{ACCOUNT}/q", "MessageSystemAttributeNames": ["AWSTraceHeader"]}))["Messages"]
+    assert message["Attributes"] == {"AWSTraceHeader": "Root=1-3152b799-8954dae64eda91bc9a23a7e8"}
+
+
 def test_what_a_browsers_form_puts_is_told_as_that(told_of: Counter) -> None:
     assert asyncio.run(told_of.answer(request_of(form_of(fields_of("key"), b"data"), "/bkt"))).status == 204
     (record,) = records(told_of)

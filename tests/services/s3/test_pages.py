@@ -56,7 +56,8 @@ def test_a_website_is_put_read_and_deleted(counter: Counter) -> None:
 @pytest.mark.parametrize(("said", "code"), [
     (website(), "InvalidArgument"), (website("<IndexDocument><Suffix>a/b</Suffix></IndexDocument>"), "InvalidArgument"),
     (website("<IndexDocument><Suffix></Suffix></IndexDocument>"), "InvalidArgument"),
-    (website("<RedirectAllRequestsTo><HostName>h</HostName></RedirectAllRequestsTo>", INDEX), "MalformedXML"),
+    (website("<RedirectAllRequestsTo><HostName>h</HostName></RedirectAllRequestsTo>", INDEX), "InvalidArgument"),
+    (website(INDEX, rules("<Condition></Condition><Redirect><HostName>h</HostName></Redirect>")), "InvalidRequest"),
     (website("<RedirectAllRequestsTo></RedirectAllRequestsTo>"), "MalformedXML"),
     (website(INDEX, rules("<Redirect></Redirect>")), "MalformedXML"),
     (website(INDEX, rules("<Redirect><HostName>ü</HostName></Redirect>")), "InvalidRequest"),
@@ -96,7 +97,7 @@ def test_hosts(site: Counter) -> None:
         assert browse(site, "/", host=host).body == b"index.html"
     assert browse(site, "/bkt/page", host="s3-website-us-east-1.localhost").body == b"page"
     missing = browse(site, "/", host="missing.s3-website-us-east-1.localhost")
-    assert (missing.status, b"NoSuchBucket" in missing.body) == (404, True)
+    assert (missing.status, b"<li>BucketName: missing</li>" in missing.body) == (404, True)
 
 
 def test_a_folder_gets_its_slash_and_an_object_its_redirection(site: Counter) -> None:
@@ -110,10 +111,13 @@ def test_a_folder_gets_its_slash_and_an_object_its_redirection(site: Counter) ->
 def test_errors_are_pages(site: Counter) -> None:
     answer = browse(site, "/none")
     assert (answer.status, answer.headers["x-amz-error-code"]) == (404, "NoSuchKey")
-    assert answer.headers["content-type"].startswith("text/html") and b"<li>Key: none</li>" in answer.body
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"<li>Key: none</li>" in answer.body and b"<li>Key: no/index.html</li>" in browse(site, "/no/").body
+    assert f"<li>RequestId: {answer.headers['x-amz-request-id']}</li>".encode() in answer.body
     escaped = browse(site, "/%3Cscript%3E").body
     assert b"&lt;script&gt;" in escaped and b"<script>" not in escaped
-    assert browse(site, "/page", method="POST").status == 405
+    refused = browse(site, "/page", method="POST")
+    assert (refused.status, b"<li>Method: POST</li>" in refused.body) == (405, True)
     site.ask("PUT", "/bkt", website(INDEX, ERROR), website="")
     answer = browse(site, "/none")
     assert (answer.status, answer.body) == (404, b"error.html")

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 from msgspec.structs import replace
 
+from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import Handler, Request, Response
 from cloudlet.services.s3 import pages
 from cloudlet.services.s3.records import Bucket
@@ -17,17 +18,18 @@ _ACCELERATED = ".s3-accelerate."
 
 
 @s3.front_door
-async def front(store: Store, request: Request, path: str, answer: Handler) -> Response:
+async def front(store: Store, exchange: Exchange, answer: Handler) -> Response:
     """A website's page, a preflight's answer, or an operation's with the headers that a browser needs."""
+    request, path = exchange.request, exchange.path
     if "x-amz-account-id" in request.headers and request.path.startswith("/v20180820/"):
         raise NotImplementedHere("S3 Control is not implemented by Cloudlet")  # which signs as S3 does
     if request.method == "OPTIONS":
-        return _preflight(store, request, path)
+        return _preflight(store, exchange)
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
     if _ACCELERATED in host and not _is_accelerated(store, _bucket_of(path)):
         raise InvalidRequest("S3 Transfer Acceleration is not configured on this bucket")
     if pages.HOST in host:
-        response = await pages.serve(store, request, path, answer)
+        response = await pages.serve(store, exchange, answer)
     else:
         response = await answer(request)
     if origin is not None and (found := cors.answer(_rules(store, _bucket_of(path)) or (), _asked(request, origin))):
@@ -50,8 +52,9 @@ def _asked(request: Request, origin: str) -> Asked:
         name.strip().lower() for name in given.get("access-control-request-headers", "").split(",") if name.strip()))
 
 
-def _preflight(store: Store, request: Request, path: str) -> Response:
+def _preflight(store: Store, exchange: Exchange) -> Response:
     """See https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html."""
+    request, path = exchange.request, exchange.path
     origin = request.headers.get("origin")
     if not origin:
         raise BadRequest("Insufficient information. Origin request header needed.")
@@ -69,7 +72,7 @@ def _preflight(store: Store, request: Request, path: str) -> Response:
                               " Origin, request method / Access-Control-Request-Method or"
                               " Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.",
                               Method=asked.method, ResourceType="OBJECT" if path.count("/") > 1 else "BUCKET")
-    return Response(200, {**found, "server": "AmazonS3"})
+    return Response(200, {**pages.identity(exchange.request_id), **found})
 
 
 def _is_accelerated(store: Store, name: str) -> bool:

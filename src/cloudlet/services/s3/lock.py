@@ -227,7 +227,7 @@ def get_object_retention(call: Call, tx: Tx, request: dict[str, Any]) -> dict[st
     """Until when a version is retained."""
     version = _find(call, tx, request)[1]
     if not version.mode:
-        raise NoSuchObjectLock(Key=version.key)
+        raise NoSuchObjectLock()
     return {"Retention": {"Mode": version.mode, "RetainUntilDate": version.retain_until_ms / 1000}}
 
 
@@ -248,7 +248,7 @@ def get_object_legal_hold(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
     """Whether a legal hold is on a version."""
     version = _find(call, tx, request)[1]
     if version.legal_hold == NEVER:
-        raise NoSuchObjectLock(Key=version.key)
+        raise NoSuchObjectLock()
     return {"LegalHold": {"Status": "ON" if version.legal_hold == ON else "OFF"}}
 
 

@@ -31,17 +31,18 @@ _CALLER = policy.Caller(frozenset({("Service", SERVICE), ("AWS", SERVICE)}))
 
 
 class Cause(NamedTuple):
-    """Who did something, from where, and the request's id."""
+    """Who did something, from where, and the request's id and X-Amzn-Trace-Id."""
 
     principal: str
     address: str
     request_id: str
+    trace: str = ""
 
 
 def cause_of(call: Call) -> Cause:
     """A request."""
     return Cause("Anonymous" if call.principal.kind == "anonymous" else f"AWS:{call.principal.user_id}",
-                 call.source_ip, call.request_id)
+                 call.source_ip, call.request_id, call.trace)
 
 
 def by_s3(tx: Tx) -> Cause:
@@ -74,7 +75,8 @@ def deliver(tx: Tx, bucket: Bucket, destination: str, message: Mapping[str, Any]
         if isinstance(target, sns.Topic):
             sns.send(tx, target, {"Message": text, "Subject": SUBJECT}, endpoint, cause.request_id)
         else:
-            sqs.send(tx, target, SERVICE, {"MessageBody": text})
+            traced = {"MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": cause.trace}}}
+            sqs.send(tx, target, SERVICE, {"MessageBody": text, **(traced if cause.trace else {})})
     except AwsError:
         return
 
@@ -123,12 +125,14 @@ def host_id(request_id: str) -> str:
 
 def _record(tx: Tx, cause: Cause, bucket: Bucket, event: str, version: Version, name: str) -> dict[str, Any]:
     removed = event.endswith(":Delete") and event.startswith(("ObjectRemoved", "LifecycleExpiration"))
+    beside = event.startswith(("ObjectTagging", "ObjectAcl"))  # which change no bytes
     about: dict[str, Any] = {"key": quote_plus(version.key, safe="/")}
     if not removed:
-        about |= {"eTag": version.etag} if version.marker else {"size": version.size, "eTag": version.etag}
+        about |= {"eTag": version.etag} if version.marker or beside else {"size": version.size, "eTag": version.etag}
     if bucket.versioning:
         about["versionId"] = version.version
-    about["sequencer"] = f"{int(tx.now * 1_000_000):018X}"
+    if not beside:
+        about["sequencer"] = f"{int(tx.now * 1_000_000):018X}"
     identity = host_id(cause.request_id)
     return {
         "eventVersion": _VERSIONS.get(event) or _VERSIONS.get(event.partition(":")[0], "2.3"),

@@ -32,6 +32,8 @@ CrossLocationLogging = s3.error(
 EntityTooLarge = s3.error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", status=400)
 EntityTooSmall = s3.error(
     "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", status=400)
+IdMismatch = s3.error(
+    "IdMismatch", "Document ID does not match the specified configuration ID.", status=400)
 IllegalLocationConstraint = s3.error("IllegalLocationConstraintException", status=400)
 IllegalVersioningConfiguration = s3.error(
     "IllegalVersioningConfigurationException",

@@ -43,8 +43,7 @@ def without(member: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("said", "message"), [
-    ("", "Request Body is empty"), (" {}", "Policies must be valid JSON and the first byte must be '{'"),
-    ("[]", "Policies must be valid JSON and the first byte must be '{'"),
+    *((no_json, "Policies must be valid JSON and the first byte must be '{'") for no_json in ("", " {}", "[]")),
     ("{", "This policy contains invalid Json"),
     ("{}", "Missing required field Statement"),
     ('{"Statement":[]}', "Could not parse the policy: Statement is empty!"),
@@ -84,7 +83,7 @@ def without(member: str) -> dict[str, Any]:
 def test_what_is_no_policy(counter: Counter, said: str, message: str) -> None:
     answer = counter.ask("PUT", "/bkt", said.encode(), policy="")
     assert (answer.status, answer.code, answer.xml.findtext("Message")) == (
-        400, "MalformedPolicy" if said else "MissingRequestBodyError", message)
+        400, "MalformedPolicy", message)
     assert counter.ask("GET", "/bkt", policy="").code == "NoSuchBucketPolicy"
 
 

@@ -33,13 +33,13 @@ def test_what_is_put_is_read_listed_and_taken_away(pair: Counter) -> None:
     to = ("<AccountId>000000000000</AccountId><Bucket>arn:aws:s3:::dst</Bucket><Format>CSV</Format><Prefix>p</Prefix>"
           "<Encryption><SSE-S3/></Encryption>")
     assert pair.ask("GET", "/bkt", inventory="", id="all").code == "NoSuchConfiguration"
-    assert put(pair, wanted(to=to, fields=("Size", "ETag"), more="<Filter><Prefix>a/</Prefix></Filter>")).status == 200
+    assert put(pair, wanted(to=to, fields=("Size", "ETag"), more="<Filter><Prefix>a/</Prefix></Filter>")).status == 204
     got = pair.ask("GET", "/bkt", inventory="", id="all").xml
     assert [got.findtext(path) for path in ("Id", "IsEnabled", "Filter/Prefix", "Schedule/Frequency")] == [
         "all", "true", "a/", "Daily"]
     assert [each.text for each in got.findall("OptionalFields/Field")] == ["Size", "ETag"]
     assert got.find("Destination/S3BucketDestination/Encryption/SSE-S3") is not None
-    assert put(pair, wanted(enabled="false")).status == 200
+    assert put(pair, wanted(enabled="false")).status == 204
     listed = pair.ask("GET", "/bkt", inventory="").xml
     assert [each.findtext("IsEnabled") for each in listed.findall("InventoryConfiguration")] == ["false"]
     assert pair.ask("DELETE", "/bkt", inventory="", id="all").status == 204
@@ -51,9 +51,9 @@ def test_pages_and_the_limit(pair: Counter, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(bucket_inventory, "PAGE", 2)
     monkeypatch.setattr(bucket_inventory, "CONFIGURATIONS_MAX", 5)
     for name in "abcde":
-        assert put(pair, wanted(name), name).status == 200
+        assert put(pair, wanted(name), name).status == 204
     assert put(pair, wanted("f"), "f").code == "TooManyConfigurations"
-    assert put(pair, wanted("e", frequency="Weekly"), "e").status == 200
+    assert put(pair, wanted("e", frequency="Weekly"), "e").status == 204
     found, more = [], dict[str, str]()
     while True:
         page = pair.ask("GET", "/bkt", inventory="", **more).xml
@@ -72,7 +72,7 @@ TO = "<Bucket>arn:aws:s3:::{}</Bucket><Format>{}</Format>{}"
 
 
 @pytest.mark.parametrize(("body", "code"), [
-    (wanted("other"), "InvalidArgument"), (wanted(versions="Some"), "MalformedXML"),
+    (wanted("other"), "IdMismatch"), (wanted(versions="Some"), "MalformedXML"),
     (wanted(frequency="Hourly"), "MalformedXML"), (wanted(to=TO.format("dst", "XML", "")), "MalformedXML"),
     (wanted(to=TO.format("dst", "ORC", "")), "NotImplemented"),
     (wanted(to=TO.format("dst", "CSV", "<Encryption><SSE-KMS><KeyId>k</KeyId></SSE-KMS></Encryption>")),
@@ -82,7 +82,7 @@ TO = "<Bucket>arn:aws:s3:::{}</Bucket><Format>{}</Format>{}"
     (wanted(to=TO.format("far", "CSV", "")), "InvalidS3DestinationBucket"),
     (wanted(to=TO.format("dst", "CSV", "<AccountId>111111111111</AccountId>")), "InvalidS3DestinationBucket"),
     (wanted(to=TO.format("dst", "CSV", f"<Prefix>{'p' * 600}</Prefix>")), "InvalidArgument"),
-    (wanted(to="<Bucket>dst</Bucket><Format>CSV</Format>"), "InvalidArgument"), (b"<a/>", "MalformedXML")])
+    (wanted(to="<Bucket>dst</Bucket><Format>CSV</Format>"), "InvalidS3DestinationBucket"), (b"<a/>", "MalformedXML")])
 def test_what_is_no_inventory(pair: Counter, body: bytes, code: str) -> None:
     pair.ask("PUT", "/far", b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint>"
              b"</CreateBucketConfiguration>")

@@ -66,7 +66,8 @@ def test_what_a_target_must_be(counter: Counter) -> None:
     counter.ask("PUT", "/far", b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint>"
                 b"</CreateBucketConfiguration>")
     far = log_to(counter, "far")
-    assert (far.status, far.code) == (403, "CrossLocationLoggingProhibitted")
+    assert (far.status, far.code, far.xml.findtext("TargetBucketLocation"), far.xml.find("SourceBucketLocation")) == (
+        403, "CrossLocationLoggingProhibitted", "eu-west-1", None)
     counter.ask("PUT", "/logs", b"<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>",
                 requestPayment="")
     assert log_to(counter).code == "InvalidTargetBucketForLogging"

@@ -65,6 +65,8 @@ def test_what_is_put_is_read_and_taken_away(counter: Counter) -> None:
     assert (test["Service"], test["Event"], test["Bucket"]) == ("Amazon S3", "s3:TestEvent", "bkt")
     assert notify(counter, "").status == 200
     assert len(counter.ask("GET", "/bkt", notification="").xml) == 0
+    assert notify(counter, "q", more=other("<Event>s3:ObjectRemoved:*</Event>")).status == 200
+    assert counter.ask("GET", "/bkt", notification="").xml.find(".//Filter") is None  # an empty one is none
 
 
 @pytest.mark.parametrize(("name", "policy", "problem"), [
@@ -100,7 +102,11 @@ def test_what_is_no_configuration(counter: Counter, filter: str, events: str, co
     assert notify(counter, "q", events, filter).code == code
     assert notify(counter, "q", "<Event>s3:Nothing</Event>").status == 400
     assert notify(counter, "arn:aws:sqs:us-west-2:000000000000:q").code == "InvalidArgument"
-    assert notify(counter, "arn:x").code == "InvalidArgument"
+    unread = notify(counter, "arn:x", **{"x-amz-skip-destination-validation": "true"})  # which skips not that
+    assert [unread.xml.findtext(name) for name in ("Message", "ArgumentName", "ArgumentValue")] == [
+        "The ARN could not be parsed", "Queue", "arn:x"]
+    infix = notify(counter, "q", filter=rule("INFIX", "a"))
+    assert infix.xml.findtext("ArgumentValue") == "INFIX"
     assert told(counter, "q") == []
 
 
@@ -115,7 +121,10 @@ def test_topics(counter: Counter) -> None:
     arn = f"arn:aws:sns:us-east-1:{ACCOUNT}:t"
     more = f"<TopicConfiguration><Id>t</Id><Topic>{arn}</Topic>{PUT}</TopicConfiguration>"
     counter.store.create_tables(sns.TABLES)
-    assert "does not exist" in notify(counter, "", more=more).xml.findtext("ArgumentValue1")
+    both = notify(counter, "none", "<Event>s3:ObjectRemoved:*</Event>", more=more).xml
+    assert [both.findtext(name) for name in ("ArgumentName1", "ArgumentValue1", "ArgumentName2", "ArgumentValue2")] == [
+        f"arn:aws:sqs:us-east-1:{ACCOUNT}:none", "The destination queue does not exist", arn,
+        "The destination topic does not exist"]
     counter.desk(sns.sns, "CreateTopic", root(ACCOUNT), Name="t")
     assert "Permissions" in notify(counter, "", more=more).xml.findtext("ArgumentValue1")
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "SNS:Publish",

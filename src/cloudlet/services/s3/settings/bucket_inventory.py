@@ -13,6 +13,7 @@ from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.notifications import SERVICE
 from cloudlet.services.s3.records import Bucket, BucketConfiguration
 from cloudlet.services.s3.service import (
+    IdMismatch,
     InvalidArgument,
     InvalidDestination,
     MalformedXml,
@@ -45,8 +46,10 @@ def put_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, An
     """Has a list of what is in a bucket delivered soon, and each day or week from then on."""
     bucket, wanted = require_bucket(tx, call, request), request["InventoryConfiguration"]
     name = wanted["Id"]
-    if name != request["Id"] or not _ID.fullmatch(name):
-        raise InvalidArgument("The inventory id is not valid, or not that of the request", ArgumentName="id",
+    if name != request["Id"]:
+        raise IdMismatch()
+    if not _ID.fullmatch(name):
+        raise InvalidArgument("The inventory id is not valid", ArgumentName="id",
                               ArgumentValue=request["Id"][:256])
     _check(tx, bucket, wanted)
     before = kept.get(tx, bucket, kind_of(name))
@@ -60,15 +63,14 @@ def put_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, An
 @s3.read(resources=bucket_arns, action="s3:GetInventoryConfiguration")
 def get_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """What was put."""
-    found = kept.require(tx, require_bucket(tx, call, request), kind_of(request["Id"]), NoSuchConfiguration)
-    return {"InventoryConfiguration": found["said"]}
+    return {"InventoryConfiguration": _found(tx, require_bucket(tx, call, request), request)["said"]}
 
 
 @s3.write(resources=bucket_arns, action="s3:PutInventoryConfiguration", durable=True)
 def delete_bucket_inventory_configuration(call: Call, tx: Tx, request: dict[str, Any]) -> None:
     """Has no more lists delivered."""
     bucket = require_bucket(tx, call, request)
-    kept.require(tx, bucket, kind_of(request["Id"]), NoSuchConfiguration)
+    _found(tx, bucket, request)
     kept.delete(tx, bucket, kind_of(request["Id"]))
 
 
@@ -84,6 +86,13 @@ def list_bucket_inventory_configurations(call: Call, tx: Tx, request: dict[str, 
                               ArgumentValue=str(token)[:256]) from None
     return {"InventoryConfigurationList": page, "ContinuationToken": token, "IsTruncated": following is not None,
             "NextContinuationToken": following}
+
+
+def _found(tx: Tx, bucket: Bucket, request: dict[str, Any]) -> dict[str, Any]:
+    found = kept.get(tx, bucket, kind_of(request["Id"]))
+    if found is None:
+        raise NoSuchConfiguration()
+    return found
 
 
 def configurations(tx: Tx, bucket: Bucket) -> list[Mapping[str, Any]]:
@@ -107,7 +116,7 @@ def _check(tx: Tx, bucket: Bucket, wanted: Mapping[str, Any]) -> None:
         raise InvalidArgument(f"The destination prefix must not be longer than {_PREFIX_BYTES_MAX} bytes",
                               ArgumentName="Prefix", ArgumentValue=to["Prefix"][:256])
     if not to["Bucket"].startswith("arn:aws:s3:::"):
-        raise InvalidArgument("Invalid bucket ARN", ArgumentName="Bucket", ArgumentValue=to["Bucket"][:256])
+        raise InvalidDestination("Invalid bucket ARN.")
     target = tx.get(Bucket, to["Bucket"].rpartition(":")[2])
     if target is None or to.get("AccountId", target.account) != target.account:
         raise InvalidDestination("The destination bucket does not exist, or belongs to another account")

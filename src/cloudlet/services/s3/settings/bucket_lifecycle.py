@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from cloudlet.kernel.call import Call
+from cloudlet.services.s3 import notifications
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.lifecycle_rules import ALL_128K, DAY_S, RANKS
 from cloudlet.services.s3.service import (
@@ -129,8 +130,10 @@ def _check_days(days: int, what: str) -> None:
 
 
 def _check_date(action: Mapping[str, Any]) -> None:
-    if action.get("Date", 0) % DAY_S:
-        raise InvalidArgument("'Date' must be at midnight GMT")
+    at = action.get("Date", 0)
+    if at % DAY_S:
+        raise InvalidArgument("'Date' must be at midnight GMT", ArgumentName="Date",
+                              ArgumentValue=notifications.time_text(at))
 
 
 def _check_transitions(transitions: Sequence[Mapping[str, Any]], prefix: str) -> None:

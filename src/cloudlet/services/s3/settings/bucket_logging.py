@@ -67,7 +67,9 @@ def _check(tx: Tx, bucket: Bucket, asked: dict[str, Any]) -> None:
     if target.account != bucket.account:
         raise _unfit(name, "The owner for the bucket to be logged and the target bucket must be the same.")
     if target.region != bucket.region:
-        raise CrossLocationLogging(SourceBucketLocation=bucket.region, TargetBucketLocation=target.region)
+        raise CrossLocationLogging(**{  # as GetBucketLocation says them
+            f"{which}BucketLocation": each.region for which, each in (("Source", bucket), ("Target", target))
+            if each.region != "us-east-1"})
     if target.ownership == ENFORCED and grantees:
         raise AccessControlListNotSupported()
     if (wrong := _unsuitable(tx, target)) is not None:

@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +19,8 @@ from cloudlet.store.db import Tx
 
 CONFIGURATIONS_MAX = 100
 _VALUE_MAX = 1024
+_SERVICES = {"queue": "SQS", "topic": "SNS"}
+_WHAT = {"QueueConfigurations": "queue", "TopicConfigurations": "topic"}
 _ELSEWHERE = ("LambdaFunctionConfigurations", "EventBridgeConfiguration")
 
 
@@ -40,10 +42,11 @@ def put_bucket_notification_configuration(call: Call, tx: Tx, request: dict[str,
         raise InvalidArgument("Same ID used for multiple configurations. IDs must be unique")
     for one, other in combinations(configurations, 2):
         _check_apart(one, other)
-    arns = dict.fromkeys((each[DESTINATIONS[kind]], kind) for kind in found for each in found[kind])
+    arns = dict.fromkeys((each[DESTINATIONS[kind]], _WHAT[kind]) for kind in found for each in found[kind])
+    for arn, what in arns:
+        _check_arn(bucket, arn, what)
     if not request.get("SkipDestinationValidation"):
-        for arn, kind in arns:
-            _check_target(tx, bucket, arn, "topic" if kind == "TopicConfigurations" else "queue")
+        _check_targets(tx, bucket, arns)
     kept.act_on(tx, bucket, NOTIFICATION, {**found, ENDPOINT: call.endpoint})
     identity = notifications.host_id(call.request_id)
     for arn, _ in arns:
@@ -67,16 +70,17 @@ def _checked(tx: Tx, said: Mapping[str, Any]) -> dict[str, Any]:
     found = {**said, "Id": said.get("Id") or tx.token(32), "Events": list(dict.fromkeys(said["Events"]))}
     rules = ((said.get("Filter") or {}).get("Key") or {}).get("FilterRules") or []
     names = [rule.get("Name", "").lower() for rule in rules]
-    for name in names:
+    for name, rule in zip(names, rules, strict=True):
         if name not in ("prefix", "suffix"):
             raise InvalidArgument("filter rule name must be either prefix or suffix", ArgumentName="FilterRule.Name",
-                                  ArgumentValue=name)
+                                  ArgumentValue=rule.get("Name", "")[:256])
         if names.count(name) > 1:
             raise InvalidArgument(f"Cannot specify more than one {name} rule in a filter.",
                                   ArgumentName="FilterRule.Name", ArgumentValue=name)
     if any(len(rule.get("Value", "")) > _VALUE_MAX for rule in rules):
         raise InvalidArgument(f"Size of filter rule value cannot exceed {_VALUE_MAX} characters in length",
                               ArgumentName="FilterRule.Value")
+    found.pop("Filter", None)
     if rules:
         found["Filter"] = {"Key": {"FilterRules": [
             {"Name": name.capitalize(), "Value": rule.get("Value", "")}
@@ -103,22 +107,31 @@ def _same(one: str, other: str) -> bool:
                                for wide, narrow in ((one, other), (other, one)))
 
 
-def _check_target(tx: Tx, bucket: Bucket, arn: str, what: str) -> None:
-    """Raises InvalidArgument, in AWS's words, where a "queue" or a "topic" cannot be sent to."""
-    parts, service = arn.split(":"), "sns" if what == "topic" else "sqs"
-    if len(parts) != 6 or parts[:3] != ["arn", "aws", service]:
-        raise InvalidArgument("The ARN could not be parsed", ArgumentName=what, ArgumentValue=arn)
+def _check_arn(bucket: Bucket, arn: str, what: str) -> None:
+    """Raises InvalidArgument where it is not the ARN of a "queue" or a "topic" in the bucket's region."""
+    parts, service = arn.split(":"), _SERVICES[what]
+    if len(parts) != 6 or parts[:3] != ["arn", "aws", service.lower()]:
+        raise InvalidArgument("The ARN could not be parsed", ArgumentName=what.title(), ArgumentValue=arn)
     if parts[3] != bucket.region:
         raise InvalidArgument("The notification destination service region is not valid for the bucket location"
                               " constraint", ArgumentName=arn, ArgumentValue="null")
+
+
+def _check_targets(tx: Tx, bucket: Bucket, arns: Iterable[tuple[str, str]]) -> None:
+    """Raises InvalidArgument, in AWS's words, with all those that cannot be sent to."""
+    problems = [(arn, problem) for arn, what in arns if (problem := _problem(tx, bucket, arn, what)) is not None]
+    if problems:
+        raise InvalidArgument("Unable to validate the following destination configurations", **{
+            f"Argument{part}{number}": text for number, each in enumerate(problems, 1)
+            for part, text in zip(("Name", "Value"), each, strict=True)})
+
+
+def _problem(tx: Tx, bucket: Bucket, arn: str, what: str) -> str | None:
     target = notifications.find_target(tx, arn)
     if target is None:
-        problem = f"The destination {what} does not exist"
-    elif target.fifo:
-        problem = f"FIFO {service.upper()} {what}s are not supported"
-    elif not notifications.may_send(target, bucket):
-        problem = f"Permissions on the destination {what} do not allow S3 to publish notifications from this bucket"
-    else:
-        return
-    raise InvalidArgument("Unable to validate the following destination configurations", ArgumentName1=arn,
-                          ArgumentValue1=problem)
+        return f"The destination {what} does not exist"
+    if target.fifo:
+        return f"FIFO {_SERVICES[what]} {what}s are not supported"
+    if not notifications.may_send(target, bucket):
+        return f"Permissions on the destination {what} do not allow S3 to publish notifications from this bucket"
+    return None

@@ -32,7 +32,8 @@ def put_bucket_website(call: Call, tx: Tx, request: dict[str, Any]) -> None:
     rules, onwards = said.get("RoutingRules") or [], said.get("RedirectAllRequestsTo")
     if onwards is not None:
         if any(said.get(member) for member in ("IndexDocument", "ErrorDocument", "RoutingRules")):
-            raise MalformedXml()
+            raise InvalidArgument("RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.",
+                                  ArgumentName="RedirectAllRequestsTo", ArgumentValue="not null")
     elif said.get("IndexDocument") is None:
         raise InvalidArgument("A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty",
                               ArgumentName="IndexDocument", ArgumentValue="null")
@@ -71,8 +72,11 @@ def _is_host(text: str) -> bool:
 
 def _check(rule: Mapping[str, Any]) -> None:
     redirect, condition = rule.get("Redirect") or {}, rule.get("Condition")
-    if not redirect or condition == {}:
+    if not redirect:
         raise MalformedXml()
+    if condition == {}:
+        raise InvalidRequest("Condition cannot be empty. To redirect all requests without a condition, the condition"
+                             " element shouldn't be present.")
     if "ReplaceKeyWith" in redirect and "ReplaceKeyPrefixWith" in redirect:
         raise InvalidRequest("You can only define ReplaceKeyPrefix or ReplaceKey but not both.")
     code = _number(redirect.get("HttpRedirectCode", "301"))
