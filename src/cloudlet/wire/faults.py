@@ -150,6 +150,7 @@ _S3_ARGUMENT = declare("InvalidArgument")
 _S3_STORAGE_CLASS = declare("InvalidStorageClass", "The storage class you specified is not valid")
 _S3_REQUEST = declare("InvalidRequest")
 _S3_POLICY = declare("MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'")
+_S3_TAG = declare("InvalidTag", "The TagKey you have provided is invalid")
 _S3_HEADERS = {
     "aCL": ("x-amz-acl", ""), "objectLockMode": ("x-amz-object-lock-mode", "Unknown wormMode directive."),
     "objectLockLegalHoldStatus": ("x-amz-object-lock-legal-hold", "Legal Hold must be either of 'ON' or 'OFF'"),
@@ -194,6 +195,8 @@ def _s3_invalid(violations: list[Violation]) -> AwsError:
     if first.member in _S3_HEADERS:
         header, sentence = _S3_HEADERS[first.member]
         return _S3_ARGUMENT(sentence.format(first.shown), ArgumentName=header, ArgumentValue=first.shown)
+    if first.kind == "length" and ".tagSet." in first.path and first.path.endswith(".key"):
+        return _S3_TAG(TagKey="")
     if "." in first.path and not first.path.startswith("optionalObjectAttributes."):  # a header
         return _S3_ACL() if first.path.startswith("accessControlPolicy.") else _S3_MALFORMED()
     if first.member == "storageClass":

@@ -216,7 +216,8 @@ def _decoded(value: str, algorithm: str, place: str = "") -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if len(found) != len(ALGORITHMS[algorithm]().digest()) or (place and base64.b64encode(found) != value.encode()):
-        raise InvalidRequest(f"Value for {place} is invalid.") if place else InvalidDigest()
+        raise InvalidRequest(f"Value for {place} is invalid.") if place else InvalidDigest(
+            **{"Content-MD5": value[:1024]})
     return found
 
 

@@ -242,7 +242,8 @@ class S3(RestXml):
         if error.status == 304:
             return Response(304, {**self.headers(request_id), **error.headers})
         headers = {**self.headers(request_id), "content-type": self.content_type, **error.headers}
-        text = (f"{_DECLARATION}<Error><Code>{error.code}</Code><Message>{xml.escape(error.message)}</Message>"
+        said = "" if error.message == error.code else xml.escape(error.message)  # S3 has no sentence for some
+        text = (f"{_DECLARATION}<Error><Code>{error.code}</Code><Message>{said}</Message>"
                 f"{error_text(self, self.writer, error)}<RequestId>{headers['x-amz-request-id']}</RequestId>"
                 f"<HostId>{headers['x-amz-id-2']}</HostId></Error>")
         return Response(error.status, headers, text.encode())

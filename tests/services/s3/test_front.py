@@ -103,3 +103,12 @@ def test_what_is_for_s3_control_is_no_object(counter: Counter) -> None:
                          headers={"x-amz-account-id": "000000000000"})
     assert (answer.status, answer.code) == (501, "NotImplemented")
     assert counter.ask("GET", "/v20180820/key").code == "NoSuchBucket"
+
+
+def test_errors_say_what_was_wrong_and_nothing_where_there_is_no_sentence(counter: Counter) -> None:
+    for digest in ("no base64", "MTIz"):
+        refused = counter.ask("PUT", "/bkt/key", b"x", headers={"content-md5": digest})
+        assert (refused.code, refused.xml.findtext("Content-MD5")) == ("InvalidDigest", digest)
+    refused = counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-acl": "fake-acl"})
+    assert (refused.code, refused.xml.findtext("Message"), refused.xml.findtext("ArgumentValue")) == (
+        "InvalidArgument", "", "fake-acl")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.s3.counter import Answer, Counter
+from tests.services.s3.counter import Answer, Counter, document
 
 KEYS = ["a+b", "a b", "boo/bar", "boo/baz/xyzzy", "cquux/thud", "cquux/bla", "é/☃", "\U0001f600", "top"]
 
@@ -71,6 +71,21 @@ def test_pages(filled: Counter) -> None:
         token = {"continuation_token": answer.xml.findtext("NextContinuationToken")}
         assert filled.ask("GET", "/bkt", max_keys="4").xml.find("NextMarker") is None  # only where there is a delimiter
     assert walked == sorted(KEYS, key=str.encode)[1:]
+
+
+def test_listings_say_where_the_bucket_is(filled: Counter) -> None:
+    for query in ({}, {"list_type": "2", "prefix": "a", "fetch_owner": "true"}):
+        assert filled.ask("GET", "/bkt", **query).headers["x-amz-bucket-region"] == "us-east-1"
+    assert "x-amz-bucket-region" not in filled.ask("GET", "/bkt", versioning="").headers
+    assert "x-amz-bucket-region" not in filled.ask("GET", "/").headers
+
+
+def test_who_owns_objects_is_not_told_to_just_anybody(filled: Counter) -> None:
+    filled.ask("DELETE", "/bkt", publicAccessBlock="")
+    policy = document({"Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::bkt"}).encode()
+    assert filled.ask("PUT", "/bkt", policy, policy="").status == 204
+    assert filled.ask("GET", "/bkt", key="").xml.find("Contents/Owner") is None
+    assert filled.ask("GET", "/bkt").xml.find("Contents/Owner/ID") is not None
 
 
 def test_how_many(filled: Counter) -> None:

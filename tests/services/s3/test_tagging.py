@@ -51,6 +51,16 @@ def test_the_tags_of_what_was_deleted(counter: Counter) -> None:
                 405, method, "DeleteMarker")
 
 
+def test_a_list_is_put_on_no_marker(counter: Counter) -> None:
+    enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    counter.ask("PUT", "/bkt", enabled, versioning="")
+    counter.ask("PUT", "/bkt/key", b"x")
+    counter.ask("DELETE", "/bkt/key")
+    refused = counter.ask("PUT", "/bkt/key", acl="", headers={"x-amz-acl": "bucket-owner-full-control"})
+    assert (refused.status, refused.code, refused.xml.findtext("Method")) == (405, "MethodNotAllowed", "PUT")
+    assert counter.ask("GET", "/bkt/key", acl="").code == "NoSuchKey"
+
+
 def test_tags_of_the_system_are_refused_in_other_words(counter: Counter) -> None:
     answer = counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": "aws:a=1"})
     assert (answer.code, answer.xml.findtext("Message")) == ("InvalidTag", "Your TagKey cannot be prefixed with aws:")
@@ -58,7 +68,7 @@ def test_tags_of_the_system_are_refused_in_other_words(counter: Counter) -> None
 
 @pytest.mark.parametrize(("tags", "code"), [
     ([("a", "1"), ("a", "2")], "InvalidTag"), ([("aws:x", "1")], "InvalidTag"), ([("k" * 129, "1")], "InvalidTag"),
-    ([("k", "v" * 257)], "InvalidTag"), ([("k", "a;b")], "InvalidTag"),
+    ([("", "1")], "InvalidTag"), ([("k", "v" * 257)], "InvalidTag"), ([("k", "a;b")], "InvalidTag"),
     ([(str(number), "") for number in range(11)], "BadRequest")])
 def test_tags_that_are_refused(counter: Counter, tags: list[tuple[str, str]], code: str) -> None:
     counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-tagging": "old=1"})

@@ -173,7 +173,10 @@ def test_what_cannot_be_completed(counter: Counter) -> None:
                         ([one, (4, one[1])], "InvalidPart"), ([(1, two[1])], "InvalidPart"),
                         ([one, two, three], "EntityTooSmall"), ([(0, one[1])], "InvalidArgument")):
         assert complete(counter, upload, parts).code == code
-    assert counter.ask("POST", "/bkt/key", b"", uploadId=upload).code == "MalformedXML"
+    assert counter.ask("POST", "/bkt/key", b"<CompleteMultipartUpload/>", uploadId=upload).code == "MalformedXML"
+    nothing = counter.ask("POST", "/bkt/key", b"", uploadId=upload)
+    assert (nothing.code, nothing.xml.findtext("Message")) == (
+        "InvalidRequest", "You must specify at least one part")
     small = complete(counter, upload, [one, two, three]).xml
     assert (small.findtext("PartNumber"), small.findtext("ProposedSize")) == ("2", "5")
     assert counter.ask("HEAD", "/bkt/key").status == 404

@@ -92,8 +92,11 @@ def complete_multipart_upload(call: Call, tx: Tx, request: dict[str, Any]) -> di
 
 
 def _asked_parts(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """The parts that a request names, in order. Raises InvalidPartOrder."""
-    asked: list[dict[str, Any]] = (request.get("MultipartUpload") or {}).get("Parts") or []
+    """The parts that a request names, in order. Raises InvalidRequest, MalformedXml, InvalidArgument, InvalidPartOrder.
+    """
+    if "MultipartUpload" not in request:
+        raise InvalidRequest("You must specify at least one part")
+    asked: list[dict[str, Any]] = request["MultipartUpload"].get("Parts") or []
     if not 0 < len(asked) <= PARTS_MAX or any("PartNumber" not in part or "ETag" not in part for part in asked):
         raise MalformedXml()
     numbers = [part["PartNumber"] for part in asked]
@@ -225,5 +228,5 @@ def _answer(call: Call, tx: Tx, bucket: Bucket, version: Version) -> dict[str, A
     path = "" if host.startswith(f"{bucket.name}.") else f"/{bucket.name}"
     return {"Location": f"{call.endpoint}{path}/{quote(version.key)}", "Bucket": bucket.name, "Key": version.key,
             "ETag": version.quoted, "Expiration": lifecycle.expiration(tx, bucket, version),
-            "VersionId": versions.named(bucket, version),
+            "VersionId": version.version if bucket.versioning else None,
             "ServerSideEncryption": encryption.members(about).get("ServerSideEncryption"), **checksums.members(about)}

@@ -51,6 +51,12 @@ class Source(NamedTuple):
     key: CustomerKey | None
     is_named: bool  # by its version
 
+    @property
+    def told_version(self) -> str | None:
+        """Which version it is, as answers tell it: of "null" only who asked for that."""
+        version = self.version.version
+        return version if self.bucket.versioning and (version != versions.NULL or self.is_named) else None
+
 
 def find_source(call: Call, tx: Tx, request: Input) -> Source:
     """The source that a request of CopyObject or UploadPartCopy names, where its conditions hold. Raises what S3 says
@@ -106,8 +112,8 @@ async def copy_object(call: Call, store: Store, request: dict[str, Any]) -> dict
     await store.flush()
     return {"CopyObjectResult": {"ETag": version.quoted, "LastModified": version.modified_ms // 1000,
                                  **checksums.members(about)},
-            "VersionId": versions.named(bucket, version), "Expiration": expires,
-            "CopySourceVersionId": source.version.version if source.bucket.versioning else None,
+            "VersionId": version.version if bucket.versioning else None, "Expiration": expires,
+            "CopySourceVersionId": source.told_version,
             **encryption.members(about)}
 
 

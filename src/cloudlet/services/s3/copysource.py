@@ -17,10 +17,10 @@ def source_of(header: str) -> tuple[str, str, str | None]:
     if _HALF_ENCODED.search(path):
         raise InvalidArgument("Invalid copy source encoding", **said)
     bucket, _, key = unquote_plus(path).removeprefix("/").partition("/")
-    if not bucket or not key:
-        raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", **said)
     if not _BUCKET.fullmatch(bucket):
         raise InvalidArgument("Invalid copy source bucket name", **said)
+    if not key:
+        raise InvalidArgument("Invalid copy source object key", **(said | {"ArgumentValue": "x-amz-copy-source"}))
     if is_named and not query:
         raise InvalidArgument("Version id cannot be the empty string", **said)
     return bucket, key, unquote_plus(query) if is_named else None

@@ -15,6 +15,8 @@ from cloudlet.services.s3.settings.cors import Asked
 from cloudlet.store.db import Store
 
 _ACCELERATED = ".s3-accelerate."
+_OF_LISTS = frozenset(("list-type", "prefix", "delimiter", "marker", "max-keys", "encoding-type", "continuation-token",
+                       "start-after", "fetch-owner"))
 
 
 @s3.front_door
@@ -34,11 +36,18 @@ async def front(store: Store, exchange: Exchange, answer: Handler) -> Response:
         response = await answer(request)
     if origin is not None and (found := cors.answer(_rules(store, _bucket_of(path)) or (), _asked(request, origin))):
         response = replace(response, headers={**response.headers, **found})
-    if response.status == 403 and request.method == "HEAD" and path.count("/") == 1:
+    if path.count("/") == 1 and (response.status == 403 if request.method == "HEAD" else (
+            response.status == 200 and request.method == "GET" and _lists_objects(request.query))):
         response = _with_region(store, _bucket_of(path), response)
     if request.headers.get("x-amz-request-payer") == "requester" and response.status < 300:
         response = _charged(store, _bucket_of(path), response)
     return response
+
+
+def _lists_objects(query: str) -> bool:
+    """Whether what a query says of a bucket can only be how its objects are to be listed, and by whom."""
+    names = {pair.partition("=")[0] for pair in query.split("&") if pair}
+    return all(name in _OF_LISTS or name.lower().startswith("x-amz-") for name in names)
 
 
 def _bucket_of(path: str) -> str:

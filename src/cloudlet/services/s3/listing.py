@@ -28,7 +28,8 @@ _VERSION = "select key, id, version, current, marker, size, etag, modified_ms, s
 def list_objects(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """The objects of a bucket after a marker."""
     marker, want = request.get("Marker", ""), asked(request, "MaxKeys", "maxKeys")
-    answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, True, _restored(request))
+    tells_owners = call.principal.kind != "anonymous"  # where V2 has a parameter for it
+    answer, last = _objects(require_bucket(tx, call, request), tx, want, marker, tells_owners, _restored(request))
     return {"Marker": want.encode(marker), "NextMarker": want.encode(last) if last and want.delimiter else None,
             **answer}
 

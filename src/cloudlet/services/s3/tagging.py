@@ -7,7 +7,7 @@ from typing import Any
 
 from cloudlet.kernel.call import Call
 from cloudlet.services.s3 import notifications, replication_rules, versions
-from cloudlet.services.s3.access.decision import present
+from cloudlet.services.s3.access.decision import present_or_marker
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.metadata import require_key
 from cloudlet.services.s3.notifications import cause_of
@@ -41,11 +41,8 @@ def delete_object_tagging(call: Call, tx: Tx, request: dict[str, Any]) -> dict[s
 
 
 def _find(call: Call, tx: Tx, request: dict[str, Any], method: str = "GET") -> tuple[Bucket, Version]:
-    bucket, key, version_id = require_bucket(tx, call, request), require_key(request), request.get("VersionId")
-    there = versions.current(tx, bucket, key) if version_id is None else None
-    if there is not None and there.marker:  # of tags S3 says that, where it else says that there is no such key
-        version_id = there.version
-    return bucket, present(tx, call, bucket, key, version_id, method)
+    bucket = require_bucket(tx, call, request)
+    return bucket, present_or_marker(tx, call, bucket, require_key(request), request.get("VersionId"), method)
 
 
 def _set(call: Call, tx: Tx, bucket: Bucket, version: Version, tags: dict[str, str]) -> dict[str, Any]:

@@ -161,7 +161,7 @@ async def upload_part_copy(call: Call, store: Store, request: dict[str, Any]) ->
                           contents.keep(tx, received))
     await store.flush()
     return {"CopyPartResult": {"ETag": f'"{etag}"', "LastModified": int(store.clock.now()), **checksums.of_part(sums)},
-            "CopySourceVersionId": version.version if source.bucket.versioning else None,
+            "CopySourceVersionId": source.told_version,
             **encryption.members(upload.about)}
 
 

@@ -142,6 +142,14 @@ def present(tx: Tx, call: Call, bucket: Bucket, key: str, version_id: str | None
         raise AccessDenied() from None
 
 
+def present_or_marker(tx: Tx, call: Call, bucket: Bucket, key: str, version_id: str | None, method: str) -> Version:
+    """The same for operations of which S3 says where a marker covers the key that they are not for markers, instead of
+    that there is no such key."""
+    there = versions.current(tx, bucket, key) if version_id is None else None
+    named = there.version if there is not None and there.marker else version_id
+    return present(tx, call, bucket, key, named, method)
+
+
 def owner_of_new(call: Call, bucket: Bucket, acl: str | None = None) -> str:
     """The canonical user id of who owns what a caller puts; `acl`: the canned list that was asked for.
 

@@ -6,7 +6,7 @@ from typing import Any
 from cloudlet.kernel.call import Call
 from cloudlet.services.s3 import notifications, replication_rules, versions
 from cloudlet.services.s3.access import grants
-from cloudlet.services.s3.access.decision import check_not_public, present
+from cloudlet.services.s3.access.decision import check_not_public, present, present_or_marker
 from cloudlet.services.s3.buckets import require_bucket
 from cloudlet.services.s3.notifications import cause_of
 from cloudlet.services.s3.owners import canonical_id
@@ -42,7 +42,8 @@ def get_bucket_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any
 @s3.write(resources=object_arns, action=by_version("s3:PutObjectAcl", "s3:PutObjectVersionAcl"), durable=True)
 def put_object_acl(call: Call, tx: Tx, request: dict[str, Any]) -> dict[str, Any]:
     """Gives a version of an object its list."""
-    bucket, version = _object(call, tx, request, "PUT")
+    bucket = require_bucket(tx, call, request)
+    version = present_or_marker(tx, call, bucket, request["Key"], request.get("VersionId"), "PUT")
     acl = _demanded(request, bucket, version.owner)
     about = version.about
     changed = about.replace(acl=grants.dump(acl, version.owner))
@@ -77,7 +78,7 @@ def _demanded(request: dict[str, Any], bucket: Bucket, owner: str) -> grants.Acl
     return acl
 
 
-def _object(call: Call, tx: Tx, request: dict[str, Any], method: str = "GET") -> tuple[Bucket, Version]:
+def _object(call: Call, tx: Tx, request: dict[str, Any]) -> tuple[Bucket, Version]:
     bucket = require_bucket(tx, call, request)
-    version = present(tx, call, bucket, request["Key"], request.get("VersionId"), method)
+    version = present(tx, call, bucket, request["Key"], request.get("VersionId"))
     return bucket, version
