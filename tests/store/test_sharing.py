@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,24 @@ def test_who_only_peeks_leaves_it_put_off(notes: Store) -> None:
         assert tx.peek("select text from note where text=?", "b") is None
     assert said == ["begin", *["select count(*) from note where text<>?", "select text from note where text=?"]]
     assert read(notes) == ["a", "b"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_who_peeks_sees_what_was_put_off_about_the_same(notes: Store, shared: bool) -> None:
+    """In the transaction itself, in one that shares its commit, and after one that was taken back."""
+    find = "select text from note where text=?"
+    with notes.tx(shared=True) as tx:
+        tx.put_off(INSERT, ("a",), about="a")
+        tx.put_off(INSERT, ("b",), about="b")
+        assert tx.peek(find, "a", about="c") is None
+        assert tx.peek(find, "a", about="a") == ("a",)
+        tx.put_off(INSERT, ("c",), about="c")
+    with suppress(KeyError), notes.tx(shared=True) as tx:
+        tx.put_off(INSERT, ("d",), about="d")
+        raise KeyError
+    with notes.tx(shared=shared) as tx:
+        assert [tx.peek(find, text, about=text) for text in "dcba"] == [None, ("c",), ("b",), ("a",)]
+    assert read(notes) == ["a", "b", "c"]
 
 
 def test_whoever_looks_sees_what_was_put_off(notes: Store) -> None:

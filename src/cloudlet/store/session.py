@@ -25,13 +25,15 @@ class Lost(AwsError):
 
 class Group:
     """What SQLite commits at once: one transaction, or several that share its commit. `later` are rows by the statement
-    that writes them, of writes that were put off; `error`: it was lost by this."""
+    that writes them, of writes that were put off, and `about` what they are about, as far as they say so; `error`: it
+    was lost by this."""
 
-    __slots__ = ("error", "later")
+    __slots__ = ("about", "error", "later")
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
         self.later: dict[str, list[Sequence[Any]]] = {}
+        self.about: set[object] = set()
 
     def check(self) -> None:
         """Raises what is told of a group that was lost: OutOfSpace (a full disk) or Lost."""

@@ -127,9 +127,11 @@ class Tx:
         self._ready(sql)
         return self.peek(sql, *values)
 
-    def peek(self, sql: str, *values: Any) -> Any:
+    def peek(self, sql: str, *values: Any, about: object = None) -> Any:
         """The first row that SQL finds, or None, without what was put off, which then still need not be done: to be
-        asked only of what nothing that is ever put off changes."""
+        asked only of what nothing that is ever put off changes, but for what was put off `about` the same."""
+        if about in self.group.about:
+            self._ready(sql)
         self._session.begin()
         found = self._cursor.execute(sql, values).fetchall()
         return found[0] if found else None
@@ -145,10 +147,12 @@ class Tx:
         if self._later:
             self._do_later()
 
-    def put_off(self, sql: str, values: Sequence[Any]) -> None:
+    def put_off(self, sql: str, values: Sequence[Any], about: object = None) -> None:
         """A write of which nothing more is to be known here. It is done before the next statement on services' tables,
         whoever asks it, or with the commit, or when there is much of it: together with others of its kind, which costs
-        a fraction of one by one. What was put off meanwhile may be done in any order."""
+        a fraction of one by one. What was put off meanwhile may be done in any order. `about`: see `peek`."""
+        if about is not None:
+            self.group.about.add(about)  # stays there, at worst for nothing, where this is taken back
         rows = self._later.setdefault(sql, [])
         rows.append(values)
         if len(rows) == LATER_MAX:

@@ -73,13 +73,13 @@ def test_bytes_go_when_nothing_has_them_any_more(counter: Counter) -> None:
 
 
 def test_bytes_take_the_place_of_those_that_go(counter: Counter) -> None:
-    with counter.store.tx() as tx:
-        tx.execute("insert into s3_content (id, refs, size, crc64, scrubbed_ms) values (7,1,0,'',0)")
+    ids = []
     for data in (b"first", b"", b"third and longest"):
         counter.ask("PUT", "/bkt/key", data)
         assert counter.ask("GET", "/bkt/key").body == data
         with counter.store.tx() as tx:
-            assert [number for (number,) in tx.execute("select id from s3_content").fetchall()] == [7, 8]
+            ids += tx.rows("select id from s3_content")
+    assert len(ids) == 3 and len(set(ids)) == 1
 
 
 def test_wrong_bytes_change_nothing(counter: Counter) -> None:
@@ -339,3 +339,15 @@ def test_who_reads_says_nothing_of_encryption(counter: Counter, method: str) -> 
     counter.ask("PUT", "/bkt/key", b"x", headers={"x-amz-server-side-encryption": "AES256"})
     assert counter.ask(method, "/bkt/key", headers={"x-amz-server-side-encryption": "AES256"}).status == 400
     assert counter.ask(method, "/bkt/key").headers["x-amz-server-side-encryption"] == "AES256"
+
+
+def test_many_put_one_new_key_at_once(counter: Counter) -> None:
+    """Their commit is one, and what each has written is put off until then; still there is one version, the last."""
+    counter.ask("PUT", "/bkt")
+    pushed = [counter.signed("PUT", f"/bkt/{key}", b"%d" % number) for number in range(6) for key in ("same", number)]
+
+    async def all_at_once() -> list[int]:
+        return [answer.status for answer in await asyncio.gather(*map(counter.answer, pushed))]
+    assert set(asyncio.run(all_at_once())) == {200}
+    assert counter.ask("GET", "/bkt/same").body == b"5"
+    assert (counter.rows("s3_version"), counter.rows("s3_content")) == (7, 7)

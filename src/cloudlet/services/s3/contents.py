@@ -24,8 +24,10 @@ UPLOAD_BYTES_MAX = 5 << 30  # of one request
 GARBAGE = "s3.garbage"  # kind of work: files to remove
 ROTTEN = "s3.rotten"  # kind of work: contents that were another when they were last read
 CRC64 = "crc64nvme"
+IDS_AHEAD = 10_000_000  # that are given without a note of it: they are microseconds
 # Whether nothing else has a content, `c`, which lies in the database and is what it was.
 IS_PLACE = "c.refs=1 and c.file is null and c.rotten=0"
+_INSERT = "insert into s3_content (id, refs, size, body, file, crc64, nonce, scrubbed_ms) values (?,1,?,?,?,?,?,?)"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -148,6 +150,11 @@ def is_known(tx: Tx, file: str) -> bool:
                       (file, file)).fetchone() is not None
 
 
+def new_id(tx: Tx) -> int:
+    """An id for a row, which rises with time; known before anything is written, so that this can be put off."""
+    return tx.rising("s3", int(tx.now * 1e6), IDS_AHEAD)
+
+
 def keep(tx: Tx, received: Received, place: int | None = None) -> int:
     """A new content, of one version or part; its id. Where there is the place of one that goes (see IS_PLACE) it takes
     that, and so its id: that writes half the pages."""
@@ -155,9 +162,9 @@ def keep(tx: Tx, received: Received, place: int | None = None) -> int:
         tx.put_off("update s3_content set size=?, body=?, crc64=?, nonce=?, scrubbed_ms=? where id=?", (
             received.size, received.body, received.crc64, received.nonce, int(tx.now * 1000), place))
         return place
-    tx.execute("insert into s3_content (refs, size, body, file, crc64, nonce, scrubbed_ms) values (1,?,?,?,?,?,?)",
-               (received.size, received.body, received.file, received.crc64, received.nonce, int(tx.now * 1000)))
-    content = tx.last_id()
+    content = new_id(tx)
+    tx.put_off(_INSERT, (content, received.size, received.body, received.file, received.crc64, received.nonce,
+                         int(tx.now * 1000)))
     if received.sums is not None:
         keep_sums(tx, content, received.size, received.sums)
     return content

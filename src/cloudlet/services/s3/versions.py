@@ -18,10 +18,10 @@ ID_LENGTH = 32  # of the id of every other version
 NULL = "null"  # the version of what was put while versioning was not enabled
 COLUMNS = ("id, bucket, key, version, current, marker, size, etag, modified_ms, storage_class, owner, content, upload,"
            " mode, retain_until_ms, legal_hold, about, checksum")
-_KEPT = "bucket, key, version, current, marker"  # what stays of a row that is written anew
 _SAID = ("size, etag, modified_ms, storage_class, owner, content, upload, mode, retain_until_ms, legal_hold, about,"
          " checksum")
 _FIND_CURRENT = f"select {COLUMNS} from s3_version where bucket=? and key=? and current=1"
+_INSERT = f"insert into s3_version ({COLUMNS}) values ({', '.join('?' * len(COLUMNS.split(', ')))})"
 _REPLACE = f"update s3_version set ({_SAID}) = (?,?,?,?,?,?,?,?,?,?,?,?) where id=?"
 _FIND_ONLY = (f"select v.id, v.content, v.upload, {contents.IS_PLACE} from s3_version v left join s3_content c"
               " on c.id=v.content where v.bucket=? and v.key=? and v.current=1")
@@ -174,9 +174,9 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
     if bucket.versioning:
         tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
     name = draft.version or tx.token(ID_LENGTH) if bucket.versioning == "Enabled" else NULL
-    kept = bucket.id, key, name, 1, draft.marker
-    tx.execute(f"insert into s3_version ({_KEPT}, {_SAID}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (*kept, *said))
-    return Version(tx.last_id(), *kept, *said)
+    version = Version(contents.new_id(tx), bucket.id, key, name, 1, draft.marker, *said)
+    tx.put_off(_INSERT, version, about=(bucket.id, key))
+    return version
 
 
 class _Only(NamedTuple):
@@ -190,7 +190,7 @@ class _Only(NamedTuple):
 
 
 def _only(tx: Tx, bucket: Bucket, key: str) -> _Only | None:
-    row = tx.peek(_FIND_ONLY, bucket.id, key)
+    row = tx.peek(_FIND_ONLY, bucket.id, key, about=(bucket.id, key))
     return _Only(*row) if row else None
 
 
