@@ -84,7 +84,7 @@ class Store:
             os.close(directory)
 
     def create_tables(self, script: str) -> None:
-        """Runs a service's `tables.sql` (only `create … if not exists`)."""
+        """Runs a service's `tables.sql`: `create … if not exists`, and what else may be run at each start."""
         with self._db:
             self._db.execute(script)
         self._synced = -1  # which counts no rows

@@ -122,7 +122,7 @@ def test_a_long_list_is_a_file(pair: Counter, monkeypatch: pytest.MonkeyPatch) -
         for number in range(5000):  # whose keys cannot be squeezed
             tx.execute("insert into s3_version select ?, bucket, ?, version, 1, 0, 0, etag, modified_ms,"
                        " storage_class, owner, null, null, '', 0, 0, about, checksum from s3_version where key='seed'",
-                       (number, hashlib.sha256(b"%d" % number).hexdigest()))
+                       (-1 - number, hashlib.sha256(b"%d" % number).hexdigest()))
     put(pair, wanted(versions="Current", fields=("ETag",)))
     deliver(pair)
     assert len({line["Key"] for line in listed(pair)}) == 5001

@@ -1,5 +1,7 @@
 """Versions, by PutBucketVersioning and GetBucketVersioning: enabled, suspended, and never enabled."""
 
+from pathlib import Path
+
 from tests.services.s3.counter import Answer, Counter
 
 
@@ -80,3 +82,21 @@ def test_what_suspended_buckets_replace_is_the_null_version(counter: Counter) ->
     assert counter.ask("GET", "/bkt/key", versionId=one).body == b"one"
     counter.ask("DELETE", "/bkt/key", versionId="null")
     assert counter.ask("GET", "/bkt/key").body == b"one"
+
+
+def test_ids_go_on_from_those_of_older_stores(tmp_path: Path) -> None:
+    counter = Counter(tmp_path)
+    counter.ask("PUT", "/bkt")
+    counter.ask("PUT", "/bkt/old", b"old")
+    with counter.store.tx() as tx:
+        tx.execute("update s3_content set id=41")
+        tx.execute("update s3_version set id=40, content=41")
+        tx.execute("delete from rising where name='s3'")  # which older stores have not
+    counter.store.close()
+    counter.close()
+    again = Counter(tmp_path)
+    again.ask("PUT", "/bkt/new", b"new")
+    with again.store.tx() as tx:
+        assert tx.rows("select id, content from s3_version order by id") == [(40, 41), (43, 42)]
+    assert [again.ask("GET", f"/bkt/{key}").body for key in ("old", "new")] == [b"old", b"new"]
+    again.close()

@@ -24,7 +24,7 @@ UPLOAD_BYTES_MAX = 5 << 30  # of one request
 GARBAGE = "s3.garbage"  # kind of work: files to remove
 ROTTEN = "s3.rotten"  # kind of work: contents that were another when they were last read
 CRC64 = "crc64nvme"
-IDS_AHEAD = 10_000_000  # that are given without a note of it: they are microseconds
+IDS_AHEAD = 1000  # that are given without a note of it
 # Whether nothing else has a content, `c`, which lies in the database and is what it was.
 IS_PLACE = "c.refs=1 and c.file is null and c.rotten=0"
 _INSERT = "insert into s3_content (id, refs, size, body, file, crc64, nonce, scrubbed_ms) values (?,1,?,?,?,?,?,?)"
@@ -152,7 +152,7 @@ def is_known(tx: Tx, file: str) -> bool:
 
 def new_id(tx: Tx) -> int:
     """An id for a row, which rises with time; known before anything is written, so that this can be put off."""
-    return tx.rising("s3", int(tx.now * 1e6), IDS_AHEAD)
+    return tx.rising("s3", 1, IDS_AHEAD)
 
 
 def keep(tx: Tx, received: Received, place: int | None = None) -> int:

@@ -45,3 +45,7 @@ create table if not exists s3_part (
 create table if not exists s3_access (
   id integer primary key, bucket text not null, sink text not null, at_ms bigint not null, line text not null);
 create index if not exists s3_access_sink on s3_access (bucket, sink, id);
+-- The ids of versions and contents rise together (`Tx.rising`), and go on from those that SQLite gave.
+insert into rising select 's3', coalesce(max(id), 0) from (
+  select max(id) as id from s3_version union all select max(id) as id from s3_content) as known
+  where true on conflict (name) do nothing;
