@@ -29,6 +29,7 @@ from tests.running import Cloudlet, free_port, free_public_cidr
 
 LARGE_BYTES, CLIENTS, LARGE_ROUNDS, EACH = 64 << 20, 4, 5, 4
 SMALL_BYTES, SMALL_KEYS, SMALL_ROUNDS = 1024, 1000, 3
+NEW_KEYS = 30_000  # more than any server takes in a round, so that none is put twice
 BUCKET = "bench"
 KEYS = Credentials("test", "test")
 PIECE = 1 << 20
@@ -143,11 +144,11 @@ def s3_of(port: int) -> Any:
 
 # ── Small objects, under wrk ─────────────────────────────────────────────────────────────────────────────────────────
 
-def script(port: int, method: str, body: bytes) -> str:
-    """A wrk script that goes round a thousand keys with signed requests."""
+def script(port: int, method: str, body: bytes, keys: int = SMALL_KEYS) -> str:
+    """A wrk script that goes round so many keys with signed requests."""
     lines = ["local requests = {"]
-    for number in range(SMALL_KEYS):
-        target = f"/{BUCKET}/small-{number}"
+    for number in range(keys):
+        target = f"/{BUCKET}/{'small' if keys == SMALL_KEYS else 'new'}-{number}"
         request = AWSRequest(method, f"http://127.0.0.1:{port}{target}", data=body)
         S3SigV4Auth(KEYS, "s3", "us-east-1").add_auth(request)
         headers = ", ".join(f"[{json.dumps(name)}]={json.dumps(value)}" for name, value in request.headers.items())
@@ -157,9 +158,13 @@ def script(port: int, method: str, body: bytes) -> str:
                       f'  return wrk.format("{method}", requests[at][1], requests[at][2], {given})', "end"])
 
 
-def small_rate(port: int, method: str) -> float:
+SMALL = {"PUT of 1 KB, new keys": ("PUT", NEW_KEYS), "PUT of 1 KB again": ("PUT", SMALL_KEYS),
+         "GET of 1 KB": ("GET", SMALL_KEYS)}
+
+
+def small_rate(port: int, method: str, keys: int = SMALL_KEYS) -> float:
     """Requests a second."""
-    return requests.rate(port, script(port, method, b"x" * SMALL_BYTES if method == "PUT" else b""))
+    return requests.rate(port, script(port, method, b"x" * SMALL_BYTES if method == "PUT" else b"", keys))
 
 
 def measure_small() -> None:
@@ -169,8 +174,8 @@ def measure_small() -> None:
 
     def measure(server: str, port: int) -> None:
         s3_of(port).create_bucket(Bucket=BUCKET)
-        for method in ("PUT", "GET"):
-            found.setdefault((server, method), []).append(small_rate(port, method))
+        for what, (method, keys) in SMALL.items():
+            found.setdefault((server, what), []).append(small_rate(port, method, keys))
     for _ in range(SMALL_ROUNDS):
         with tempfile.TemporaryDirectory() as directory, requests.ours(Path(directory)) as cloudlet:
             assert cloudlet.process
@@ -181,9 +186,9 @@ def measure_small() -> None:
             measure("ministack", peer.port)
         with peers.moto(requests.SERVER_CPU) as peer:
             measure("moto", peer.port)
-    for method in ("PUT", "GET"):
-        medians = {server: statistics.median(found[server, method]) for server in ("cloudlet", "ministack", "moto")}
-        print(f"{method} of 1 KB: " + ", ".join(f"{server} {median:,.0f}/s" for server, median in medians.items())
+    for what in SMALL:
+        medians = {server: statistics.median(found[server, what]) for server in ("cloudlet", "ministack", "moto")}
+        print(f"{what}: " + ", ".join(f"{server} {median:,.0f}/s" for server, median in medians.items())
               + f"; {medians['cloudlet'] / medians['ministack']:.1f} × MiniStack (2 wanted),"
                 f" {medians['cloudlet'] / medians['moto']:.1f} × moto (5 wanted)", flush=True)
 

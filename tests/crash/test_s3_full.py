@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cloudlet.store.blobs import UNSEEN_BYTES
 from tests.conftest import running_cloudlet
 from tests.running import Cloudlet
 
@@ -90,6 +91,7 @@ def test_a_full_disk(cloudlet: Cloudlet) -> None:
             assert s3.get_object(Bucket="full", Key=key)["Body"].read() == data
     check()
     fill(cloudlet.data_dir / "ballast")
+    assert refused(s3.put_object, Bucket="full", Key="middle", Body=bytes(UNSEEN_BYTES + 1))  # which has the disk asked
     assert refused(s3.put_object, Bucket="full", Key="small", Body=b"small")
     assert refused(s3.put_object, Bucket="full", Key="000", Body=bytes(1 << 20))
     assert refused(s3.upload_part, **upload, PartNumber=2, Body=bytes(5 << 20))

@@ -32,7 +32,7 @@ HASH_BYTES = 1 << 20  # of one read of a file that is hashed again
 WRITEBACK_BYTES = 16 << 20  # after so many the disk is asked to begin, so that the final sync finds little to do
 HASHES_MAX = 1000  # uploads whose running hash is kept; others are hashed again from their file
 THREADS = 8
-UNSEEN_BYTES = 1 << 18  # that are taken before the disk is asked again whether it is full
+UNSEEN_BYTES = 1 << 16  # that are taken before the disk is asked again whether it is full
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[0-9a-f-]{8,64}")  # of an upload
