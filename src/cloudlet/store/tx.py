@@ -64,8 +64,7 @@ class Tx:
             if isinstance(error, apsw.FullError):
                 raise OutOfSpace from error
             return
-        if group.error is not None:
-            group.check()
+        group.check()
         later = self._later
         for sql, rows in later.items():
             group.later.setdefault(sql, []).extend(rows)

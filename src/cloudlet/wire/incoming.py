@@ -47,8 +47,7 @@ class Incoming(Body):
             self._parts.append(data)
         self.buffered += len(data)
         self._came += len(data)
-        if self._waiter is not None:
-            self._wake()
+        self._wake()
 
     def end(self, broken: bool = False) -> None:
         """Nothing more will come; `broken`: though more was announced."""

@@ -91,7 +91,7 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
         return _Chunks(body, signed, headers, faults, claims)
     if streams and body.length == 0 and not ("content-length" in headers or "transfer-encoding" in headers):
         raise MissingContentLength()
-    if "x-amz-trailer" in headers and _late(headers):
+    if _late(headers):
         raise MalformedTrailer()  # nothing comes after such a body
     if said is not None and said != UNSIGNED:  # what is no digest is another one
         if said.startswith(STREAMING):
@@ -164,7 +164,7 @@ def _late(headers: Mapping[str, str]) -> list[str]:
 def _announced(headers: Mapping[str, str], says_checksums: bool, streams: bool) -> list["_Claim"]:
     claims = []
     if says_checksums:
-        said, late = _said(headers), _late(headers) if "x-amz-trailer" in headers else []
+        said, late = _said(headers), _late(headers)
         if len(said) > 1 or len(late) > 1:
             raise InvalidRequest(f"Expecting a single {HEADER} header. Multiple checksum Types are not allowed.")
         if said and late:
