@@ -28,8 +28,8 @@ from bench import peers, requests
 from tests.running import Cloudlet, free_port, free_public_cidr
 
 LARGE_BYTES, CLIENTS, LARGE_ROUNDS, EACH = 64 << 20, 4, 5, 4
-SMALL_BYTES, SMALL_KEYS, SMALL_ROUNDS = 1024, 1000, 3
-NEW_KEYS = 30_000  # more than any server takes in a round, so that none is put twice
+SMALL_BYTES, SMALL_KEYS, SMALL_ROUNDS, SMALL_S = 1024, 1000, 7, 2
+NEW_KEYS = 15_000  # more than any server takes in a round, so that none is put twice
 BUCKET = "bench"
 KEYS = Credentials("test", "test")
 PIECE = 1 << 20
@@ -91,7 +91,7 @@ def plain(port: int, method: str, key: str) -> str:
 Target = Callable[[int, str, str], str]
 
 
-def rate(port: int, target: Target, method: str, data: bytes, clients: int = CLIENTS, each: int = EACH) -> float:
+def large_rate(port: int, target: Target, method: str, data: bytes, clients: int = CLIENTS, each: int = EACH) -> float:
     """MB a second while all clients move the data so many times."""
     def run(number: int) -> None:
         client = Client(port)
@@ -144,11 +144,11 @@ def s3_of(port: int) -> Any:
 
 # ── Small objects, under wrk ─────────────────────────────────────────────────────────────────────────────────────────
 
-def script(port: int, method: str, body: bytes, keys: int = SMALL_KEYS) -> str:
-    """A wrk script that goes round so many keys with signed requests."""
+def script(port: int, method: str, body: bytes, keys: list[str]) -> str:
+    """A wrk script that goes round these keys with signed requests."""
     lines = ["local requests = {"]
-    for number in range(keys):
-        target = f"/{BUCKET}/{'small' if keys == SMALL_KEYS else 'new'}-{number}"
+    for key in keys:
+        target = f"/{BUCKET}/{key}"
         request = AWSRequest(method, f"http://127.0.0.1:{port}{target}", data=body)
         S3SigV4Auth(KEYS, "s3", "us-east-1").add_auth(request)
         headers = ", ".join(f"[{json.dumps(name)}]={json.dumps(value)}" for name, value in request.headers.items())
@@ -158,39 +158,41 @@ def script(port: int, method: str, body: bytes, keys: int = SMALL_KEYS) -> str:
                       f'  return wrk.format("{method}", requests[at][1], requests[at][2], {given})', "end"])
 
 
-SMALL = {"PUT of 1 KB, new keys": ("PUT", NEW_KEYS), "PUT of 1 KB again": ("PUT", SMALL_KEYS),
-         "GET of 1 KB": ("GET", SMALL_KEYS)}
-
-
-def small_rate(port: int, method: str, keys: int = SMALL_KEYS) -> float:
-    """Requests a second."""
-    return requests.rate(port, script(port, method, b"x" * SMALL_BYTES if method == "PUT" else b"", keys))
+def small(number: int, port: int) -> Iterator[tuple[str, str]]:
+    """What is measured in a round, and its scripts."""
+    body, again = b"x" * SMALL_BYTES, [f"small-{key}" for key in range(SMALL_KEYS)]
+    yield "PUT of 1 KB, new keys", script(port, "PUT", body, [f"new-{number}-{key}" for key in range(NEW_KEYS)])
+    yield "PUT of 1 KB again", script(port, "PUT", body, again)
+    yield "GET of 1 KB", script(port, "GET", b"", again)
 
 
 def measure_small() -> None:
-    """1 KB in and out, in turn on all servers, one core for each and one for the load."""
+    """1 KB in and out, one core for the servers and one for the load.
+
+    The servers run side by side, and are asked for seconds in turn: on a machine whose speed drifts only what was
+    measured one right after the other can be compared.
+    """
     found: dict[tuple[str, str], list[float]] = {}
     peers.install()
-
-    def measure(server: str, port: int) -> None:
-        s3_of(port).create_bucket(Bucket=BUCKET)
-        for what, (method, keys) in SMALL.items():
-            found.setdefault((server, what), []).append(small_rate(port, method, keys))
-    for _ in range(SMALL_ROUNDS):
-        with tempfile.TemporaryDirectory() as directory, requests.ours(Path(directory)) as cloudlet:
-            assert cloudlet.process
-            subprocess.run(["taskset", "-a", "-cp", str(requests.SERVER_CPU), str(cloudlet.process.pid)], check=True,
-                           stdout=subprocess.DEVNULL)
-            measure("cloudlet", cloudlet.port)
-        with peers.ministack(requests.SERVER_CPU) as peer:
-            measure("ministack", peer.port)
-        with peers.moto(requests.SERVER_CPU) as peer:
-            measure("moto", peer.port)
-    for what in SMALL:
-        medians = {server: statistics.median(found[server, what]) for server in ("cloudlet", "ministack", "moto")}
+    with (tempfile.TemporaryDirectory() as directory, requests.ours(Path(directory)) as cloudlet,
+          peers.ministack(requests.SERVER_CPU) as ministack, peers.moto(requests.SERVER_CPU) as moto):
+        requests.pin(cloudlet)
+        ports = {"cloudlet": cloudlet.port, "ministack": ministack.port, "moto": moto.port}
+        for port in ports.values():
+            s3_of(port).create_bucket(Bucket=BUCKET)
+            requests.rate(port, script(port, "PUT", b"x" * SMALL_BYTES, [f"small-{key}" for key in range(SMALL_KEYS)]))
+        for number in range(SMALL_ROUNDS):
+            scripts = {server: list(small(number, port)) for server, port in ports.items()}
+            for at, (what, _) in enumerate(scripts["cloudlet"]):
+                for server in ports if number % 2 else reversed(ports):
+                    rate = requests.rate(ports[server], scripts[server][at][1], SMALL_S)
+                    found.setdefault((server, what), []).append(rate)
+    for what in dict.fromkeys(what for _, what in found):
+        medians = {server: statistics.median(found[server, what]) for server in ports}
+        times = {server: statistics.median(ours / theirs for ours, theirs in zip(
+            found["cloudlet", what], found[server, what], strict=True)) for server in ports}
         print(f"{what}: " + ", ".join(f"{server} {median:,.0f}/s" for server, median in medians.items())
-              + f"; {medians['cloudlet'] / medians['ministack']:.1f} × MiniStack (2 wanted),"
-                f" {medians['cloudlet'] / medians['moto']:.1f} × moto (5 wanted)", flush=True)
+              + f"; {times['ministack']:.1f} × MiniStack (2 wanted), {times['moto']:.1f} × moto (5 wanted)", flush=True)
 
 
 def measure_large() -> None:
@@ -209,7 +211,7 @@ def measure_large() -> None:
                     found = {}
                     for side, at, target in sides if number % 2 else reversed(sides):
                         os.sync()
-                        found[side] = rate(at, target, method, data)
+                        found[side] = large_rate(at, target, method, data)
                         rates.setdefault((side, method), []).append(found[side])
                     ratios[method].append(found["ours"] / found["nginx"])
     for method in ("PUT", "GET"):

@@ -57,12 +57,12 @@ class Load(NamedTuple):
     p99_ms: float
 
 
-def loaded(port: int, script: str) -> Load:
+def loaded(port: int, script: str, seconds: int = SECONDS) -> Load:
     """What a server does under wrk; fails where an answer is not a 2xx."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "request.lua"
         file.write_text(script)
-        said = subprocess.run(["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s",
+        said = subprocess.run(["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s",
                                "--latency", "-s", str(file), f"http://127.0.0.1:{port}/"],
                               capture_output=True, text=True, check=True).stdout
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
@@ -73,13 +73,20 @@ def loaded(port: int, script: str) -> Load:
     return Load(float(found.group(1)), took["50"], took["99"])
 
 
-def rate(port: int, script: str) -> float:
+def rate(port: int, script: str, seconds: int = SECONDS) -> float:
     """Requests per second; fails where an answer is not a 2xx."""
-    return loaded(port, script).rate
+    return loaded(port, script, seconds).rate
 
 
 def ours(directory: Path) -> Cloudlet:
     return Cloudlet(directory / "data", free_port(), free_public_cidr())
+
+
+def pin(cloudlet: Cloudlet) -> None:
+    """Gives it the core that its peers have, and no other."""
+    assert cloudlet.process
+    subprocess.run(["taskset", "-a", "-cp", str(SERVER_CPU), str(cloudlet.process.pid)], check=True,
+                   stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -96,9 +103,7 @@ def main() -> None:
 
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as directory, ours(Path(directory)) as cloudlet:
-            assert cloudlet.process
-            subprocess.run(["taskset", "-a", "-cp", str(SERVER_CPU), str(cloudlet.process.pid)], check=True,
-                           stdout=subprocess.DEVNULL)
+            pin(cloudlet)
             measure("cloudlet", cloudlet.port)
         with peers.ministack(SERVER_CPU) as peer:
             measure("ministack", peer.port)
