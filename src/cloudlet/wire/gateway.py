@@ -14,14 +14,14 @@ from cloudlet.kernel.exchange import Exchange
 from cloudlet.kernel.http import BodyTooLarge, BodyTruncated, Request, Response
 from cloudlet.kernel.identity import Credential, Identities
 from cloudlet.kernel.service import Service
-from cloudlet.wire import payload, s3_forms, sigv2, sigv4
+from cloudlet.wire import payload, s3_forms, sigv4
 from cloudlet.wire.faults import Faults, InternalFailure
 from cloudlet.wire.invoke import Invoker, Permit, Store
 from cloudlet.wire.protocol import Message, Protocol
 from cloudlet.wire.route import Router, Target, body_fault, stray_failure
-from cloudlet.wire.s3 import bucket_of_host
 
 DEFAULT_REGION = "us-east-1"  # of a request that no signature gives one
+_BODILESS = ("GET", "HEAD")  # S3 reads nothing of what comes with them
 LONG_BYTES = 256 << 10  # of a document that is read in one turn of the event loop, and then acted on in another
 
 log = logging.getLogger(__name__)
@@ -116,42 +116,28 @@ class Gateway:
     async def _verify(self, request: Request, target: Target, exchange: Exchange) -> tuple[Call, Message]:
         """Who calls, and the message with its body as signed."""
         protocol, message, now = target.protocol, target.message, self.clock.now()
-        protocol.screen(request, now)
-        faults, whole = protocol.faults, message.raw if isinstance(message.body, bytes) else None
-        if (target.operation.model.auth_type == "none" and sigv4.find_scope(request) is None) or (
-                protocol.takes_unsigned and sigv4.is_unsigned(request)):
-            if protocol.takes_unsigned:
-                message = await self._checked(message, sigv4.unsigned(request, faults), target)
+        signed = protocol.signature(request, target.operation.model, now)
+        if signed is None:
             exchange.call = call = self._nobody(request, exchange.request_id)
-            return call, message
-        second = protocol.takes_unsigned and sigv2.is_signed(request)  # S3's old way, of many links
-        signed = sigv2.read(request, now) if second else sigv4.read(request, faults)
-        if not second:
-            sigv4.check_time(signed, now, faults)
-        credential = self._credential(signed, now, faults)
-        key = b""
-        if second:
-            sigv2.check(request, bucket_of_host(request.headers.get("host", "")), signed, credential.secret, faults)
+            signed = sigv4.unsigned(request, protocol.faults) if protocol.takes_unsigned else None
         else:
-            said = sigv4.payload_of(signed, whole, protocol.takes_unsigned, faults)
-            key = sigv4.check(request, signed, credential.secret, said, faults)
-        principal = credential.principal
-        region = signed.scope.region or DEFAULT_REGION
-        exchange.call = call = Call(
-            exchange.request_id, principal.account, region, principal, now, request.endpoint, request.source,
-            signed.scope.access_key_id, request.headers.get("user-agent", ""), request.headers.get("referer", ""),
-            request.headers.get("x-amzn-trace-id", ""), not second, False,
-            sigv2.in_query(request) if second else signed.expires_s is not None, signed.stamp, signed.payload or "")
-        if protocol.takes_unsigned:
-            message = await self._checked(message, signed.verified(key), target)
-        return call, message
+            credential = self._credential(signed, now, protocol.faults)
+            whole = message.raw if isinstance(message.body, bytes) else None
+            signed = signed.verified(protocol.check(request, signed, credential.secret, whole))
+            scope, principal, headers = signed.scope, credential.principal, request.headers
+            exchange.call = call = Call(
+                exchange.request_id, principal.account, scope.region or DEFAULT_REGION, principal, now,
+                request.endpoint, request.source, scope.access_key_id, headers.get("user-agent", ""),
+                headers.get("referer", ""), headers.get("x-amzn-trace-id", ""), bool(scope.region), False,
+                signed.expires_s is not None, signed.stamp, signed.payload or "")
+        if signed is None or not protocol.takes_unsigned or request.method in _BODILESS:
+            return call, message
+        return call, await self._checked(message, signed, target)
 
     @staticmethod
     async def _checked(message: Message, signed: sigv4.Signed, target: Target) -> Message:
         """The message with its body as its digests and checksums promise it."""
         protocol, model, request = target.protocol, target.operation.model, message.request
-        if request.method in ("GET", "HEAD"):  # S3 reads nothing of what comes with them
-            return message
         says = "requestAlgorithmMember" in model.http_checksum
         if model.name in protocol.checksum_needed:
             payload.require_checksum(request.headers)

@@ -10,8 +10,10 @@ from botocore.model import OperationModel, StructureShape
 from cloudlet.kernel.errors import AwsError
 from cloudlet.kernel.http import Body, Request, Response
 from cloudlet.kernel.service import Service
+from cloudlet.wire import sigv4
 from cloudlet.wire.faults import Faults, faults_of
 from cloudlet.wire.scalars import Malformed
+from cloudlet.wire.sigv4 import Signed
 from cloudlet.wire.validate import Check, Validator, Violation
 
 
@@ -73,8 +75,20 @@ class Protocol(ABC):
     def locate(self, request: Request, body: bytes) -> Located:
         """The operation that a request means; `body` is there where the protocol routes by it. Raises Malformed."""
 
-    def screen(self, request: Request, now: float) -> None:  # noqa: B027
-        """Raises what a service says in words of its own of a signature that cannot be right."""
+    def signature(self, request: Request, operation: OperationModel, now: float) -> Signed | None:
+        """What a request says of its signature, which is of about now; None where it bears none and needs none. Raises
+        what is wrong with it."""
+        if operation.auth_type == "none" and sigv4.find_scope(request) is None:
+            return None
+        signed = sigv4.read(request, self.faults)
+        sigv4.check_time(signed, now, self.faults)
+        return signed
+
+    def check(self, request: Request, signed: Signed, secret: str, whole: bytes | None) -> bytes:
+        """Raises unless the signature is the secret's; the key that signs what follows. `whole` is the body, None where
+        it streams."""
+        said = sigv4.payload_of(signed, whole, self.takes_unsigned, self.faults)
+        return sigv4.check(request, signed, secret, said, self.faults)
 
     def path(self, request: Request) -> str:
         """The path that a service's templates, and what stands in front of it, speak of."""

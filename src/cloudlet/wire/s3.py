@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Request, Response
 from cloudlet.kernel.service import Service
-from cloudlet.wire import s3_forms, s3_signatures, scalars, sigv4, xml
+from cloudlet.wire import s3_forms, s3_signatures, scalars, sigv2, sigv4, xml
 from cloudlet.wire.protocol import Located, Message, Parse, Print
 from cloudlet.wire.query import error_text
 from cloudlet.wire.rest import RestXml
 from cloudlet.wire.scalars import Malformed, MalformedParameter
+from cloudlet.wire.sigv4 import Signed
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -143,9 +144,16 @@ class S3(RestXml):
         short = request_id.replace("-", "").upper()
         return {"x-amz-request-id": short[:16], "x-amz-id-2": short, "server": "AmazonS3"}
 
-    def screen(self, request: Request, now: float) -> None:
+    def signature(self, request: Request, operation: OperationModel, now: float) -> Signed | None:
         """See Protocol."""
-        s3_signatures.screen(request, now)
+        return s3_signatures.read(request, now, self.faults)
+
+    def check(self, request: Request, signed: Signed, secret: str, whole: bytes | None) -> bytes:
+        """See Protocol. What Version 2 signs is followed by nothing."""
+        if signed.scope.region:
+            return super().check(request, signed, secret, whole)
+        sigv2.check(request, bucket_of_host(request.headers.get("host", "")), signed, secret, self.faults)
+        return b""
 
     def bucket_of_form(self, request: Request) -> str | None:
         """See Protocol."""

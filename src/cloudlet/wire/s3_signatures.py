@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request
 from cloudlet.wire import sigv2, sigv4
+from cloudlet.wire.faults import Faults
 from cloudlet.wire.scalars import iso
+from cloudlet.wire.sigv4 import Signed
 
 AccessDenied = declare("AccessDenied", "Access Denied", status=403)
 HeaderMalformed = declare("AuthorizationHeaderMalformed")
@@ -26,8 +28,9 @@ _YEAR_10000 = 253402300800
 _OWN = {name.lower() for name in _NEEDED} | {"x-amz-security-token", "x-amz-content-sha256"}
 
 
-def screen(request: Request, now: float) -> None:
-    """Raises where a request says of its signature what S3 refuses; nothing where it bears none."""
+def read(request: Request, now: float, faults: Faults) -> Signed | None:
+    """What a request says of its signature, of whichever kind; None where it bears none. Raises what is wrong with it,
+    its time included, in S3's words."""
     header = request.headers.get("authorization")
     if request.query:
         given = dict(sigv2.parameters(request))
@@ -39,8 +42,11 @@ def screen(request: Request, now: float) -> None:
                 ArgumentValue=(header or given.get("X-Amz-Algorithm", ""))[:256])
         if presigned:
             _screen_query(given, now)
-    if header is not None and not sigv2.in_header(request):  # which reads itself, as one in a query does
-        _screen_header(request, header, now)
+    if header is not None and not sigv2.in_header(request):
+        return _of_header(request, header, now, faults)
+    if sigv4.is_unsigned(request):
+        return None
+    return sigv2.read(request, now) if sigv2.is_signed(request) else sigv4.read(request, faults)
 
 
 def meant(request: Request) -> Request:
@@ -58,6 +64,16 @@ def meant(request: Request) -> Request:
     if not hoisted:
         return request
     return replace(request, headers={**request.headers, **hoisted})
+
+
+def _of_header(request: Request, header: str, now: float, faults: Faults) -> Signed:
+    signed = sigv4.claimed(request, header)
+    if signed is not None:
+        at = sigv4.seconds_of(signed.stamp)
+        if at is not None and abs(now - at) <= sigv4.SKEW_MAX_S and signed.stamp[:8] == signed.scope.date:
+            return signed
+    _screen_header(request, header, now)
+    return sigv4.read(request, faults)
 
 
 def _screen_header(request: Request, header: str, now: float) -> None:

@@ -68,7 +68,8 @@ def read(request: Request, now: float) -> Signed:
     if now >= int(expires):
         raise AccessDenied("Request has expired", Expires=iso(int(expires)), ServerTime=iso(int(now)))
     token = headers.get("x-amz-security-token") or given.get("x-amz-security-token")
-    return Signed(_scope(given["AWSAccessKeyId"]), expires, (), given["Signature"], token, payload)
+    return Signed(_scope(given["AWSAccessKeyId"]), expires, (), given["Signature"], token, payload,
+                  int(expires) - int(now))
 
 
 def check(request: Request, bucket: str, signed: Signed, secret: str, faults: Faults) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from cloudlet.kernel.errors import declare
@@ -28,7 +28,7 @@ STREAMING = "STREAMING-"
 
 _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
 _SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
-_SIGNATURE = "Signature="
+_SIGNATURE, _BEGINNING = "Signature=", ALGORITHM + " "
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*")  # what nobody encodes
 _SIGNATURES = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId", "Signature"})
@@ -139,30 +139,39 @@ def read(request: Request, faults: Faults) -> Signed:
     """The signature of a request, from its header or its query string. Raises what is wrong with it."""
     header = request.headers.get("authorization")
     if header is not None:
-        return _of_header(request, header, faults)
+        signed = claimed(request, header)
+        if signed is None:
+            raise faults.incomplete(_missing(request, header))
+        return signed
     if "X-Amz-Algorithm=" in request.query or "X-Amz-Signature=" in request.query:
         return _of_query(request, faults)
     raise faults.unsigned()
 
 
-def _of_header(request: Request, header: str, faults: Faults) -> Signed:
-    if not header.startswith(ALGORITHM + " "):
-        raise faults.incomplete(f"Authorization header must begin with '{ALGORITHM}'; got '{header[:32]}'")
+def claimed(request: Request, header: str) -> Signed | None:
+    """What an Authorization header says; None where something is missing, or not as it has to be."""
     claim, _, signature = header.partition(_SIGNATURE)
     scope, signed = _claim(claim)
-    if not ("Credential=" in claim and signed and signature):
-        given = (("Credential", "Credential=" in claim), ("SignedHeaders", signed), ("Signature", signature))
-        raise faults.incomplete(" ".join(f"Authorization header requires '{name}' parameter."
-                                         for name, there in given if not there))
     headers = request.headers
-    stamp = stamp_of_headers(headers)
-    if not stamp:
-        raise faults.incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
-    if scope is None:
-        raise faults.incomplete("Credential must have exactly 5 slash-delimited elements, e.g."
-                                " keyid/date/region/service/term")
+    stamp = headers.get("x-amz-date") or stamp_of_headers(headers)
+    if scope is None or not (signed and signature and stamp and claim.startswith(_BEGINNING)):
+        return None
     return Signed(scope, stamp, signed, signature, headers.get("x-amz-security-token"),
                   headers.get("x-amz-content-sha256"))
+
+
+def _missing(request: Request, header: str) -> str:
+    """What is wrong with a header that `claimed` does not read."""
+    if not header.startswith(_BEGINNING):
+        return f"Authorization header must begin with '{ALGORITHM}'; got '{header[:32]}'"
+    claim, _, signature = header.partition(_SIGNATURE)
+    given = (("Credential", "Credential=" in claim), ("SignedHeaders", _claim(claim)[1]), ("Signature", signature))
+    missing = [f"Authorization header requires '{name}' parameter." for name, there in given if not there]
+    if missing:
+        return " ".join(missing)
+    if not stamp_of_headers(request.headers):
+        return "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
+    return "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term"
 
 
 @lru_cache(maxsize=4096)
@@ -251,9 +260,19 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _begun_mac(key: bytes) -> hmac.HMAC:
-    """Half of the work of an HMAC is to read its key."""
-    return hmac.new(key, digestmod="sha256")
+def _keyed(key: bytes) -> tuple[Any, Any]:
+    """The two hashes of an HMAC, which have read the key: that is half of its work (RFC 2104 §4)."""
+    block = key.ljust(64, b"\0")
+    return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
+
+
+def _mac(key: bytes, text: bytes) -> str:
+    inner, outer = _keyed(key)
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(text)
+    outer.update(inner.digest())
+    mac: str = outer.hexdigest()
+    return mac
 
 
 def _canonical_path(path: str, service: str) -> Sequence[str]:
@@ -326,9 +345,8 @@ def check(request: Request, signed: Signed, secret: str, payload: str, faults: F
     key = signing_key(secret, scope.date, scope.region, scope.service)
     canonicals = canonical_requests(request, signed, payload)
     for canonical in canonicals:
-        mac = _begun_mac(key).copy()
-        mac.update(string_to_sign(signed, canonical))
-        if hmac.compare_digest(mac.hexdigest().encode(), signed.signature.encode()):
+        mac = _mac(key, string_to_sign(signed, canonical))
+        if hmac.compare_digest(mac.encode(), signed.signature.encode()):
             return key
     raise faults.mismatch(**(_explained(signed, canonicals[-1]) if scope.service == "s3" else {}))
 
