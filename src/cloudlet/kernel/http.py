@@ -34,13 +34,11 @@ class Body:
         self._chunks = chunks  # None: a subclass has its own way to them
         self.length = length  # Content-Length, or None where the client sends chunks
         self.digests: dict[str, bytes] = {}  # by the names of `kernel.digests.ALGORITHMS`
-        self._wanted: list[str] = []
+        self._wanted: dict[str, None] = {}  # in order
 
     def want(self, *algorithms: str) -> None:
         """Has these digests computed while the body is read."""
-        for name in algorithms:
-            if name not in self._wanted:
-                self._wanted.append(name)
+        self._wanted.update(dict.fromkeys(algorithms))
 
     def _digest(self, name: str) -> Digest:
         return ALGORITHMS[name]()

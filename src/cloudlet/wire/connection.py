@@ -75,7 +75,9 @@ class Connection(asyncio.Protocol):
         self._head, self._head_bytes, self._heads, self._reading_head = _Head(), 0, 0, True
         self._receiving: Incoming | None = None  # the body that is arriving
         self._pending: deque[_Exchange] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._exchange: _Exchange | None = None  # what is being answered
+        self._task: asyncio.Task[None] | None = None  # that answers
+        self._next: asyncio.Future[None] | None = None  # what it waits for when there is nothing to answer
         self._reading_paused = False
         self._transferring, self._lost = False, False  # whether a thread reads; whether it left off within a body
         self._drained: asyncio.Future[None] | None = None  # set while the client does not take our answer
@@ -120,7 +122,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: it has gone, unless it is in the middle of a body, about which it is told."""
-        if self._receiving is None or self._task is None:
+        if self._receiving is None or self._exchange is None:
             return False
         self._receiving.end(broken=True)
         self._close_after_answers()
@@ -200,7 +202,7 @@ class Connection(asyncio.Protocol):
         options = headers["connection"].lower() if "connection" in headers else ""
         keep_alive = "keep-alive" in options if version == "1.0" else "close" not in options
         exchange = _Exchange(request, self._receiving, keep_alive, version == "1.1")
-        if self._task is None:
+        if self._exchange is None:
             self._start(exchange)
         else:
             self._pending.append(exchange)
@@ -220,7 +222,7 @@ class Connection(asyncio.Protocol):
             self._receiving = None
         self._reading_head = True
         self.deadline = None
-        if self._task is None:
+        if self._exchange is None:
             self._await_next()
         elif len(self._pending) > PIPELINE_MAX:
             self.throttle()
@@ -277,7 +279,7 @@ class Connection(asyncio.Protocol):
 
     def close_when_idle(self) -> None:
         """Closes now where nothing is being answered, else after the answers under way."""
-        if self._task is None:
+        if self._exchange is None:
             self._abort()
         else:
             self._close_after_answers()
@@ -288,26 +290,36 @@ class Connection(asyncio.Protocol):
             self._abort()
 
     def _start(self, exchange: _Exchange) -> None:
-        self._task = self._loop.create_task(self._answer(exchange))
+        self._exchange = exchange
+        if self._task is None:
+            self._task = self._loop.create_task(self._answer())
+        elif self._next is not None and not self._next.done():
+            self._next.set_result(None)
 
-    async def _answer(self, exchange: _Exchange) -> None:
-        """Runs the handler and sends what it answers."""
+    async def _answer(self) -> None:
+        """Runs the handler and sends what it answers, for one request after the other: all are of one task, since to
+        make one for each takes longer than to read the request."""
         try:
-            response = await self._handler(exchange.request)
-            unasked = exchange.body.expects_continue and not exchange.body.ended  # whether it comes now, who can tell?
-            keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping and not self._lost
-            if (response.hops or HOPS) != self._hops:
-                self._limit_hops(response.hops or HOPS)
-            if isinstance(response.body, bytes):
-                self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
-                           + (response.body if exchange.request.method != "HEAD" else b""))
-                await self._drain()
-            else:
-                keep_alive = await self._stream(exchange, response, keep_alive)
+            while (exchange := self._exchange) is not None:
+                response = await self._handler(exchange.request)
+                unasked = exchange.body.expects_continue and not exchange.body.ended  # does it come now? who can tell
+                keep_alive = exchange.keep_alive and not unasked and not self._owner.stopping and not self._lost
+                if (response.hops or HOPS) != self._hops:
+                    self._limit_hops(response.hops or HOPS)
+                if isinstance(response.body, bytes):
+                    self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
+                               + (response.body if exchange.request.method != "HEAD" else b""))
+                    await self._drain()
+                else:
+                    keep_alive = await self._stream(exchange, response, keep_alive)
+                self._next = self._loop.create_future()
+                self._finish(exchange, keep_alive)
+                if not keep_alive:
+                    break
+                await self._next  # at least one turn of the loop, for the sake of others
         except BaseException:  # cancelled as the client has gone, or a bug of the handler's: nothing can follow
             self._abort()
             raise
-        self._finish(exchange, keep_alive)
 
     def _limit_hops(self, hops: int) -> None:
         """How far what is sent from now on gets."""
@@ -347,7 +359,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, exchange: _Exchange, keep_alive: bool) -> None:
         """After an answer: the next request, or the end."""
-        self._task = None
+        self._exchange = None
         if not exchange.body.ended:
             exchange.body.discard()
             self.throttle()
@@ -383,7 +395,7 @@ class Connection(asyncio.Protocol):
         if self._receiving is not None:
             self._receiving.end(broken=True)
             self._refusal = Response(0)  # whoever reads that body has an answer to give
-        if self._task is None and self._transport is not None:
+        if self._exchange is None and self._transport is not None:
             self._transport.write(_refusal_bytes(response))
             self._close()
 

@@ -147,6 +147,8 @@ class _Claim(msgspec.Struct):
 
 def _said(headers: Mapping[str, str]) -> list[str]:
     """The algorithms of the checksums in the headers, and whatever else is said in their place."""
+    if HEADER not in "\n".join(headers):  # sooner known than by looking at each
+        return []
     return [name[len(HEADER):] for name in headers if name.startswith(HEADER) and name not in _NO_CHECKSUMS]
 
 
@@ -227,8 +229,8 @@ class _Verified(Body):
     def __init__(self, chunks: AsyncIterator[bytes] | None, length: int | None, claims: list[_Claim]) -> None:
         super().__init__(chunks, length)
         self._claims = claims
+        self.want(*[claim.algorithm for claim in claims])
         for claim in claims:
-            self.want(claim.algorithm)
             if claim.is_checksum:
                 self.checksum = claim.algorithm
 

@@ -123,20 +123,20 @@ def _header_finder(members: Mapping[str, Shape]) -> Put:
               for name, member in members.items()]
     of_header = {at: (name, _from_header(member)) for name, place, at, member in places if place == "header"}
     of_prefix = {at: name for name, place, at, member in places if place == "headers"}
-    prefixes = tuple(of_prefix)
 
     def headers(message: Message, out: dict[str, Any]) -> None:
-        for key, value in message.request.headers.items():
-            if (found := of_header.get(key)) is not None:
-                name, convert = found
-                try:
-                    out[name] = convert(value)
-                except Malformed as wrong:
-                    raise MalformedParameter(key, value, str(wrong)) from None
-            elif key.startswith(prefixes):
-                for prefix, name in of_prefix.items():
-                    if key.startswith(prefix):
-                        out.setdefault(name, {})[key[len(prefix):]] = value
+        given = message.request.headers
+        for key in filter(of_header.__contains__, given):
+            name, convert = of_header[key]
+            try:
+                out[name] = convert(given[key])
+            except Malformed as wrong:
+                raise MalformedParameter(key, given[key], str(wrong)) from None
+        for prefix, name in of_prefix.items():
+            if prefix in "\n".join(given):  # sooner known than by looking at each
+                found = {key[len(prefix):]: value for key, value in given.items() if key.startswith(prefix)}
+                if found:
+                    out[name] = found
     return headers
 
 

@@ -305,13 +305,13 @@ def _encoded(text: str) -> str:
 
 def canonical_requests(request: Request, signed: Signed, payload: str) -> list[str]:
     """The canonical request, once for each way in which clients spell the path."""
-    found, lines = request.headers, ["", _canonical_query(request.query) if request.query else ""]
-    for name in signed.headers:
-        value = found.get(name, "")
-        lines.append(f"{name}:{' '.join(value.split()) if ' ' in value else value}")
-    lines += ("", ";".join(signed.headers), payload)
-    rest = "\n".join(lines)
-    return [f"{request.method}\n{path}{rest}" for path in _canonical_path(request.path, signed.scope.service)]
+    found = request.headers
+    lines = "\n".join([f"{name}:{found.get(name, '')}" for name in signed.headers])
+    if " " in lines or "\t" in lines:  # of which one is signed for many
+        lines = "\n".join([f"{name}:{' '.join(found.get(name, '').split())}" for name in signed.headers])
+    query = _canonical_query(request.query) if request.query else ""
+    rest = f"{query}\n{lines}\n\n{';'.join(signed.headers)}\n{payload}"
+    return [f"{request.method}\n{path}\n{rest}" for path in _canonical_path(request.path, signed.scope.service)]
 
 
 def string_to_sign(signed: Signed, canonical: str) -> bytes:

@@ -1,5 +1,6 @@
 """What stands in front of S3's operations: websites, and browsers that ask from another origin."""
 
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,14 +15,23 @@ from cloudlet.services.s3.settings import cors, kept
 from cloudlet.services.s3.settings.cors import Asked
 from cloudlet.store.db import Store
 
+_ATTENDED = frozenset(("origin", "x-amz-account-id", "x-amz-request-payer"))  # headers that are for the front door
 _ACCELERATED = ".s3-accelerate."
 _OF_LISTS = frozenset(("list-type", "prefix", "delimiter", "marker", "max-keys", "encoding-type", "continuation-token",
                        "start-after", "fetch-owner"))
 
 
 @s3.front_door
-async def front(store: Store, exchange: Exchange, answer: Handler) -> Response:
+def front(store: Store, exchange: Exchange, answer: Handler) -> Awaitable[Response]:
     """A website's page, a preflight's answer, or an operation's with the headers that a browser needs."""
+    request = exchange.request
+    if (exchange.path.count("/") > 1 and request.method != "OPTIONS" and _ATTENDED.isdisjoint(request.headers)
+            and ".s3-" not in request.headers.get("host", "")):
+        return answer(request)  # it is about an object, and nothing below is: nearly always
+    return _attended(store, exchange, answer)
+
+
+async def _attended(store: Store, exchange: Exchange, answer: Handler) -> Response:
     request, path = exchange.request, exchange.path
     if "x-amz-account-id" in request.headers and request.path.startswith("/v20180820/"):
         raise NotImplementedHere("S3 Control is not implemented by Cloudlet")  # which signs as S3 does
