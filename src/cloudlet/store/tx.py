@@ -64,10 +64,12 @@ class Tx:
             if isinstance(error, apsw.FullError):
                 raise OutOfSpace from error
             return
-        group.check()
+        if group.error is not None:
+            group.check()
         later = self._later
-        for sql, rows in later.items():
-            group.later.setdefault(sql, []).extend(rows)
+        if later:
+            for sql, rows in later.items():
+                group.later.setdefault(sql, []).extend(rows)
         if not self._shared:
             session.commit(group)
         elif self._wrote or later or group is session.open:
@@ -76,8 +78,9 @@ class Tx:
             session.end()
         if self.woke:
             self._owner.on_work()
-        for tell in self.after:
-            tell()
+        if self.after:
+            for tell in self.after:
+                tell()
 
     @property
     def steady(self) -> float:
