@@ -43,7 +43,8 @@ class Tx:
     __slots__ = ("_cursor", "_later", "_owner", "_session", "_shared", "_wrote", "after", "group", "now", "woke")
 
     def __init__(self, owner: Owner, session: Session, shared: bool) -> None:
-        self._owner, self._session, self._cursor, self._shared = owner, session, session.cursor, shared
+        self._owner, self._session = owner, session
+        self._cursor, self._shared = session.cursor, shared
         self.group, self.now = session.open or Group(), owner.clock.now()
         self.woke = self._wrote = False
         self._later: dict[str, list[Sequence[Any]]] = {}
@@ -72,9 +73,9 @@ class Tx:
                 group.later.setdefault(sql, []).extend(rows)
         if not self._shared:
             session.commit(group)
-        elif self._wrote or later or group is session.open:
+        elif self._wrote or later:
             session.join(group, self._wrote)
-        else:
+        elif group is not session.open:
             session.end()
         if self.woke:
             self._owner.on_work()

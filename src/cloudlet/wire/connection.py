@@ -56,14 +56,6 @@ class _Exchange(msgspec.Struct, eq=False):
     chunked: bool  # the client understands it
 
 
-class _Head(msgspec.Struct):
-    """What has been read of a head so far."""
-
-    target: bytes = b""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
-    repeated: int = 0  # headers whose name had come before
-
-
 class Connection(asyncio.Protocol):
     """Reads requests, runs the handler on one at a time, writes its answers in order."""
 
@@ -72,7 +64,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._head, self._head_bytes, self._heads, self._reading_head = _Head(), 0, 0, True
+        self._target, self._headers, self._repeated = b"", dict[str, str](), 0  # what has been read of a head so far
+        self._head_bytes, self._heads, self._reading_head = 0, 0, True
         self._receiving: Incoming | None = None  # the body that is arriving
         self._pending: deque[_Exchange] = deque()
         self._exchange: _Exchange | None = None  # what is being answered
@@ -160,13 +153,13 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """The request's target, whole or a part of it."""
-        self._head.target += url
-        if len(self._head.target) > TARGET_BYTES_MAX:
+        self._target += url
+        if len(self._target) > TARGET_BYTES_MAX:
             raise _TargetTooLong
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        key, given = _NAMES.get(name) or name.decode("latin-1").lower(), self._head.headers
+        key, given = _NAMES.get(name) or name.decode("latin-1").lower(), self._headers
         try:
             text = value.decode()
         except UnicodeDecodeError:
@@ -175,22 +168,22 @@ class Connection(asyncio.Protocol):
             given[key] = text
             return
         given[key] = f"{given[key]},{text}"
-        self._head.repeated += 1
-        if self._head.repeated > HEADERS_MAX:
+        self._repeated += 1  # headers whose name had come before
+        if self._repeated > HEADERS_MAX:
             raise _TooManyHeaders
 
     def on_headers_complete(self) -> None:
         """A request begins."""
-        head, self._head = self._head, _Head()
+        target, headers, count = self._target, self._headers, len(self._headers) + self._repeated
+        self._target, self._headers, self._repeated = b"", {}, 0
         self._reading_head = False
         self._heads += 1
         self._head_bytes = 0
         self.deadline = None
-        headers = head.headers
-        if len(headers) + head.repeated > HEADERS_MAX:
+        if count > HEADERS_MAX:
             raise _TooManyHeaders
         version = self._parser.get_http_version()
-        path, query = _split(head.target)
+        path, query = _split(target)
         if "host" not in headers and version == "1.1":
             raise _NoHost
         length = headers.get("content-length")
@@ -472,21 +465,13 @@ def _date_line(now: float) -> str:
 
 def _head(exchange: _Exchange, response: Response, keep_alive: bool, size: int | None,
           now: Callable[[], float]) -> bytes:
-    headers = response.headers
-    lines = [_STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n", _date_line(now())]
-    if headers:
-        text = "\r\n".join(map(": ".join, headers.items()))
-        if not text.count("\n") == text.count("\r") == len(headers) - 1 or "\0" in text:  # a value has one: it must not
-            text = "\r\n".join(f"{name}: {value}".translate(_HARMLESS) for name, value in headers.items())
-        lines += text, "\r\n"
-    if response.status not in _BODILESS and "content-length" not in headers:
-        if size is not None:
-            lines.append(f"content-length: {size}\r\n")
-        elif exchange.chunked:
-            lines.append("transfer-encoding: chunked\r\n")
-    if not keep_alive:
-        lines.append("connection: close\r\n")
-    elif not exchange.chunked:
-        lines.append("connection: keep-alive\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode()
+    headers, status = response.headers, response.status
+    said = "\r\n".join(map(": ".join, headers.items())) + "\r\n" if headers else ""
+    if not said.count("\n") == said.count("\r") == len(headers) or "\0" in said:  # a value has one: it must not
+        said = "".join(f"{name}: {value}".translate(_HARMLESS) + "\r\n" for name, value in headers.items())
+    length = "" if status in _BODILESS or "content-length" in headers else (
+        f"content-length: {size}\r\n" if size is not None else
+        "transfer-encoding: chunked\r\n" if exchange.chunked else "")
+    end = "connection: close\r\n" if not keep_alive else "" if exchange.chunked else "connection: keep-alive\r\n"
+    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    return f"{first}{_date_line(now())}{said}{length}{end}\r\n".encode()

@@ -91,7 +91,7 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
         return _Chunks(body, signed, headers, faults, claims)
     if streams and body.length == 0 and not ("content-length" in headers or "transfer-encoding" in headers):
         raise MissingContentLength()
-    if _late(headers):
+    if "x-amz-trailer" in headers and _late(headers):
         raise MalformedTrailer()  # nothing comes after such a body
     if said is not None and said != UNSIGNED:  # what is no digest is another one
         if said.startswith(STREAMING):
@@ -171,7 +171,8 @@ def _announced(headers: Mapping[str, str], says_checksums: bool, streams: bool) 
             raise InvalidRequest(f"Expecting a single {HEADER} header. Multiple checksum Types are not allowed.")
         if said and late:
             raise InvalidRequest(f"Expecting a single {HEADER} header")
-        claims = [_claim_of(name, headers[HEADER + name]) for name in said]
+        if said:
+            claims = [_claim_of(name, headers[HEADER + name]) for name in said]
         if headers.get(CHOSEN):
             _check_chosen(headers[CHOSEN].lower(), said or late)
     if "content-md5" in headers:

@@ -250,6 +250,7 @@ class Rest(Protocol):
                 status, self.headers(request_id) | {"content-type": CONTENT_TYPE}, events(output))
         places = {name: _place(name, member) for name, member in shape.members.items()
                   if "location" in member.serialization}
+        texts = {name: place for name, place in places.items() if isinstance(place, str) and place != _STATUS}
         payload = shape.serialization.get("payload")
         write = self._payload_writer(shape, operation, payload)
 
@@ -258,15 +259,14 @@ class Rest(Protocol):
             for name, value in (output or {}).items():
                 if value is None:
                     continue
-                place = places.get(name)
-                if place is None:
+                if (header := texts.get(name)) is not None:
+                    headers[header] = value if type(value) is str else scalars.plain_text(value)
+                elif (place := places.get(name)) is None:
                     members[name] = value
-                elif type(place) is not str:
-                    place(value, headers)
-                elif place != _STATUS:
-                    headers[place] = value if type(value) is str else scalars.plain_text(value)
-                else:
+                elif place is _STATUS:
                     code = value
+                else:
+                    place(value, headers)
             body, content_type = write(members)
             if content_type:
                 headers.setdefault("content-type", content_type)

@@ -47,9 +47,11 @@ class Router:
         self._by_scope: dict[str, list[Spoken]] = {}
         self._by_prefix: dict[str, Spoken] = {}
         self._by_version: dict[str, Spoken] = {}
+        self._plain: dict[str, Protocol] = {}  # by scope: what is spoken where no header says what is
         for service in services:
             spoken = {name: speak(service, name) for name in service.protocols}
             self._by_scope.setdefault(service.model.signing_name, []).append(spoken)
+            self._plain.setdefault(service.model.signing_name, _plain(spoken))
             if prefix := service.model.metadata.get("targetPrefix"):
                 self._by_prefix[prefix] = spoken
             self._by_version.setdefault(service.model.api_version, spoken)
@@ -65,16 +67,13 @@ class Router:
             prefix = request.path.removeprefix("/service/").partition("/")[0]
             if request.path.startswith("/service/"):
                 return self._prefixed(prefix, candidates, Cbor.name)
-        if not candidates:
-            candidates = self._unsigned(request)
+        if scope is not None and candidates:
+            return self._plain[scope.service]
+        candidates = self._unsigned(request)
         if not candidates:
             raise NoService() if scope is None else NoSuchService(
                 f"The service '{scope.service[:64]}' is not implemented by Cloudlet")
-        spoken = candidates[0]
-        for name in ("query", "ec2", "rest-xml", "rest-json"):
-            if name in spoken:
-                return spoken[name]
-        return next(iter(spoken.values()))
+        return _plain(candidates[0])
 
     def _prefixed(self, prefix: str, candidates: Sequence[Spoken], name: str) -> Protocol:
         """Of the services in the scope, the one whose prefix the request names."""
@@ -122,6 +121,14 @@ class Router:
         except Malformed as wrong:
             raise protocol.faults.malformed(str(wrong)) from None
         return Target(protocol, operation, Message(request, body, located.labels, located.parameters, raw))
+
+
+def _plain(spoken: Spoken) -> Protocol:
+    """Of a service's protocols the one that says least of itself."""
+    for name in ("query", "ec2", "rest-xml", "rest-json"):
+        if name in spoken:
+            return spoken[name]
+    return next(iter(spoken.values()))
 
 
 def _inflated(raw: bytes, protocol: Protocol, request: Request) -> bytes:

@@ -71,17 +71,19 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (), key: Cus
 
     Raises EntityTooLarge, OutOfSpace, and what the body does where it is not what was announced.
     """
-    if body.length is not None and body.length > UPLOAD_BYTES_MAX:
-        raise _too_large(body.length)
-    if store.blobs["s3"].is_full(body.length):  # the little that is left is for the database, to say what was deleted
+    length = body.length
+    if length is not None and length > UPLOAD_BYTES_MAX:
+        raise _too_large(length)
+    if store.blobs["s3"].is_full(length):  # the little that is left is for the database, to say what was deleted
         raise OutOfSpace
-    is_small = body.length is None or body.length <= INLINE_BYTES
-    body.want("md5", *wanted, *((CRC64,) if is_small or key is not None else ()))  # a file's follows from its blocks'
-    nonce = None if key is None else bytes.fromhex(store.clock.token(2 * NONCE_BYTES))
-    cipher = None if key is None or nonce is None else key.cipher(nonce)
+    nonce = cipher = None
+    if key is not None:
+        nonce = bytes.fromhex(store.clock.token(2 * NONCE_BYTES))
+        cipher = key.cipher(nonce)
     source: Body | AsyncIterator[bytes] = body
-    if is_small:
-        if body.length is not None:
+    if length is None or length <= INLINE_BYTES:
+        body.want("md5", CRC64, *wanted)
+        if length is not None:
             data = await body.read(INLINE_BYTES)
         else:
             pieces = aiter(body)
@@ -91,6 +93,8 @@ async def receive(store: Store, body: Body, wanted: Sequence[str] = (), key: Cus
             kept = data if cipher is None else cipher.update(data)
             crc64 = body.digests[CRC64] if cipher is None else digest_of(CRC64, kept)
             return Received(len(kept), body.digests, body.checksum, crc64, nonce, kept)
+    else:
+        body.want("md5", *wanted, *(() if key is None else (CRC64,)))  # a file's follows from its blocks'
     blobs, name = store.blobs["s3"], store.clock.token(32)
     with ExitStack() as stack:
         stack.callback(_discard_unknown, store, name)

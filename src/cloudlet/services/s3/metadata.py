@@ -69,7 +69,7 @@ def said(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises MetadataTooLarge.
     """
-    found: dict[str, Any] = {_HEADERS[name]: value for name, value in request.items() if name in _HEADERS and value}
+    found = {_HEADERS[name]: value for name in filter(_HEADERS.__contains__, request) if (value := request[name])}
     if "Metadata" not in request:
         return found
     metadata = {name.lower(): _decoded(value) for name, value in request["Metadata"].items()}
