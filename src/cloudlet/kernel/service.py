@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
+import msgspec
 from botocore import xform_name
 from botocore.model import OperationModel
 
@@ -41,7 +42,7 @@ Witness = Callable[[Any, Exchange, Response], Response]  # (store, exchange, its
 KeysOf = Callable[[Call, Any, Input], Mapping[str, str | Iterable[str] | None]]  # (call, tx, request) → condition keys
 
 
-class Access(NamedTuple):
+class Access(msgspec.Struct, frozen=True):
     """What a resource itself says of who may do something with it: the account it belongs to ("": nobody's), its
     policy, and what else it grants the caller (S3's access control lists)."""
 

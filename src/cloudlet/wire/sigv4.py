@@ -7,12 +7,13 @@ import calendar
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
+
+import msgspec
 
 from cloudlet.kernel.errors import declare
 from cloudlet.kernel.http import Request
@@ -39,22 +40,18 @@ InvalidDigest = declare(
     " STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """A credential as a request names it: `AKID/20260102/us-east-1/ecs/aws4_request`."""
+class Scope(msgspec.Struct, frozen=True):
+    """A credential as a request names it: `AKID/20260102/us-east-1/ecs/aws4_request`; `text` is what is signed of it.
+    """
 
     access_key_id: str
     date: str
     region: str
     service: str
-
-    @property
-    def text(self) -> str:
-        """What is signed of it."""
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+    text: str = ""
 
 
-class Signed(NamedTuple):
+class Signed(msgspec.Struct, frozen=True):
     """What a request says of its signature. `expires_s` is set for a presigned URL; `payload` is the digest or marker
     in the canonical request; `key` (once verified) signs what follows, e.g. the chunks of a body."""
 
@@ -109,7 +106,8 @@ def scope_of(text: str) -> Scope | None:
     parts = text.rsplit("/", 4)  # an access key id may itself hold a slash
     if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
         return None
-    return Scope(*parts[:4])
+    key_id, date, region, service, end = parts
+    return Scope(key_id, date, region, service, f"{date}/{region}/{service}/{end}")
 
 
 def is_unsigned(request: Request) -> bool:
