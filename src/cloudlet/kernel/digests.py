@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 from awscrt import checksums as crt
 from cryptography.hazmat.primitives.hashes import MD5, Hash
 
@@ -35,19 +36,22 @@ class Digest(Protocol):
         ...
 
 
-class _Crc:
+class _Crc(msgspec.Struct, eq=False):
     """A running CRC by a function of the next bytes and the value so far."""
 
-    __slots__ = ("_size", "_step", "_value")
-
-    def __init__(self, step: Callable[[Any, int], int], size: int, data: Bytes = b"") -> None:
-        self._step, self._size, self._value = step, size, step(data, 0)
+    _step: Callable[[Any, int], int]
+    _size: int
+    _value: int
 
     def update(self, data: Bytes, /) -> None:
         self._value = self._step(data, self._value)
 
     def digest(self) -> bytes:
         return self._value.to_bytes(self._size, "big")
+
+
+def _crc(step: Callable[[Any, int], int], size: int, data: Bytes = b"") -> _Crc:
+    return _Crc(step, size, step(data, 0))
 
 
 class _Md5:
@@ -80,9 +84,9 @@ class _XxHash:
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 ALGORITHMS: dict[str, Callable[..., Digest]] = {  # of no bytes yet, or of those that are passed
-    "crc32": partial(_Crc, zlib.crc32, 4),  # zlib lets other threads run meanwhile, as hashlib does
-    "crc32c": partial(_Crc, crt.crc32c, 4),
-    "crc64nvme": partial(_Crc, crt.crc64nvme, 8),
+    "crc32": partial(_crc, zlib.crc32, 4),  # zlib lets other threads run meanwhile, as hashlib does
+    "crc32c": partial(_crc, crt.crc32c, 4),
+    "crc64nvme": partial(_crc, crt.crc64nvme, 8),
     "sha1": hashlib.sha1,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,

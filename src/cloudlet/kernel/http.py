@@ -20,21 +20,20 @@ class BodyTruncated(Exception):
     """The client stopped sending before the end that it had announced."""
 
 
-class Body:
+class Body(msgspec.Struct, eq=False):
     """A request body: read it whole within a limit, or iterate over its chunks once.
 
-    Its reader may `want` digests beforehand. They are computed on the way, in threads, and stand in `digests` at the
-    end, beside those that the wire compared with what the client had announced. `checksum` is the one of these
-    algorithms by which the client chose to say a checksum, "" where it said none.
+    `length` is its Content-Length, or None where the client sends chunks. Its reader may `want` digests beforehand.
+    They are computed on the way, in threads, and stand in `digests` at the end, beside those that the wire compared
+    with what the client had announced. `checksum` is the one of these algorithms by which the client chose to say a
+    checksum, "" where it said none.
     """
 
-    checksum = ""
-
-    def __init__(self, chunks: Chunks | None, length: int | None = None) -> None:
-        self._chunks = chunks  # None: a subclass has its own way to them
-        self.length = length  # Content-Length, or None where the client sends chunks
-        self.digests: dict[str, bytes] = {}  # by the names of `kernel.digests.ALGORITHMS`
-        self._wanted: dict[str, None] = {}  # in order
+    _chunks: Chunks | None  # None: a subclass has its own way to them
+    length: int | None = None
+    digests: dict[str, bytes] = msgspec.field(default_factory=dict)  # by the names of `kernel.digests.ALGORITHMS`
+    checksum: str = ""
+    _wanted: dict[str, None] = msgspec.field(default_factory=dict)  # in order
 
     def want(self, *algorithms: str) -> None:
         """Has these digests computed while the body is read."""

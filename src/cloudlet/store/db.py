@@ -19,9 +19,9 @@ from cloudlet.store.flush import Flusher, Told
 from cloudlet.store.news import News
 from cloudlet.store.schema import NewerFormat as NewerFormat
 from cloudlet.store.sealing import Seal
+from cloudlet.store.session import Group, Session
 from cloudlet.store.session import Lost as Lost
 from cloudlet.store.session import OutOfSpace as OutOfSpace
-from cloudlet.store.session import Session
 from cloudlet.store.tx import Tx as Tx
 
 LOG_BYTES = 4 << 20  # of the write-ahead log that are worth moving into the file
@@ -98,7 +98,8 @@ class Store:
 
         Raises OutOfSpace when the disk is full.
         """
-        return Tx(self, self._session, shared)
+        session = self._session
+        return Tx(self, session, session.cursor, shared, session.open or Group(), self.clock.now())
 
     def _commit_shared(self) -> None:
         """Raises nothing: who waits for a commit that fails is told by `flush`."""

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import apsw
+import msgspec
 
 from cloudlet.kernel.clock import Clock
 from cloudlet.store import schema
@@ -32,7 +33,7 @@ class Owner(Protocol):
     inside: bool
 
 
-class Tx:
+class Tx(msgspec.Struct, eq=False):
     """One transaction: commits at the end of the block, rolls back on any exception. Nothing in it may await.
 
     `now` is its time in epoch seconds; `token` draws random hex digits; `seal` keeps secrets; `blobs` are the store's,
@@ -40,15 +41,16 @@ class Tx:
     once this is done: who hears of it may share the commit, and who does not, commits.
     """
 
-    __slots__ = ("_cursor", "_later", "_owner", "_session", "_shared", "_wrote", "after", "group", "now", "woke")
-
-    def __init__(self, owner: Owner, session: Session, shared: bool) -> None:
-        self._owner, self._session = owner, session
-        self._cursor, self._shared = session.cursor, shared
-        self.group, self.now = session.open or Group(), owner.clock.now()
-        self.woke = self._wrote = False
-        self._later: dict[str, list[Sequence[Any]]] = {}
-        self.after: list[Callable[[], object]] = []
+    _owner: Owner
+    _session: Session
+    _cursor: apsw.Cursor
+    _shared: bool
+    group: Group
+    now: float
+    woke: bool = False
+    _wrote: bool = False
+    _later: dict[str, list[Sequence[Any]]] = msgspec.field(default_factory=dict)
+    after: list[Callable[[], object]] = msgspec.field(default_factory=list)
 
     def __enter__(self) -> "Tx":
         if self._owner.inside:

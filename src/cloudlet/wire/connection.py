@@ -188,8 +188,8 @@ class Connection(asyncio.Protocol):
             raise _NoHost
         length = headers.get("content-length")
         self._receiving = Incoming(
-            self, int(length) if length else None if "transfer-encoding" in headers else 0,
-            "expect" in headers and headers["expect"].lower() == "100-continue")
+            None, int(length) if length else None if "transfer-encoding" in headers else 0, source=self,
+            expects_continue="expect" in headers and headers["expect"].lower() == "100-continue")
         request = Request(self._parser.get_method().decode(), path, query, headers, self._receiving, self._source,
                           self._scheme, self._network)
         options = headers["connection"].lower() if "connection" in headers else ""

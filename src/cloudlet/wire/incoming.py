@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+import msgspec
+
 from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 
 BUFFER_HIGH, BUFFER_LOW = 512 * 1024, 128 * 1024  # bytes of a body that wait for its reader
@@ -30,16 +32,18 @@ class Source(Protocol):
         ...
 
 
-class Incoming(Body):
+class Incoming(Body, eq=False, kw_only=True):
     """A body as it arrives. Its reader's pace is the client's: beyond BUFFER_HIGH the socket is not read."""
 
-    def __init__(self, source: Source, length: int | None, expects_continue: bool) -> None:
-        super().__init__(None, length)
-        self._source, self.expects_continue = source, expects_continue
-        self._parts: deque[bytes] = deque()
-        self.buffered, self.ended, self.broken, self.unwanted = 0, False, False, False
-        self._came = 0  # bytes so far
-        self._waiter: asyncio.Future[None] | None = None
+    source: Source
+    expects_continue: bool
+    buffered: int = 0
+    ended: bool = False
+    broken: bool = False
+    unwanted: bool = False
+    _parts: deque[bytes] = msgspec.field(default_factory=deque)
+    _came: int = 0  # bytes so far
+    _waiter: asyncio.Future[None] | None = None
 
     def feed(self, data: bytes) -> None:
         """Takes what came."""
@@ -67,13 +71,13 @@ class Incoming(Body):
     def _take(self) -> bytes:
         data = self._parts.popleft()
         self.buffered -= len(data)
-        self._source.throttle()
+        self.source.throttle()
         return data
 
     def _invite(self) -> None:
         if self.expects_continue:
             self.expects_continue = False
-            self._source.write(_CONTINUE)
+            self.source.write(_CONTINUE)
 
     async def _wait(self) -> None:
         self._invite()
@@ -98,7 +102,7 @@ class Incoming(Body):
         self._invite()
         if self._wanted or self.length is None or self.length - self._came < DIRECT_BYTES:
             return await super().pour(take)
-        size = await self._source.transfer(self, self.length - self._came, take)
+        size = await self.source.transfer(self, self.length - self._came, take)
         if size is None:
             return await super().pour(take)
         if self.broken:

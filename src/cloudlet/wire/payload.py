@@ -58,12 +58,10 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-class _Whole(Body):
+class _Whole(Body, eq=False, kw_only=True):
     """One that was read already."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(_once(data), len(data))
-        self._data = data
+    _data: bytes
 
     async def read(self, limit: int) -> bytes:
         """See Body."""
@@ -75,8 +73,8 @@ class _Whole(Body):
 async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str], faults: Faults, limit: int, *,
                          says_checksums: bool = True) -> bytes:
     """The same for a body that was read whole."""
-    body = verified(_Whole(data), signed, headers, faults, says_checksums=says_checksums, streams=False)
-    return await body.read(limit)
+    whole = _Whole(_once(data), len(data), _data=data)
+    return await verified(whole, signed, headers, faults, says_checksums=says_checksums, streams=False).read(limit)
 
 
 def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Faults, *,
@@ -88,7 +86,7 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
     """
     claims, said = _announced(headers, says_checksums, streams), signed.payload
     if said is not None and said.startswith(STREAMING) and signed.may_sign_chunks:
-        return _Chunks(body, signed, headers, faults, claims)
+        return _Chunks(None, _claims=claims, _source=aiter(body), _signed=signed, _headers=headers, _faults=faults)
     if streams and body.length == 0 and not ("content-length" in headers or "transfer-encoding" in headers):
         raise MissingContentLength()
     if "x-amz-trailer" in headers and _late(headers):
@@ -97,7 +95,7 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
         if said.startswith(STREAMING):
             _check_decoded_length(body, headers)
         claims.insert(0, _Claim("sha256", digest_in(said), _other_body(faults, said)))
-    return _Plain(body, claims)
+    return _Plain(None, body.length, _claims=claims, _source=body)
 
 
 def _check_decoded_length(body: Body, headers: Mapping[str, str]) -> None:
@@ -224,14 +222,14 @@ def _decoded(value: str, algorithm: str, place: str = "") -> bytes:
     return found
 
 
-class _Verified(Body):
+class _Verified(Body, eq=False, kw_only=True):
     """A body whose digests are compared with what was announced once it has ended."""
 
-    def __init__(self, chunks: AsyncIterator[bytes] | None, length: int | None, claims: list[_Claim]) -> None:
-        super().__init__(chunks, length)
-        self._claims = claims
-        self.want(*[claim.algorithm for claim in claims])
-        for claim in claims:
+    _claims: list[_Claim]
+
+    def __post_init__(self) -> None:
+        for claim in self._claims:
+            self._wanted[claim.algorithm] = None
             if claim.is_checksum:
                 self.checksum = claim.algorithm
 
@@ -251,12 +249,10 @@ class _Verified(Body):
             claim.settle(self.digests[claim.algorithm])
 
 
-class _Plain(_Verified):
+class _Plain(_Verified, eq=False, kw_only=True):
     """One whose bytes come as they are."""
 
-    def __init__(self, source: Body, claims: list[_Claim]) -> None:
-        super().__init__(None, source.length, claims)
-        self._source = source
+    _source: Body
 
     def _pieces(self) -> AsyncIterator[bytes]:
         return aiter(self._source)
@@ -334,21 +330,34 @@ class _Signatures:
         self._previous = expected
 
 
-class _Chunks(_Verified):
+class _Chunks(_Verified, eq=False, kw_only=True):
     """The bytes within `aws-chunked`; signatures of chunks are verified within a piece (`kernel.digests`) of them."""
 
-    def __init__(self, source: Body, signed: Signed, headers: Mapping[str, str], faults: Faults,
-                 claims: list[_Claim]) -> None:
+    _source: AsyncIterator[bytes]
+    _signed: Signed
+    _headers: Mapping[str, str]
+    _faults: Faults
+    _data: bytes = b""  # what came last
+    _at: int = 0  # how far it was read
+    _late: dict[str, _Claim] = msgspec.field(default_factory=dict)  # what trailers will say
+    _has_trailers: bool = False
+    _signatures: _Signatures | None = None
+    _trailer: str = ""  # those that came, as they are signed
+    _trailer_signature: str = ""
+    _count: int = 0  # signed chunks so far
+    _small: int = 0  # the size of the last one where it is less than usual
+
+    def __post_init__(self) -> None:
+        signed, headers = self._signed, self._headers
         if signed.payload not in (SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER):
             raise InvalidRequest(f"The value of x-amz-content-sha256 header is invalid: {(signed.payload or '')[:64]}")
         self._late = {HEADER + name: _claim_of(name, None) for name in _late(headers)}
-        super().__init__(self._unchunked(), _decoded_length(headers), [*claims, *self._late.values()])
-        self._source, self._data, self._at = aiter(source), b"", 0  # what came last, and how far it was read
+        self._claims = [*self._claims, *self._late.values()]
+        super().__post_init__()
+        self._chunks, self.length = self._unchunked(), _decoded_length(headers)
         self._has_trailers = signed.payload != SIGNED_CHUNKS
-        self._signatures = None if signed.payload == UNSIGNED_CHUNKS_TRAILER else _Signatures(signed, faults)
-        self._trailer = ""  # those that came, as they are signed
-        self._count = self._small = 0  # signed chunks so far; the size of the last one where it is less than usual
-        if self._signatures:
+        if signed.payload != UNSIGNED_CHUNKS_TRAILER:
+            self._signatures = _Signatures(signed, self._faults)
             self.want(_SIGNATURES)
 
     def _digest(self, name: str) -> Digest:
