@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import Protocol
 
-RANDOM_BYTES = 256  # drawn at a time
+RANDOM_BYTES = 4096  # drawn at a time
 
 
 class Clock(Protocol):
@@ -36,7 +36,7 @@ class SystemClock:
     """The real one."""
 
     ahead = 0.0
-    _random = ""  # digits that nobody has had yet
+    _random, _at = "", 0  # digits, and how many of them somebody has had
 
     def now(self) -> float:
         """Seconds since the epoch (UTC)."""
@@ -48,7 +48,9 @@ class SystemClock:
 
     def token(self, length: int = 17) -> str:
         """`length` random lower-case hex digits from the system's secure source, which is asked for many at a time."""
-        if len(self._random) < length:
-            self._random += secrets.token_hex(max(length, RANDOM_BYTES))
-        token, self._random = self._random[:length], self._random[length:]
-        return token
+        token = self._random[self._at:self._at + length]
+        self._at += length
+        if len(token) == length:
+            return token
+        self._random, self._at = secrets.token_hex(max(length, RANDOM_BYTES)), 0
+        return self.token(length)

@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 """
 
 from email.utils import formatdate
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,7 +28,7 @@ _FIND_ONLY = (f"select v.id, v.content, v.upload, {contents.IS_PLACE} from s3_ve
 _DIGITS = frozenset("0123456789abcdef")
 
 
-class Version(NamedTuple):
+class Version(msgspec.Struct, frozen=True):
     """A row. `raw` is the JSON of `about`. `mode`: GOVERNANCE, COMPLIANCE or "". `checksum`: the algorithms and the
     type, as listings have them."""
 
@@ -175,11 +175,11 @@ def put_version(tx: Tx, bucket: Bucket, key: str, draft: Draft) -> Version:
         tx.execute("update s3_version set current=0 where bucket=? and key=? and current=1", (bucket.id, key))
     name = draft.version or tx.token(ID_LENGTH) if bucket.versioning == "Enabled" else NULL
     version = Version(contents.new_id(tx), bucket.id, key, name, 1, draft.marker, *said)
-    tx.put_off(_INSERT, version, about=(bucket.id, key))
+    tx.put_off(_INSERT, msgspec.structs.astuple(version), about=(bucket.id, key))
     return version
 
 
-class _Only(NamedTuple):
+class _Only(msgspec.Struct, frozen=True):
     """The one version that a key has in a bucket without versioning, whose row stays where it is: that writes half the
     pages. `is_place`: its content's does as well."""
 
@@ -198,7 +198,7 @@ def set_about(tx: Tx, version: Version, about: About) -> Version:
     """Changes what is known of a version beyond its row (its tags, its list), and nothing else; what it is now."""
     raw = encode_about(about)
     tx.execute("update s3_version set about=? where id=?", (raw, version.id))
-    return version._replace(raw=raw)
+    return msgspec.structs.replace(version, raw=raw)
 
 
 def add_marker(tx: Tx, bucket: Bucket, key: str, owner: str) -> Version:
