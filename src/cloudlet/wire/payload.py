@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
-from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, Digest, digest_of, update
+from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, Digest, update
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
@@ -265,8 +265,7 @@ class _Plain(_Verified, eq=False, kw_only=True):
             data = await self._source.read(limit)
         except BodyTruncated:
             raise IncompleteBody() from None
-        for name in self._wanted:
-            self.digests[name] = digest_of(name, data)
+        self.digests = {name: ALGORITHMS[name](data).digest() for name in self._wanted}
         self._settle()
         return data
 

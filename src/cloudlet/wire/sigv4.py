@@ -323,7 +323,8 @@ def check_credential(credential: Credential | None, signed: Signed, now: float, 
     if credential is None:
         known = {"AWSAccessKeyId": signed.scope.access_key_id} if signed.scope.service == "s3" else {}
         raise faults.unknown_key(**known)
-    if not hmac.compare_digest((credential.token or "").encode(), (signed.token or "").encode()):
+    ours, theirs = credential.token or "", signed.token or ""
+    if (ours or theirs) and not hmac.compare_digest(ours.encode(), theirs.encode()):
         raise faults.bad_token()
     if credential.expires is not None and now >= credential.expires:
         raise faults.expired_token()
