@@ -78,7 +78,7 @@ def sent(protocol: Protocol, operation: OperationModel, value: dict[str, Any], *
     headers = {name.lower(): text.decode() if isinstance(text, bytes) else text
                for name, text in prepared.headers.items()}
     request = Request(prepared.method, path, query, headers, Body(nothing()))
-    located = protocol.locate(request, body)
+    located = protocol.locate(request, protocol.path(request), body)
     assert located.name == operation.name or not whole
     return Message(request, body, located.labels, located.parameters)
 

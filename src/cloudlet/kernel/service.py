@@ -96,7 +96,10 @@ class Operation:
         if self.resources is asked_within:
             return {}
         own, found = self.action_of(call, request), dict[str, list[str]]()
-        for each in self.resources(call, request) if self.resources else ():
+        wanted = self.resources(call, request) if self.resources else ()
+        if type(wanted) is list and len(wanted) == 1 and type(wanted[0]) is str:  # nearly always
+            return {own: wanted}
+        for each in wanted:
             action, resource = (own, each) if isinstance(each, str) else each
             found.setdefault(action, []).append(resource)
         return found or {own: ["*"]}

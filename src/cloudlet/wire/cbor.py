@@ -204,7 +204,7 @@ class Cbor(Protocol):
         self._reader = Reader(blob=_blob, time=_time)
         self._writer = Writer(blob=bytes, time=Epoch, real=float)
 
-    def locate(self, request: Request, body: bytes) -> Located:
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
         """See Protocol: `/service/PREFIX/operation/OPERATION`."""
         return Located(request.path.rpartition("/operation/")[2])
 

@@ -59,7 +59,8 @@ class Gateway:
         try:
             if (bucket := protocol.bucket_of_form(request)) is not None:
                 return await self._put_form(protocol, exchange, request, bucket)
-            target = await self.router.find(protocol, request)
+            path = exchange.path if request is exchange.request else protocol.path(request)
+            target = await self.router.find(protocol, request, path)
             operation, model = target.operation, target.operation.model
             call, message = await self._verify(request, target, exchange)                  # 2 verify the signature
             exchange.members = members = protocol.parse(model, message)                    # 3 parse

@@ -44,7 +44,7 @@ class Json(Protocol):
         self._compatible = bool(service.model.is_query_compatible)
         self._reader, self._writer = Reader(), Writer()
 
-    def locate(self, request: Request, body: bytes) -> Located:
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
         """See Protocol: `X-Amz-Target: PREFIX.OPERATION`."""
         return Located(request.headers.get("x-amz-target", "").rpartition(".")[2])
 

@@ -72,8 +72,9 @@ class Protocol(ABC):
         self._checks: dict[str, Check | None] = {}
 
     @abstractmethod
-    def locate(self, request: Request, body: bytes) -> Located:
-        """The operation that a request means; `body` is there where the protocol routes by it. Raises Malformed."""
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
+        """The operation that a request means; `path` is what `path` says of it, and `body` is there where the protocol
+        routes by it. Raises Malformed."""
 
     def signature(self, request: Request, operation: OperationModel, now: float) -> Signed | None:
         """What a request says of its signature, which is of about now; None where it bears none and needs none. Raises

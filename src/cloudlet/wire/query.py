@@ -178,7 +178,7 @@ class Query(Protocol):
         self._reader, self._writer = Reader(ec2=False), Writer(Names(query=True))
         self._xmlns = service.model.metadata.get("xmlNamespace", "")
 
-    def locate(self, request: Request, body: bytes) -> Located:
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
         """See Protocol: `Action` in the form or the query string."""
         located = locate(request, body)
         if not located.name and self.service.name == "sqs":
@@ -263,7 +263,7 @@ class Ec2(Protocol):
         self._reader, self._writer = Reader(ec2=True), Writer(Names(), scalars.iso_milliseconds)
         self._xmlns = service.model.metadata["xmlNamespace"] + "/"
 
-    def locate(self, request: Request, body: bytes) -> Located:
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
         """See Protocol: `Action` in the form or the query string."""
         return locate(request, body)
 

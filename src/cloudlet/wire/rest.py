@@ -187,10 +187,10 @@ class Rest(Protocol):
     def body_writer(self, shape: StructureShape, operation: OperationModel, payload: str | None) -> WriteBody:
         """The function from the shape's members, or from the payload member's value, to a body."""
 
-    def locate(self, request: Request, body: bytes) -> Located:
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
         """See Protocol: method, path and query string."""
         pairs = parameters(request.query)
-        found = self.templates.find(request.method, self.path(request), dict(pairs), request.headers)
+        found = self.templates.find(request.method, path, dict(pairs), request.headers)
         return Located(found[0], found[1], pairs) if found else Located("")
 
     @abstractmethod

@@ -101,7 +101,7 @@ class Router:
         """A service's operation by its name. Raises its AwsErrors where there is none, or none here."""
         return _operation(protocol, name)
 
-    async def find(self, protocol: Protocol, request: Request) -> Target:
+    async def find(self, protocol: Protocol, request: Request, path: str) -> Target:
         """The operation; its body is read whole unless it takes a stream. Raises the service's AwsErrors."""
         request = protocol.meant(request)
         raw = body = b""
@@ -109,7 +109,7 @@ class Router:
             if protocol.routes_by_body:
                 raw = await request.body.read(protocol.limit)
                 body = _inflated(raw, protocol, request)
-            located = protocol.locate(request, body)
+            located = protocol.locate(request, path, body)
             operation = _operation(protocol, located.name, request)
             if operation.model.has_streaming_input:
                 return Target(protocol, operation, Message(request, request.body, located.labels, located.parameters))

@@ -170,9 +170,9 @@ class S3(RestXml):
         """See Protocol."""
         return path_style(request)
 
-    def locate(self, request: Request, body: bytes) -> Located:
+    def locate(self, request: Request, path: str, body: bytes) -> Located:
         """See Protocol. Who signs in a header must say what the body is even where nothing is to be done, as on AWS."""
-        found = super().locate(request, body)
+        found = super().locate(request, path, body)
         if not found.name and (request.headers.get("authorization") or "").startswith(sigv4.ALGORITHM):
             sigv4.payload_of(sigv4.read(request, self.faults), None, True, self.faults)
         return found

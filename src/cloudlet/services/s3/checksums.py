@@ -25,7 +25,7 @@ TYPES = {name: (FULL_OBJECT,) if name == DEFAULT else (COMPOSITE, FULL_OBJECT) i
 
 def text(value: bytes) -> str:
     """A checksum as headers and XML say it."""
-    return base64.b64encode(value).decode()
+    return binascii.b2a_base64(value, newline=False).decode()
 
 
 def checksums_of(received: Received) -> dict[str, str]:
@@ -36,8 +36,10 @@ def checksums_of(received: Received) -> dict[str, str]:
 
 def members(about: About) -> dict[str, str]:
     """An object's checksums as an answer has them."""
-    found = of_part(about.checksums)
-    return {**found, "ChecksumType": about.checksum_type} if found else {}
+    found = {MEMBERS[name]: value for name, value in about.checksums.items()}
+    if found:
+        found["ChecksumType"] = about.checksum_type
+    return found
 
 
 def of_part(checksums: Mapping[str, str]) -> dict[str, str]:
