@@ -192,8 +192,10 @@ class Connection(asyncio.Protocol):
             expects_continue="expect" in headers and headers["expect"].lower() == "100-continue")
         request = Request(self._parser.get_method().decode(), path, query, headers, self._receiving, self._source,
                           self._scheme, self._network)
-        options = headers["connection"].lower() if "connection" in headers else ""
-        keep_alive = "keep-alive" in options if version == "1.0" else "close" not in options
+        keep_alive = version != "1.0"
+        if "connection" in headers:
+            options = headers["connection"].lower()
+            keep_alive = "close" not in options if keep_alive else "keep-alive" in options
         exchange = _Exchange(request, self._receiving, keep_alive, version == "1.1")
         if self._exchange is None:
             self._start(exchange)
