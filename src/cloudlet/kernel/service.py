@@ -95,10 +95,10 @@ class Operation:
         """All that the caller must be allowed: IAM actions, and the resources of each."""
         if self.resources is asked_within:
             return {}
-        own, found = self.action_of(call, request), dict[str, list[str]]()
-        wanted = self.resources(call, request) if self.resources else ()
+        own, wanted = self.action_of(call, request), self.resources(call, request) if self.resources else ()
         if type(wanted) is list and len(wanted) == 1 and type(wanted[0]) is str:  # nearly always
             return {own: wanted}
+        found: dict[str, list[str]] = {}
         for each in wanted:
             action, resource = (own, each) if isinstance(each, str) else each
             found.setdefault(action, []).append(resource)

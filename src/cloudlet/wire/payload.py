@@ -54,14 +54,13 @@ def is_chunked(signed: Signed) -> bool:
     return (signed.payload or "").startswith(STREAMING)
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
 class _Whole(Body, eq=False, kw_only=True):
     """One that was read already."""
 
     _data: bytes
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        yield self._data
 
     async def read(self, limit: int) -> bytes:
         """See Body."""
@@ -73,7 +72,7 @@ class _Whole(Body, eq=False, kw_only=True):
 async def verified_whole(data: bytes, signed: Signed, headers: Mapping[str, str], faults: Faults, limit: int, *,
                          says_checksums: bool = True) -> bytes:
     """The same for a body that was read whole."""
-    whole = _Whole(_once(data), len(data), _data=data)
+    whole = _Whole(None, len(data), _data=data)
     return await verified(whole, signed, headers, faults, says_checksums=says_checksums, streams=False).read(limit)
 
 
