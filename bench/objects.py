@@ -27,7 +27,7 @@ from botocore.credentials import Credentials
 from bench import peers, requests
 from tests.running import Cloudlet, free_port, free_public_cidr
 
-LARGE_BYTES, CLIENTS, LARGE_ROUNDS, EACH = 64 << 20, 4, 5, 4
+LARGE_BYTES, CLIENTS, LARGE_ROUNDS, EACH = 64 << 20, 4, 15, 4
 SMALL_BYTES, SMALL_KEYS, SMALL_ROUNDS, SMALL_S = 1024, 1000, 7, 2
 NEW_KEYS = 15_000  # more than any server takes in a round, so that none is put twice
 BUCKET = "bench"
