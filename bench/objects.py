@@ -158,12 +158,7 @@ def script(port: int, method: str, body: bytes, keys: list[str]) -> str:
                       f'  return wrk.format("{method}", requests[at][1], requests[at][2], {given})', "end"])
 
 
-def small(number: int, port: int) -> Iterator[tuple[str, str]]:
-    """What is measured in a round, and its scripts."""
-    body, again = b"x" * SMALL_BYTES, [f"small-{key}" for key in range(SMALL_KEYS)]
-    yield "PUT of 1 KB, new keys", script(port, "PUT", body, [f"new-{number}-{key}" for key in range(NEW_KEYS)])
-    yield "PUT of 1 KB again", script(port, "PUT", body, again)
-    yield "GET of 1 KB", script(port, "GET", b"", again)
+SMALL, AGAIN = b"x" * SMALL_BYTES, [f"small-{number}" for number in range(SMALL_KEYS)]
 
 
 def measure_small() -> None:
@@ -178,16 +173,20 @@ def measure_small() -> None:
           peers.ministack(requests.SERVER_CPU) as ministack, peers.moto(requests.SERVER_CPU) as moto):
         requests.pin(cloudlet)
         ports = {"cloudlet": cloudlet.port, "ministack": ministack.port, "moto": moto.port}
-        for port in ports.values():
+        scripts: dict[str, dict[str, str]] = {"PUT of 1 KB, new keys": {}, "PUT of 1 KB again": {}, "GET of 1 KB": {}}
+        new, again, gets = scripts.values()
+        for server, port in ports.items():
             s3_of(port).create_bucket(Bucket=BUCKET)
-            requests.rate(port, script(port, "PUT", b"x" * SMALL_BYTES, [f"small-{key}" for key in range(SMALL_KEYS)]))
+            again[server], gets[server] = script(port, "PUT", SMALL, AGAIN), script(port, "GET", b"", AGAIN)
+            requests.rate(port, again[server])
         for number in range(SMALL_ROUNDS):
-            scripts = {server: list(small(number, port)) for server, port in ports.items()}
-            for at, (what, _) in enumerate(scripts["cloudlet"]):
+            keys = [f"new-{number}-{key}" for key in range(NEW_KEYS)]
+            new.update({server: script(port, "PUT", SMALL, keys) for server, port in ports.items()})
+            for what, of_server in scripts.items():
                 for server in ports if number % 2 else reversed(ports):
-                    rate = requests.rate(ports[server], scripts[server][at][1], SMALL_S)
+                    rate = requests.rate(ports[server], of_server[server], SMALL_S)
                     found.setdefault((server, what), []).append(rate)
-    for what in dict.fromkeys(what for _, what in found):
+    for what in scripts:
         medians = {server: statistics.median(found[server, what]) for server in ports}
         times = {server: statistics.median(ours / theirs for ours, theirs in zip(
             found["cloudlet", what], found[server, what], strict=True)) for server in ports}

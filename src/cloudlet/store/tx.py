@@ -67,12 +67,10 @@ class Tx(msgspec.Struct, eq=False):
             if isinstance(error, apsw.FullError):
                 raise OutOfSpace from error
             return
-        if group.error is not None:
-            group.check()
+        group.check()
         later = self._later
-        if later:
-            for sql, rows in later.items():
-                group.later.setdefault(sql, []).extend(rows)
+        for sql, rows in later.items():
+            group.later.setdefault(sql, []).extend(rows)
         if not self._shared:
             session.commit(group)
         elif self._wrote or later:
@@ -81,9 +79,8 @@ class Tx(msgspec.Struct, eq=False):
             session.end()
         if self.woke:
             self._owner.on_work()
-        if self.after:
-            for tell in self.after:
-                tell()
+        for tell in self.after:
+            tell()
 
     @property
     def steady(self) -> float:

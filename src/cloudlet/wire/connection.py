@@ -304,8 +304,7 @@ class Connection(asyncio.Protocol):
                 if isinstance(response.body, bytes):
                     self.write(_head(exchange, response, keep_alive, len(response.body), self._owner.now)
                                + (response.body if exchange.request.method != "HEAD" else b""))
-                    if self._drained is not None:
-                        await self._drain()
+                    await self._drain()
                 else:
                     keep_alive = await self._stream(exchange, response, keep_alive)
                 self._next = self._loop.create_future()

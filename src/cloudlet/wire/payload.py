@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
-from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, Digest, update
+from cloudlet.kernel.digests import ALGORITHMS, HEADER, INLINE_BYTES, Bytes, Digest, digest_of, update
 from cloudlet.kernel.errors import AwsError, declare
 from cloudlet.kernel.http import Body, BodyTooLarge, BodyTruncated, Take
 from cloudlet.wire.faults import Faults
@@ -47,11 +47,6 @@ MissingContentLength = declare("MissingContentLength", "You must provide the Con
 _EMPTY = hashlib.sha256().hexdigest()
 _SIGNATURES = "signatures"  # what is no digest, and computed with them
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
-
-
-def is_chunked(signed: Signed) -> bool:
-    """Whether the body comes as `aws-chunked`."""
-    return (signed.payload or "").startswith(STREAMING)
 
 
 class _Whole(Body, eq=False, kw_only=True):
@@ -88,7 +83,7 @@ def verified(body: Body, signed: Signed, headers: Mapping[str, str], faults: Fau
         return _Chunks(None, _claims=claims, _source=aiter(body), _signed=signed, _headers=headers, _faults=faults)
     if streams and body.length == 0 and not ("content-length" in headers or "transfer-encoding" in headers):
         raise MissingContentLength()
-    if "x-amz-trailer" in headers and _late(headers):
+    if _late(headers):
         raise MalformedTrailer()  # nothing comes after such a body
     if said is not None and said != UNSIGNED:  # what is no digest is another one
         if said.startswith(STREAMING):
@@ -168,8 +163,7 @@ def _announced(headers: Mapping[str, str], says_checksums: bool, streams: bool) 
             raise InvalidRequest(f"Expecting a single {HEADER} header. Multiple checksum Types are not allowed.")
         if said and late:
             raise InvalidRequest(f"Expecting a single {HEADER} header")
-        if said:
-            claims = [_claim_of(name, headers[HEADER + name]) for name in said]
+        claims = [_claim_of(name, headers[HEADER + name]) for name in said]
         if headers.get(CHOSEN):
             _check_chosen(headers[CHOSEN].lower(), said or late)
     if "content-md5" in headers:
@@ -264,7 +258,7 @@ class _Plain(_Verified, eq=False, kw_only=True):
             data = await self._source.read(limit)
         except BodyTruncated:
             raise IncompleteBody() from None
-        self.digests = {name: ALGORITHMS[name](data).digest() for name in self._wanted}
+        self.digests = {name: digest_of(name, data) for name in self._wanted}
         self._settle()
         return data
 

@@ -81,9 +81,7 @@ class Protocol(ABC):
         what is wrong with it."""
         if operation.auth_type == "none" and sigv4.find_scope(request) is None:
             return None
-        signed = sigv4.read(request, self.faults)
-        sigv4.check_time(signed, now, self.faults)
-        return signed
+        return sigv4.read_in_time(request, now, self.faults)
 
     def check(self, request: Request, signed: Signed, secret: str, whole: bytes | None) -> bytes:
         """Raises unless the signature is the secret's; the key that signs what follows. `whole` is the body, None where

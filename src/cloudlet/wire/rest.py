@@ -134,7 +134,8 @@ def _header_finder(members: Mapping[str, Shape]) -> Put:
                 raise MalformedParameter(key, given[key], str(wrong)) from None
         for prefix, name in of_prefix.items():
             if prefix in "\n".join(given):  # sooner known than by looking at each
-                found = {key[len(prefix):]: value for key, value in given.items() if key.startswith(prefix)}
+                found = {key[len(prefix):]: value for key, value in given.items()
+                         if key.startswith(prefix) and key not in of_header}
                 if found:
                     out[name] = found
     return headers

@@ -46,7 +46,7 @@ def read(request: Request, now: float, faults: Faults) -> Signed | None:
         return _of_header(request, header, now, faults)
     if sigv4.is_unsigned(request):
         return None
-    return sigv2.read(request, now) if sigv2.is_signed(request) else sigv4.read(request, faults)
+    return sigv2.read(request, now) if sigv2.is_signed(request) else sigv4.read_in_time(request, now, faults)
 
 
 def meant(request: Request) -> Request:
@@ -73,7 +73,7 @@ def _of_header(request: Request, header: str, now: float, faults: Faults) -> Sig
         if at is not None and abs(now - at) <= sigv4.SKEW_MAX_S and signed.stamp[:8] == signed.scope.date:
             return signed
     _screen_header(request, header, now)
-    return sigv4.read(request, faults)
+    return sigv4.read_in_time(request, now, faults)
 
 
 def _screen_header(request: Request, header: str, now: float) -> None:

@@ -146,12 +146,19 @@ def read(request: Request, faults: Faults) -> Signed:
     raise faults.unsigned()
 
 
+def read_in_time(request: Request, now: float, faults: Faults) -> Signed:
+    """The same, which is of about now."""
+    signed = read(request, faults)
+    check_time(signed, now, faults)
+    return signed
+
+
 def claimed(request: Request, header: str) -> Signed | None:
     """What an Authorization header says; None where something is missing, or not as it has to be."""
     claim, _, signature = header.partition(_SIGNATURE)
     scope, signed = _claim(claim)
     headers = request.headers
-    stamp = headers.get("x-amz-date") or stamp_of_headers(headers)
+    stamp = stamp_of_headers(headers)
     if scope is None or not (signed and signature and stamp and claim.startswith(_BEGINNING)):
         return None
     return Signed(scope, stamp, signed, signature, headers.get("x-amz-security-token"),
@@ -305,8 +312,9 @@ def canonical_requests(request: Request, signed: Signed, payload: str) -> list[s
     """The canonical request, once for each way in which clients spell the path."""
     found = request.headers
     lines = "\n".join([f"{name}:{found.get(name, '')}" for name in signed.headers])
-    if " " in lines or "\t" in lines:  # of which one is signed for many
-        lines = "\n".join([f"{name}:{' '.join(found.get(name, '').split())}" for name in signed.headers])
+    if " " in lines:  # of which one is signed for many
+        values = [(name, found.get(name, "")) for name in signed.headers]
+        lines = "\n".join(f"{name}:{' '.join(value.split()) if ' ' in value else value}" for name, value in values)
     query = _canonical_query(request.query) if request.query else ""
     rest = f"{query}\n{lines}\n\n{';'.join(signed.headers)}\n{payload}"
     return [f"{request.method}\n{path}\n{rest}" for path in _canonical_path(request.path, signed.scope.service)]

@@ -44,7 +44,7 @@ class Permissions:
         https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
         """
         principal, standing, context = call.principal, None, None
-        if principal.facts and _is_beyond_session(principal, action):
+        if _is_beyond_session(principal, action):
             return Refusal(_words(principal, action, "*", f"because no session policy allows the {action} action"),
                            stranger=action.startswith("iam:"))
         for resource in tuple(resources) or ("*",):

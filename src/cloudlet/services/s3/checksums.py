@@ -36,7 +36,7 @@ def checksums_of(received: Received) -> dict[str, str]:
 
 def members(about: About) -> dict[str, str]:
     """An object's checksums as an answer has them."""
-    found = {MEMBERS[name]: value for name, value in about.checksums.items()}
+    found = of_part(about.checksums)
     if found:
         found["ChecksumType"] = about.checksum_type
     return found

@@ -28,7 +28,7 @@ _BLOCK = 16  # bytes of AES
 _KEY_BYTES = 32
 _KMS = ("aws:kms", "aws:kms:dsse", "aws:fsx")
 _OF_KMS = ("SSEKMSKeyId", "SSEKMSEncryptionContext")  # what is said beside that
-ASKED = frozenset(("ServerSideEncryption", "BucketKeyEnabled", *_OF_KMS))
+_ASKED = frozenset(("ServerSideEncryption", "BucketKeyEnabled", *_OF_KMS))
 _CUSTOMER_KEY = {of: tuple(f"{of}SSECustomer{what}" for what in ("Algorithm", "Key", "KeyMD5"))
                  for of in ("", "CopySource")}
 _METHOD = "x-amz-server-side-encryption"
@@ -92,7 +92,7 @@ def _decoded(text: str) -> bytes:
 def asked(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, str]:
     """The fields of an `About` for what a request that makes an object asks for. Raises what we have not, or what
     contradicts itself."""
-    if key is None and ASKED.isdisjoint(request):
+    if key is None and _ASKED.isdisjoint(request):
         return {}
     said = request.get("ServerSideEncryption")
     if said is not None and key is not None:

@@ -32,7 +32,6 @@ _HEADERS = {"CacheControl": "cache_control", "ContentDisposition": "content_disp
             "ContentEncoding": "content_encoding", "ContentLanguage": "content_language",
             "ContentType": "content_type", "Expires": "expires"}
 
-_SAID = frozenset((*_HEADERS, "Metadata", "Tagging", "WebsiteRedirectLocation", *encryption.ASKED))
 _OVERRIDES = {f"Response{name}": name for name in _HEADERS}  # members of requests
 
 
@@ -55,8 +54,6 @@ def storage_class(request: Mapping[str, Any]) -> str:
 
 def fields(request: Mapping[str, Any], key: CustomerKey | None) -> dict[str, Any]:
     """The fields of an `About` that the headers of a request give the object that it makes. Raises what is wrong."""
-    if key is None and _SAID.isdisjoint(request):
-        return {}
     tags = of_header(request) if request.get("Tagging") else {}
     found = said(request) | redirect(request) | encryption.asked(request, key)
     return found | {"tags": tags} if tags else found

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from cloudlet.kernel.call import Call
 from cloudlet.kernel.service import Input
 from cloudlet.services.s3 import (
@@ -61,10 +59,9 @@ async def put_object(call: Call, store: Store, request: dict[str, Any]) -> dict[
             bucket = admit(call, tx, request, key)
             owner, acl = acl_of_new(call, bucket, request)
             about = About(**fields, checksums=checksums.checksums_of(received), acl=acl)
-            draft = Draft(received.size, received.etag, owner, about, received, None, storage_class)
-            if bucket.lock_enabled or not lock.ASKED.isdisjoint(request):
-                draft = msgspec.structs.replace(draft, **_lock(tx, bucket, request))
-            version = versions.put_version(tx, bucket, key, draft)
+            version = versions.put_version(tx, bucket, key, Draft(
+                received.size, received.etag, owner, about, received, storage_class=storage_class,
+                **_lock(tx, bucket, request)))
             expires = _follow_up(call, tx, bucket, version) if bucket.acts else None
         await store.flush(tx)
     return {"ETag": version.quoted, "Expiration": expires,
@@ -87,6 +84,8 @@ def admit(call: Call, tx: Tx, request: Input, key: str) -> Bucket:
 
 
 def _lock(tx: Tx, bucket: Bucket, request: Input) -> dict[str, Any]:
+    if not bucket.lock_enabled and lock.ASKED.isdisjoint(request):  # nearly always
+        return {}
     asked = lock.asked(tx, bucket, request)
     lock.check_digest(tx, bucket, asked, bool(request["Body"].checksum or "ContentMD5" in request))
     return lock.of_new(tx, bucket, asked)
